@@ -1,0 +1,1 @@
+"""What runs a model: llama.cpp handles, the adapter stack, generation and the worker."""

@@ -1,0 +1,1 @@
+"""Reading and checking adapters before llama.cpp sees them."""

@@ -1,0 +1,193 @@
+"""What the client and the worker process say to each other: one JSON document a line.
+
+Requests travel on the worker's stdin, events on its stdout. Every event names the request it
+answers in `request_id`; the last event of a request is `Loaded`, `StackApplied`, `Finished` or
+`Failed`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from engine.stack import AdapterStack
+from modelfiles.parameters import Parameters
+
+FinishReason = Literal["stop", "length", "cancelled", "failed"]
+"""`stop`: the model ended or met a stop string; `length`: num_predict or the context ran out."""
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    """One message of a conversation; `role` is `system`, `user` or `assistant`."""
+
+    role: str
+    content: str
+
+
+class LoadSpec(msgspec.Struct, frozen=True):
+    """Which base to load and how; None leaves the choice to the engine."""
+
+    base: str
+    """Absolute path of the base GGUF."""
+    parameters: Parameters = msgspec.field(default_factory=Parameters)
+    """Only the load-time ones are read: num_ctx, num_batch, num_gpu, main_gpu, use_mmap,
+    num_thread."""
+
+
+class BaseInfo(msgspec.Struct, frozen=True):
+    """What the loaded base is."""
+
+    name: str
+    """`general.name`, else the file's stem."""
+    architecture: str
+    description: str
+    """llama.cpp's own words, for example `llama 3B Q8_0`."""
+    n_params: int
+    size_bytes: int
+    n_ctx: int
+    """Context length in use, in tokens."""
+    n_ctx_train: int
+    """Context length the base was trained with, in tokens."""
+    n_threads: int
+    load_s: float
+    has_chat_template: bool
+
+
+class GenerationStats(msgspec.Struct, frozen=True):
+    """What one answer cost."""
+
+    n_prompt: int
+    """Tokens of the rendered prompt."""
+    n_reused: int
+    """Prompt tokens taken from the KV cache instead of being evaluated."""
+    n_decoded: int
+    """Tokens generated."""
+    prefill_s: float
+    decode_s: float
+    n_ctx: int
+    n_dropped_messages: int = 0
+    """Oldest messages left out because the conversation no longer fits the context."""
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        """Evaluated prompt tokens per second; 0 when nothing was evaluated."""
+        evaluated = self.n_prompt - self.n_reused
+        return evaluated / self.prefill_s if self.prefill_s > 0 else 0.0
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Generated tokens per second; 0 when nothing was generated."""
+        return self.n_decoded / self.decode_s if self.decode_s > 0 else 0.0
+
+    @property
+    def n_context(self) -> int:
+        """Tokens of the context in use after the answer."""
+        return self.n_prompt + self.n_decoded
+
+
+# Requests ---------------------------------------------------------------------------------------
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """Load a base, replacing the one loaded; answered by LoadProgress… and Loaded."""
+
+    request_id: int
+    spec: LoadSpec
+
+
+class SetStack(msgspec.Struct, frozen=True, tag="set_stack"):
+    """Apply a stack from the next evaluation on; answered by StackApplied."""
+
+    request_id: int
+    stack: AdapterStack
+
+
+class Generate(msgspec.Struct, frozen=True, tag="generate"):
+    """Answer a conversation; answered by PromptProgress…, Tokens… and Finished."""
+
+    request_id: int
+    messages: tuple[ChatMessage, ...]
+    """Oldest first, the system message (if any) first of all, a user message last."""
+    parameters: Parameters = msgspec.field(default_factory=Parameters)
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """Stop the generation `target_id`; its Finished event then says `cancelled`."""
+
+    target_id: int
+
+
+class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
+    """End the worker after freeing everything in order."""
+
+
+Request = Load | SetStack | Generate | Cancel | Shutdown
+
+
+# Events -----------------------------------------------------------------------------------------
+
+
+class LoadProgress(msgspec.Struct, frozen=True, tag="load_progress"):
+    """How much of the base has been read, from 0 to 1."""
+
+    request_id: int
+    fraction: float
+
+
+class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
+    """The base is ready; no stack is applied."""
+
+    request_id: int
+    info: BaseInfo
+
+
+class StackApplied(msgspec.Struct, frozen=True, tag="stack_applied"):
+    """The stack is in force for every evaluation from here on."""
+
+    request_id: int
+    digest: str
+    elapsed_s: float
+
+
+class PromptProgress(msgspec.Struct, frozen=True, tag="prompt_progress"):
+    """How many of the prompt's tokens are in the KV cache."""
+
+    request_id: int
+    n_done: int
+    n_total: int
+    n_reused: int
+
+
+class Tokens(msgspec.Struct, frozen=True, tag="tokens"):
+    """A piece of the answer: whole characters, never a part of a stop string."""
+
+    request_id: int
+    text: str
+    n_tokens: int
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished"):
+    """The answer has ended; `text` is the whole of it, also when it was cut short."""
+
+    request_id: int
+    reason: FinishReason
+    text: str
+    stats: GenerationStats
+    notices: tuple[str, ...] = ()
+    """Sentences for the person, such as messages left out of the context."""
+    error: str = ""
+    """One sentence, only where `reason` is `failed`."""
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """A request could not be done; nothing changed."""
+
+    request_id: int
+    kind: str
+    """Name of the error class in `engine.errors`."""
+    message: str
+
+
+Event = LoadProgress | Loaded | StackApplied | PromptProgress | Tokens | Finished | Failed
+GenerationEvent = PromptProgress | Tokens | Finished

@@ -1,0 +1,37 @@
+"""The seam between the chat and whatever answers: a local worker now, a remote server later."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from engine.protocol import BaseInfo, ChatMessage, GenerationEvent, LoadSpec, StackApplied
+from engine.stack import AdapterStack
+from modelfiles.parameters import Parameters
+
+
+class Engine(Protocol):
+    """What the chat needs of an engine; one generation at a time.
+
+    Every method raises a subclass of `engine.errors.EngineError` with a sentence for the person.
+    After a crash of the worker the next call starts a new one, with the same base and stack.
+    """
+
+    async def load(
+        self, spec: LoadSpec, on_progress: Callable[[float], None] | None = None
+    ) -> BaseInfo:
+        """Load a base; `on_progress` is told the fraction read, from 0 to 1."""
+
+    async def set_stack(self, stack: AdapterStack) -> StackApplied:
+        """Apply `stack` from the next evaluation on; on an error the old stack stays in force."""
+
+    def generate(
+        self, messages: Sequence[ChatMessage], parameters: Parameters
+    ) -> AsyncIterator[GenerationEvent]:
+        """Answer a conversation; the last event is always `Finished`, also after a crash."""
+
+    async def cancel(self) -> None:
+        """Stop the running generation; its last event then says `cancelled`."""
+
+    async def close(self) -> None:
+        """End the engine and free what it holds."""

@@ -1,0 +1,148 @@
+"""The adapter stack: an immutable value that every part agreeing on a stack compares by digest."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+import msgspec
+
+from engine.adapters.adapter import Adapter
+from engine.errors import AdapterError
+
+SCALE_MIN, SCALE_MAX = -2.0, 2.0
+"""Range the rack offers; a Modelfile or the library may go beyond it."""
+
+
+class StackEntry(msgspec.Struct, frozen=True):
+    """One adapter in a stack with its scale; switched off it keeps its scale."""
+
+    adapter: Adapter
+    scale: float = 1.0
+    is_enabled: bool = True
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the entry changes the model: switched on and not at scale 0."""
+        return self.is_enabled and self.scale != 0.0
+
+
+class AdapterStack(msgspec.Struct, frozen=True):
+    """An ordered tuple of adapters with scales.
+
+    The order is for the eye only: LoRA deltas are added to the base's weights, and sums commute.
+    Raises `AdapterError` where two entries share a name or a scale is not finite.
+    """
+
+    entries: tuple[StackEntry, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [entry.adapter.name for entry in self.entries]
+        for name in names:
+            if names.count(name) > 1:
+                raise AdapterError(
+                    f"Two adapters of the stack are called {name!r}: give one another name."
+                )
+        for entry in self.entries:
+            if not math.isfinite(entry.scale):
+                raise AdapterError(
+                    f"The scale of {entry.adapter.name!r} is {entry.scale}: it must be a number."
+                )
+
+    def __iter__(self) -> Iterator[StackEntry]:  # type: ignore[override]  # a stack is its entries
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def active(self) -> tuple[StackEntry, ...]:
+        """The entries that change the model."""
+        return tuple(entry for entry in self.entries if entry.is_active)
+
+    @property
+    def effective(self) -> dict[str, float]:
+        """Summed scale per adapter content (sha256), as float32, without those that cancel out.
+
+        llama.cpp counts one handle once however often it is passed, so equal content under two
+        names is one adapter whose scales add up.
+        """
+        sums: dict[str, float] = {}
+        for entry in self.active:
+            sums[entry.adapter.sha256] = sums.get(entry.adapter.sha256, 0.0) + entry.scale
+        rounded = {sha256: to_float32(scale) for sha256, scale in sums.items()}
+        return {sha256: rounded[sha256] for sha256 in sorted(rounded) if rounded[sha256] != 0.0}
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of what the stack does: equal digests mean equal logits on one base."""
+        sha = hashlib.sha256()
+        for sha256, scale in self.effective.items():
+            sha.update(bytes.fromhex(sha256) + struct.pack("<f", scale))
+        return sha.hexdigest()
+
+    @property
+    def label(self) -> str:
+        """The active part as shown under an answer, `pirate 0.70 + formal 0.40`, or `base`."""
+        parts = [f"{entry.adapter.name} {entry.scale:.2f}" for entry in self.active]
+        return " + ".join(parts) or "base"
+
+    def find(self, name: str) -> StackEntry | None:
+        """Return the entry of that name, or None."""
+        return next((entry for entry in self.entries if entry.adapter.name == name), None)
+
+    def with_added(self, adapter: Adapter, scale: float = 1.0) -> Self:
+        """Return the stack with `adapter` at the end; raises `AdapterError` if its name is taken."""
+        return type(self)((*self.entries, StackEntry(adapter, scale)))
+
+    def without(self, name: str) -> Self:
+        """Return the stack without the entry of that name."""
+        return type(self)(tuple(e for e in self.entries if e.adapter.name != name))
+
+    def with_scale(self, name: str, scale: float) -> Self:
+        """Return the stack with that adapter switched on at `scale`."""
+        return self._with(name, scale=scale, is_enabled=True)
+
+    def with_enabled(self, name: str, is_enabled: bool) -> Self:
+        """Return the stack with that adapter switched on or off, its scale kept."""
+        return self._with(name, is_enabled=is_enabled)
+
+    def toggled(self, name: str) -> Self:
+        """Return the stack with that adapter off if it is active, else on.
+
+        An adapter at scale 0 is switched on at 1.0, the strength it was trained at: switching on
+        something that then does nothing would look like a fault.
+        """
+        entry = self.find(name)
+        if entry is not None and not entry.is_active and entry.scale == 0.0:
+            return self.with_scale(name, 1.0)
+        return self.with_enabled(name, entry is not None and not entry.is_active)
+
+    def bypassed(self) -> Self:
+        """Return the stack with every adapter switched off."""
+        return type(self)(
+            tuple(msgspec.structs.replace(entry, is_enabled=False) for entry in self.entries)
+        )
+
+    def _with(self, name: str, **changes: object) -> Self:
+        if self.find(name) is None:
+            raise AdapterError(f"There is no adapter called {name!r} in the stack.")
+        return type(self)(
+            tuple(
+                msgspec.structs.replace(entry, **changes) if entry.adapter.name == name else entry
+                for entry in self.entries
+            )
+        )
+
+
+def to_float32(value: float) -> float:
+    """Round to the nearest float32, the precision in which llama.cpp keeps a scale."""
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def stack_of(pairs: Iterable[tuple[Adapter, float]]) -> AdapterStack:
+    """Return a stack of `(adapter, scale)` pairs, all switched on."""
+    return AdapterStack(tuple(StackEntry(adapter, scale) for adapter, scale in pairs))

@@ -1,0 +1,44 @@
+"""What a model is once every reference in its Modelfile has been resolved to a file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from modelfiles.parameters import Parameters
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation, or of the history a Modelfile starts with."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSpec:
+    """One ADAPTER line, resolved: a GGUF file, its name in the rack and its scale."""
+
+    name: str
+    """Unique within the model; what the rack shows and `--lora` may refer to."""
+    path: Path
+    scale: float = 1.0
+    """Factor on the adapter's effect; 1.0 is the strength it was trained at, 0 is off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A resolved model: a base file, a stack of adapters and how to talk to it."""
+
+    name: str
+    """As displayed, for example `demo:latest`."""
+    base: Path
+    adapters: tuple[AdapterSpec, ...] = ()
+    parameters: Parameters = field(default_factory=Parameters)
+    system: str | None = None
+    template: str | None = None
+    """The TEMPLATE of the Modelfile, verbatim; None when the base's own chat template applies."""
+    messages: tuple[Message, ...] = ()
+    licenses: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""What a person sees: the commands, the Textual chat and its settings."""

@@ -1,0 +1,1 @@
+"""The commands of `tui`, one module each."""
