@@ -1,0 +1,149 @@
+"""One answer: prompt evaluated in chunks, then token by token, cancellable in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from engine.errors import EngineError
+from engine.prompt import build_prompt
+from engine.protocol import (
+    ChatMessage,
+    FinishReason,
+    Finished,
+    GenerationEvent,
+    GenerationStats,
+    PromptProgress,
+    Tokens,
+)
+from engine.runtime import Runtime
+from engine.sampling import Sampling
+from engine.text import TextStream
+from modelfiles.parameters import Parameters
+
+
+def generate(
+    runtime: Runtime,
+    messages: Sequence[ChatMessage],
+    parameters: Parameters,
+    *,
+    is_cancelled: Callable[[], bool] = lambda: False,
+    request_id: int = 0,
+) -> Iterator[GenerationEvent]:
+    """Answer `messages` under the stack in force; the last event is always `Finished`.
+
+    Args:
+        runtime: The base with its stack.
+        messages: Oldest first; the system message, if any, first of all.
+        parameters: The sampling ones, num_predict and stop are read.
+        is_cancelled: Asked between prompt chunks and between tokens.
+        request_id: Copied into every event.
+    """
+    answer = _Answer(runtime, parameters, is_cancelled, request_id)
+    try:
+        yield from answer.events(messages)
+    except EngineError as error:
+        yield answer.finished("failed", str(error))
+
+
+class _Answer:
+    """The state of one answer while it is made."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        parameters: Parameters,
+        is_cancelled: Callable[[], bool],
+        request_id: int,
+    ) -> None:
+        self._runtime = runtime
+        self._parameters = parameters
+        self._is_cancelled = is_cancelled
+        self._id = request_id
+        self._text = ""
+        self._notices: tuple[str, ...] = ()
+        self._n_prompt = self._n_reused = self._n_decoded = self._n_dropped = 0
+        self._prefill_s = self._decode_s = 0.0
+
+    def events(self, messages: Sequence[ChatMessage]) -> Iterator[GenerationEvent]:
+        """Evaluate the prompt, then decode."""
+        n_ctx = self._runtime.context.n_ctx
+        prompt = build_prompt(
+            self._runtime.model, messages, n_ctx=n_ctx, n_answer=self._reserve(n_ctx)
+        )
+        self._notices, self._n_dropped = prompt.notices, prompt.n_dropped
+        self._n_prompt = len(prompt.tokens)
+        yield from self._prefill(prompt.tokens)
+        if self._is_cancelled():
+            yield self.finished("cancelled")
+            return
+        yield from self._decode(prompt.tokens, prompt.stops)
+
+    def _reserve(self, n_ctx: int) -> int:
+        """Return how much of the context is kept free for the answer."""
+        quarter = max(1, n_ctx // 4)
+        n_predict = self._parameters.num_predict
+        return quarter if n_predict is None or n_predict < 0 else max(1, min(n_predict, quarter))
+
+    def _prefill(self, tokens: list[int]) -> Iterator[GenerationEvent]:
+        kv, n_batch = self._runtime.kv, self._runtime.context.n_batch
+        started = time.perf_counter()
+        self._n_reused = kv.prepare(tokens, self._runtime.stack.digest)
+        n_done = self._n_reused
+        yield self._progress(n_done)
+        while n_done < len(tokens) and not self._is_cancelled():
+            kv.decode(tokens[n_done : n_done + n_batch])
+            n_done = min(n_done + n_batch, len(tokens))
+            self._prefill_s = time.perf_counter() - started
+            yield self._progress(n_done)
+
+    def _decode(self, prompt: list[int], stops: tuple[str, ...]) -> Iterator[GenerationEvent]:
+        model, context, kv = self._runtime.model, self._runtime.context, self._runtime.kv
+        stream = TextStream((*stops, *(self._parameters.stop or ())))
+        limit = self._parameters.num_predict
+        n_most = context.n_ctx - len(prompt)
+        if limit is not None and limit >= 0:
+            n_most = min(n_most, limit)
+        started = time.perf_counter()
+        reason: FinishReason = "length"
+        with Sampling.of(self._parameters).chain(model, prompt, context.n_ctx) as chain:
+            while self._n_decoded < n_most:
+                if self._is_cancelled():
+                    reason = "cancelled"
+                    break
+                token = chain.sample(context)
+                if model.ends_generation(token):
+                    reason = "stop"
+                    break
+                self._n_decoded += 1
+                yield from self._show(stream.push(model.piece(token)), n_tokens=1)
+                self._decode_s = time.perf_counter() - started
+                if stream.is_stopped:
+                    reason = "stop"
+                    break
+                if self._n_decoded < n_most:
+                    kv.decode([token])
+        yield from self._show(stream.finish(), n_tokens=0)
+        self._decode_s = time.perf_counter() - started
+        yield self.finished(reason)
+
+    def _show(self, text: str, *, n_tokens: int) -> Iterator[GenerationEvent]:
+        self._text += text
+        if text or n_tokens:
+            yield Tokens(self._id, text, n_tokens)
+
+    def _progress(self, n_done: int) -> PromptProgress:
+        return PromptProgress(self._id, n_done, self._n_prompt, self._n_reused)
+
+    def finished(self, reason: FinishReason, error: str = "") -> Finished:
+        """Return the last event, with whatever text there is."""
+        stats = GenerationStats(
+            n_prompt=self._n_prompt,
+            n_reused=self._n_reused,
+            n_decoded=self._n_decoded,
+            prefill_s=self._prefill_s,
+            decode_s=self._decode_s,
+            n_ctx=self._runtime.context.n_ctx,
+            n_dropped_messages=self._n_dropped,
+        )
+        return Finished(self._id, reason, self._text, stats, self._notices, error)

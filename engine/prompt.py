@@ -1,0 +1,121 @@
+"""From a conversation to the tokens of a prompt that fits the context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from engine.errors import PromptError
+from engine.llama import Model
+from engine.protocol import ChatMessage
+from modelfiles.errors import TemplateError
+from modelfiles.template.jinja import render_chat
+
+PLAIN_STOPS = ("\nUser:",)
+"""Stop strings of the plain transcript used for a base without a chat template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rendered conversation."""
+
+    tokens: list[int]
+    n_dropped: int
+    """Oldest messages left out so that the rest fits."""
+    stops: tuple[str, ...] = ()
+    """Stop strings this way of rendering needs."""
+    notices: tuple[str, ...] = ()
+
+
+def build_prompt(
+    model: Model, messages: Sequence[ChatMessage], *, n_ctx: int, n_answer: int
+) -> Prompt:
+    """Render `messages` with the base's chat template and tokenise them.
+
+    Where they do not fit, the oldest messages are left out, never the system message and never
+    the last message.
+
+    Args:
+        model: The base, for its template and vocabulary.
+        messages: Oldest first; the system message, if any, first of all.
+        n_ctx: Context length in tokens.
+        n_answer: Tokens to leave free for the answer.
+
+    Raises:
+        PromptError: The template cannot render the conversation, or the system message and the
+            last message alone do not fit.
+    """
+    system = [message for message in messages[:1] if message.role == "system"]
+    turns = messages[len(system) :]
+    if not turns:
+        raise PromptError("There is no message to answer.")
+    limit = n_ctx - n_answer
+
+    def tokens_without(n_dropped: int) -> list[int]:
+        return _tokenize(model, _render(model, [*system, *turns[n_dropped:]]))
+
+    tokens = tokens_without(0)
+    n_dropped = 0
+    if len(tokens) > limit:
+        starts = _possible_starts(turns)
+        n_dropped, tokens = _first_that_fits(starts, tokens_without, limit)
+        if len(tokens) > limit:
+            raise PromptError(
+                f"The message has {len(tokens)} tokens with its system prompt, but a context of "
+                f"{n_ctx} leaves room for {limit}: shorten it or set a larger num_ctx."
+            )
+    notices = []
+    if n_dropped:
+        plural = "message was" if n_dropped == 1 else "messages were"
+        notices.append(
+            f"The {n_dropped} oldest {plural} left out: the context of {n_ctx} tokens is full."
+        )
+    if model.chat_template is None:
+        notices.append("The base has no chat template: a plain transcript is used.")
+    stops = PLAIN_STOPS if model.chat_template is None else ()
+    return Prompt(tokens, n_dropped, stops, tuple(notices))
+
+
+def _possible_starts(turns: Sequence[ChatMessage]) -> list[int]:
+    """Return where a shortened conversation may begin: at a user message, or at the last one."""
+    last = len(turns) - 1
+    return [i for i in range(1, last) if turns[i].role == "user"] + ([last] if last > 0 else [0])
+
+
+def _first_that_fits(
+    starts: Sequence[int], tokens_without: Callable[[int], list[int]], limit: int
+) -> tuple[int, list[int]]:
+    """Return the earliest start whose prompt fits, by bisection; else the last start."""
+    low, high = 0, len(starts) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if len(tokens_without(starts[middle])) <= limit:
+            high = middle
+        else:
+            low = middle + 1
+    return starts[low], tokens_without(starts[low])
+
+
+def _render(model: Model, messages: Sequence[ChatMessage]) -> str:
+    template = model.chat_template
+    if template is None:
+        names = {"system": "System", "user": "User", "assistant": "Assistant"}
+        lines = [f"{names.get(m.role, m.role)}: {m.content}" for m in messages]
+        return "\n".join([*lines, "Assistant:"])
+    try:
+        return render_chat(
+            template,
+            [{"role": m.role, "content": m.content} for m in messages],
+            bos_token=model.bos_text,
+            eos_token=model.eos_text,
+            add_generation_prompt=True,
+        )
+    except TemplateError as error:
+        raise PromptError(f"The base's chat template failed: {error}") from error
+
+
+def _tokenize(model: Model, text: str) -> list[int]:
+    # Many templates write the BOS token themselves; the tokenizer would put a second one before it.
+    if model.adds_bos and model.bos_text and text.startswith(model.bos_text):
+        text = text.removeprefix(model.bos_text)
+    return model.tokenize(text)

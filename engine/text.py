@@ -1,0 +1,52 @@
+"""From token bytes to text that may be shown: whole characters, never a part of a stop string."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+
+class TextStream:
+    """Turns pieces of bytes into text and ends at the first stop string.
+
+    Text that could be the beginning of a stop string is held back until it is known not to be.
+    """
+
+    def __init__(self, stops: Sequence[str] = ()) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stops = tuple(stop for stop in stops if stop)
+        self._pending = ""
+        self.is_stopped = False
+        """Whether a stop string was met; what follows it is dropped."""
+
+    def push(self, piece: bytes) -> str:
+        """Return the text that is certain after one more piece."""
+        return self._release(self._decoder.decode(piece))
+
+    def finish(self) -> str:
+        """Return what was held back, with U+FFFD for an unfinished character."""
+        text = self._release(self._decoder.decode(b"", final=True))
+        text, self._pending = text + self._pending, ""
+        return text
+
+    def _release(self, text: str) -> str:
+        if self.is_stopped:
+            return ""
+        self._pending += text
+        ends = [self._pending.find(stop) for stop in self._stops]
+        found = [end for end in ends if end >= 0]
+        if found:
+            text, self._pending = self._pending[: min(found)], ""
+            self.is_stopped = True
+            return text
+        n_held = max((_overlap(self._pending, stop) for stop in self._stops), default=0)
+        split = len(self._pending) - n_held
+        text, self._pending = self._pending[:split], self._pending[split:]
+        return text
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return the length of the longest end of `text` that begins `stop` without being all of it."""
+    return next(
+        (n for n in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-n:])), 0
+    )
