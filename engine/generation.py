@@ -9,8 +9,8 @@ from engine.errors import EngineError
 from engine.prompt import build_prompt
 from engine.protocol import (
     ChatMessage,
-    FinishReason,
     Finished,
+    FinishReason,
     GenerationEvent,
     GenerationStats,
     PromptProgress,

@@ -24,6 +24,7 @@ import llama_cpp.llama_cpp as lc
 import numpy as np
 import numpy.typing as npt
 
+from engine.cpu import reports_amx
 from engine.errors import AdapterError, BaseError, EngineError, GenerationError
 
 log = logging.getLogger("engine.llama")
@@ -100,7 +101,10 @@ class _Handle:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -132,6 +136,8 @@ class Model(_Handle):
         params.n_gpu_layers = n_gpu_layers
         params.main_gpu = main_gpu
         params.load_mode = lc.LLAMA_LOAD_MODE_MMAP if use_mmap else lc.LLAMA_LOAD_MODE_NONE
+        # Repacked weight buffers are where llama.cpp uses AMX; see reports_amx for why not there.
+        params.use_extra_bufts = not reports_amx()
         if on_progress is not None:
             report = on_progress
             # The name keeps the C callback alive during the call below.
@@ -140,7 +146,9 @@ class Model(_Handle):
         with _error_lines() as errors:
             self._model: Any = lc.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
-            raise BaseError(f"{path} cannot be loaded: {errors.reason('llama.cpp gave no reason')}.")
+            raise BaseError(
+                f"{path} cannot be loaded: {errors.reason('llama.cpp gave no reason')}."
+            )
         self.path = path
         self._vocab: Any = lc.llama_model_get_vocab(self._model)
         self._contexts: list[Context] = []
@@ -195,9 +203,7 @@ class Model(_Handle):
         capacity = len(data) + 8
         while True:
             tokens = (lc.llama_token * capacity)()
-            n = lc.llama_tokenize(
-                self._vocab, data, len(data), tokens, capacity, add_special, True
-            )
+            n = lc.llama_tokenize(self._vocab, data, len(data), tokens, capacity, add_special, True)
             if n >= 0:
                 return list(tokens[:n])
             capacity = -n

@@ -9,12 +9,12 @@ from typing import Self
 
 from engine.adapters.check import require_fit
 from engine.adapters.read import require_base
+from engine.cpu import default_threads
 from engine.errors import BaseError
 from engine.kv import KvCache
 from engine.llama import Context, KvType, LoraAdapter, Model
 from engine.protocol import BaseInfo, LoadSpec
 from engine.stack import AdapterStack, StackEntry
-from engine.threads import default_threads
 from modelfiles.parameters import Parameters
 
 DEFAULT_N_CTX = 4096

@@ -52,7 +52,7 @@ class AdapterStack(msgspec.Struct, frozen=True):
                     f"The scale of {entry.adapter.name!r} is {entry.scale}: it must be a number."
                 )
 
-    def __iter__(self) -> Iterator[StackEntry]:  # type: ignore[override]  # a stack is its entries
+    def __iter__(self) -> Iterator[StackEntry]:
         return iter(self.entries)
 
     def __len__(self) -> int:
@@ -95,7 +95,7 @@ class AdapterStack(msgspec.Struct, frozen=True):
         return next((entry for entry in self.entries if entry.adapter.name == name), None)
 
     def with_added(self, adapter: Adapter, scale: float = 1.0) -> Self:
-        """Return the stack with `adapter` at the end; raises `AdapterError` if its name is taken."""
+        """Return the stack with `adapter` at its end; `AdapterError` if its name is taken."""
         return type(self)((*self.entries, StackEntry(adapter, scale)))
 
     def without(self, name: str) -> Self:

@@ -1,4 +1,4 @@
-"""How many CPU threads an evaluation gets."""
+"""What the engine needs to know of the CPU: how many threads to use, and one thing to avoid."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 _TOPOLOGY = Path("/sys/devices/system/cpu")
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 def physical_cores(topology: Path = _TOPOLOGY) -> int:
@@ -34,3 +35,15 @@ def default_threads() -> int:
     """
     cores = physical_cores()
     return cores - 1 if cores > 2 else cores
+
+
+def reports_amx(cpu_info: Path = _CPU_INFO) -> bool:
+    """Return whether the processor reports AMX tiles.
+
+    Some virtual machines report them and then fault on the first tile instruction, which kills the
+    process (seen with llama.cpp's `ggml_backend_amx_mul_mat` on `ldtilecfg`).
+    """
+    try:
+        return "amx_tile" in cpu_info.read_text()
+    except OSError:
+        return False

@@ -1,0 +1,178 @@
+"""The asyncio client of the worker process: the local implementation of the engine seam."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
+
+from engine import errors
+from engine.errors import EngineError, WorkerError
+from engine.process import WorkerProcess
+from engine.protocol import (
+    BaseInfo,
+    Cancel,
+    ChatMessage,
+    Event,
+    Failed,
+    Finished,
+    Generate,
+    GenerationEvent,
+    GenerationStats,
+    Load,
+    Loaded,
+    LoadProgress,
+    LoadSpec,
+    PromptProgress,
+    Request,
+    SetStack,
+    StackApplied,
+    Tokens,
+)
+from engine.stack import AdapterStack
+from modelfiles.parameters import Parameters
+
+
+class EngineClient:
+    """Runs one worker process and starts a new one, in the same state, when it has died.
+
+    Args:
+        log_path: File to which the worker's messages are appended; its folder must exist.
+    """
+
+    def __init__(self, *, log_path: Path | None = None) -> None:
+        self._log_path = log_path
+        self._worker: WorkerProcess | None = None
+        self._starting = asyncio.Lock()
+        self._ids = itertools.count(1)
+        self._spec: LoadSpec | None = None
+        self._stack = AdapterStack()
+        self._generation_id: int | None = None
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Process id of the running worker, None when there is none."""
+        worker = self._worker
+        return worker.pid if worker is not None and worker.is_alive else None
+
+    async def load(
+        self, spec: LoadSpec, on_progress: Callable[[float], None] | None = None
+    ) -> BaseInfo:
+        """Load a base and forget the stack; on an error the base before stays loaded."""
+        worker = await self._started()
+        info = await self._load(worker, spec, on_progress)
+        self._spec, self._stack = spec, AdapterStack()
+        return info
+
+    async def set_stack(self, stack: AdapterStack) -> StackApplied:
+        """Apply `stack` from the next evaluation on; on an error the old one stays in force."""
+        applied = await self._set_stack(await self._restored(), stack)
+        self._stack = stack
+        return applied
+
+    async def generate(
+        self, messages: Sequence[ChatMessage], parameters: Parameters
+    ) -> AsyncGenerator[GenerationEvent, None]:
+        """Answer a conversation; the last event is always `Finished`, also after a crash."""
+        request_id = next(self._ids)
+        text, n_decoded, is_finished = "", 0, False
+        self._generation_id = request_id
+        worker: WorkerProcess | None = None
+        try:
+            worker = await self._restored()
+            request = Generate(request_id, tuple(messages), parameters)
+            async with contextlib.aclosing(self._ask(worker, request_id, request)) as events:
+                async for event in events:
+                    if isinstance(event, Tokens):
+                        text += event.text
+                        n_decoded += event.n_tokens
+                    if isinstance(event, PromptProgress | Tokens | Finished):
+                        is_finished = isinstance(event, Finished)
+                        yield event
+                        if is_finished:
+                            return
+        except EngineError as error:
+            is_finished = True
+            stats = GenerationStats(0, 0, n_decoded, 0.0, 0.0, 0)
+            yield Finished(request_id, "failed", text, stats, error=str(error))
+        finally:
+            self._generation_id = None
+            if not is_finished and worker is not None:
+                # The listener went away in the middle of the answer.
+                with contextlib.suppress(WorkerError):
+                    await worker.send(Cancel(request_id))
+
+    async def cancel(self) -> None:
+        """Stop the running generation; its last event then says `cancelled`."""
+        if self._generation_id is not None and self._worker is not None:
+            with contextlib.suppress(WorkerError):
+                await self._worker.send(Cancel(self._generation_id))
+
+    async def close(self) -> None:
+        """End the worker."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.close()
+
+    async def _started(self) -> WorkerProcess:
+        """Return a living worker, perhaps with nothing loaded."""
+        if self._worker is None or not self._worker.is_alive:
+            self._worker = await WorkerProcess.start(self._log_path)
+        return self._worker
+
+    async def _restored(self) -> WorkerProcess:
+        """Return a living worker that has the base and the stack last set."""
+        async with self._starting:
+            if self._worker is not None and self._worker.is_alive:
+                return self._worker
+            worker = await self._started()
+            if self._spec is not None:
+                await self._load(worker, self._spec, None)
+                if self._stack.entries:
+                    await self._set_stack(worker, self._stack)
+            return worker
+
+    async def _load(
+        self,
+        worker: WorkerProcess,
+        spec: LoadSpec,
+        on_progress: Callable[[float], None] | None,
+    ) -> BaseInfo:
+        request_id = next(self._ids)
+        async with contextlib.aclosing(
+            self._ask(worker, request_id, Load(request_id, spec))
+        ) as events:
+            async for event in events:
+                if isinstance(event, LoadProgress) and on_progress is not None:
+                    on_progress(event.fraction)
+                elif isinstance(event, Loaded):
+                    return event.info
+        raise WorkerError("The engine did not say that the base is loaded.")
+
+    async def _set_stack(self, worker: WorkerProcess, stack: AdapterStack) -> StackApplied:
+        request_id = next(self._ids)
+        async with contextlib.aclosing(
+            self._ask(worker, request_id, SetStack(request_id, stack))
+        ) as events:
+            async for event in events:
+                if isinstance(event, StackApplied):
+                    return event
+        raise WorkerError("The engine did not say that the stack is applied.")
+
+    async def _ask(
+        self, worker: WorkerProcess, request_id: int, request: Request
+    ) -> AsyncGenerator[Event, None]:
+        """Yield the events of a request; a Failed one is raised as the error it names."""
+        async with contextlib.aclosing(worker.ask(request_id, request)) as events:
+            async for event in events:
+                if isinstance(event, Failed):
+                    raise _error_of(event)
+                yield event
+
+
+def _error_of(event: Failed) -> EngineError:
+    kind = getattr(errors, event.kind, EngineError)
+    is_engine_error = isinstance(kind, type) and issubclass(kind, EngineError)
+    return (kind if is_engine_error else EngineError)(event.message)

@@ -1,0 +1,160 @@
+"""A small synchronous face of the engine for scripts and notebooks.
+
+    from engine.local import open_base
+
+    with open_base("base.gguf") as base:
+        base.set_stack([("pirate.gguf", 0.7), ("formal.gguf", 0.4)])
+        print(base.chat("Hello"))
+        base.rescale("pirate", 1.0)
+        print(base.chat("And now?"))
+
+llama.cpp runs in the calling process here: every adapter is checked before llama.cpp sees it, but
+a crash inside llama.cpp takes the process with it, which the chat's worker process avoids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+from engine.adapters.adapter import Adapter
+from engine.adapters.read import read_adapter
+from engine.errors import GenerationError
+from engine.generation import generate
+from engine.protocol import (
+    BaseInfo,
+    ChatMessage,
+    Finished,
+    GenerationStats,
+    LoadSpec,
+    Tokens,
+)
+from engine.runtime import Runtime
+from engine.stack import AdapterStack, stack_of
+from modelfiles.parameters import Parameters
+
+
+class Base:
+    """An open base with a stack of adapters and one conversation; made by `open_base`."""
+
+    def __init__(self, runtime: Runtime, parameters: Parameters) -> None:
+        self._runtime = runtime
+        self._parameters = parameters
+        self.messages: list[ChatMessage] = []
+        """The conversation so far, without the system message."""
+        self.system: str | None = None
+        """The system message, if any."""
+        self.stats: GenerationStats | None = None
+        """What the last answer cost."""
+
+    @property
+    def info(self) -> BaseInfo:
+        """What the base is."""
+        return self._runtime.info
+
+    @property
+    def stack(self) -> AdapterStack:
+        """The stack in force."""
+        return self._runtime.stack
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """The adapters of the stack, with rank, alpha, size and memory in bytes."""
+        return tuple(entry.adapter for entry in self.stack.entries)
+
+    def set_stack(self, pairs: Iterable[tuple[str | Path, float]]) -> AdapterStack:
+        """Replace the stack by adapters from GGUF files, each with its scale.
+
+        An adapter is called by its file's stem, with `-2`, `-3` … where that is taken.
+
+        Raises:
+            AdapterError: A file is missing, is no adapter or does not fit the base; the stack
+                before stays in force.
+        """
+        adapters: list[tuple[Adapter, float]] = []
+        for path, scale in pairs:
+            file = Path(path)
+            taken = {adapter.name for adapter, _ in adapters}
+            adapters.append((read_adapter(file, unused_name(file.stem, taken)), scale))
+        self._runtime.set_stack(stack_of(adapters))
+        return self.stack
+
+    def rescale(self, name: str, scale: float) -> AdapterStack:
+        """Set one adapter's scale; raises `AdapterError` if there is none of that name."""
+        self._runtime.set_stack(self.stack.with_scale(name, scale))
+        return self.stack
+
+    def chat(
+        self,
+        message: str,
+        *,
+        parameters: Parameters | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> str:
+        """Add `message` to the conversation and return the answer, which is added too.
+
+        Args:
+            message: What the user says.
+            parameters: Laid over those the base was opened with, for this answer.
+            on_text: Told each piece of the answer as it comes.
+
+        Raises:
+            EngineError: The answer failed; the conversation is as it was before.
+        """
+        merged = (parameters or Parameters()).over(self._parameters)
+        system = [ChatMessage("system", self.system)] if self.system else []
+        asked = ChatMessage("user", message)
+        finished: Finished | None = None
+        for event in generate(self._runtime, [*system, *self.messages, asked], merged):
+            if isinstance(event, Tokens) and on_text is not None:
+                on_text(event.text)
+            elif isinstance(event, Finished):
+                finished = event
+        if finished is None or finished.reason == "failed":
+            raise GenerationError(finished.error if finished else "There was no answer.")
+        self.messages += [asked, ChatMessage("assistant", finished.text)]
+        self.stats = finished.stats
+        return finished.text
+
+    def clear(self) -> None:
+        """Begin a new conversation under the same stack."""
+        self.messages.clear()
+
+    def close(self) -> None:
+        """Free the base and its adapters."""
+        self._runtime.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def open_base(path: str | Path, parameters: Parameters | None = None) -> Base:
+    """Load a base GGUF.
+
+    Args:
+        path: The GGUF file.
+        parameters: Load-time ones (num_ctx, num_thread …) and defaults for every answer.
+
+    Raises:
+        BaseError: The file is missing or no base that llama.cpp can load.
+    """
+    chosen = parameters or Parameters()
+    file = Path(path).expanduser().absolute()
+    return Base(Runtime(LoadSpec(str(file), chosen)), chosen)
+
+
+def unused_name(name: str, taken: set[str]) -> str:
+    """Return `name`, with `-2`, `-3` … added where it is taken."""
+
+    def candidates() -> Iterator[str]:
+        yield name
+        n = 2
+        while True:
+            yield f"{name}-{n}"
+            n += 1
+
+    return next(candidate for candidate in candidates() if candidate not in taken)

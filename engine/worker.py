@@ -1,0 +1,207 @@
+"""The worker process: owns llama.cpp, reads requests on stdin, writes events on stdout.
+
+An abort or a segmentation fault inside llama.cpp ends this process and nothing else. It ends by
+itself when its stdin closes, so it never outlives the program that started it.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import BinaryIO
+
+import msgspec
+
+from engine.errors import EngineError, GenerationError
+from engine.generation import generate
+from engine.protocol import (
+    Cancel,
+    Event,
+    Failed,
+    Generate,
+    GenerationEvent,
+    Load,
+    Loaded,
+    LoadProgress,
+    Request,
+    SetStack,
+    Shutdown,
+    StackApplied,
+    Tokens,
+)
+from engine.runtime import Runtime
+
+log = logging.getLogger("engine.worker")
+
+TOKEN_INTERVAL_S = 1 / 30
+"""Tokens are sent together at this rate: a screen shows no more, and each event costs both sides
+about 30 microseconds."""
+PROGRESS_INTERVAL_S = 0.05
+
+
+class Worker:
+    """Does one request after the other; a cancel overtakes the queue.
+
+    Args:
+        requests: Where requests are read, one JSON document a line.
+        events: Where events are written, one JSON document a line.
+    """
+
+    def __init__(self, requests: BinaryIO, events: BinaryIO) -> None:
+        self._requests = requests
+        self._events = events
+        self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+        self._is_closing = False
+        self._encoder = msgspec.json.Encoder()
+        self._runtime: Runtime | None = None
+
+    def run(self) -> None:
+        """Serve until a Shutdown request or the end of the requests."""
+        threading.Thread(target=self._read, name="requests", daemon=True).start()
+        try:
+            while (request := self._queue.get()) is not None:
+                self._serve(request)
+        except BrokenPipeError:
+            log.warning("nobody listens any more")
+        finally:
+            if self._runtime is not None:
+                self._runtime.close()
+
+    def _read(self) -> None:
+        decoder = msgspec.json.Decoder(Request)
+        for line in self._requests:
+            try:
+                request = decoder.decode(line)
+            except (msgspec.MsgspecError, EngineError) as error:
+                log.error("a request that cannot be read: %s", error)
+                continue
+            if isinstance(request, Cancel):
+                self._cancelled.add(request.target_id)
+            elif isinstance(request, Shutdown):
+                break
+            else:
+                self._queue.put(request)
+        self._is_closing = True
+        self._queue.put(None)
+
+    def _serve(self, request: Request) -> None:
+        if self._is_closing:
+            return
+        try:
+            match request:
+                case Load():
+                    self._load(request)
+                case SetStack():
+                    self._set_stack(request)
+                case Generate():
+                    self._generate(request)
+                    self._cancelled.discard(request.request_id)
+        except EngineError as error:
+            self._send(Failed(_id_of(request), type(error).__name__, str(error)))
+        except MemoryError:
+            self._send(Failed(_id_of(request), "EngineError", "There is not enough memory."))
+
+    def _load(self, request: Load) -> None:
+        progress = _Throttle(PROGRESS_INTERVAL_S)
+
+        def report(fraction: float) -> bool:
+            if fraction >= 1.0 or progress.is_due():
+                self._send(LoadProgress(request.request_id, fraction))
+            return not self._is_closing
+
+        # The old base is freed only once the new one stands: a base that cannot be loaded costs
+        # nothing. Weights are mapped, so for that moment they do not count twice.
+        runtime = Runtime(request.spec, on_progress=report)
+        if self._runtime is not None:
+            self._runtime.close()
+        self._runtime = runtime
+        self._send(Loaded(request.request_id, runtime.info))
+
+    def _set_stack(self, request: SetStack) -> None:
+        started = time.perf_counter()
+        self._loaded_runtime().set_stack(request.stack)
+        elapsed_s = time.perf_counter() - started
+        self._send(StackApplied(request.request_id, request.stack.digest, elapsed_s))
+
+    def _generate(self, request: Generate) -> None:
+        batch = _TokenBatch(request.request_id, self._send)
+        for event in generate(
+            self._loaded_runtime(),
+            request.messages,
+            request.parameters,
+            is_cancelled=lambda: self._is_closing or request.request_id in self._cancelled,
+            request_id=request.request_id,
+        ):
+            batch.add(event)
+
+    def _loaded_runtime(self) -> Runtime:
+        if self._runtime is None:
+            raise GenerationError("No base is loaded yet.")
+        return self._runtime
+
+    def _send(self, event: Event) -> None:
+        self._events.write(self._encoder.encode(event) + b"\n")
+        self._events.flush()
+
+
+class _Throttle:
+    """Says when enough time has passed since it last said so."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._last_s = float("-inf")
+
+    def is_due(self) -> bool:
+        now_s = time.perf_counter()
+        if now_s - self._last_s < self._interval_s:
+            return False
+        self._last_s = now_s
+        return True
+
+
+class _TokenBatch:
+    """Joins tokens so that they are sent at display rate; other events flush it."""
+
+    def __init__(self, request_id: int, send: Callable[[Event], None]) -> None:
+        self._id = request_id
+        self._send = send
+        self._throttle = _Throttle(TOKEN_INTERVAL_S)
+        self._text = ""
+        self._n_tokens = 0
+
+    def add(self, event: GenerationEvent) -> None:
+        if isinstance(event, Tokens):
+            self._text += event.text
+            self._n_tokens += event.n_tokens
+            if self._throttle.is_due():
+                self._flush()
+        else:
+            self._flush()
+            self._send(event)
+
+    def _flush(self) -> None:
+        if self._n_tokens or self._text:
+            self._send(Tokens(self._id, self._text, self._n_tokens))
+            self._text, self._n_tokens = "", 0
+
+
+def _id_of(request: Request) -> int:
+    return request.request_id if isinstance(request, Load | SetStack | Generate) else 0
+
+
+def main() -> None:
+    """Serve the process that started this one."""
+    # ctrl+c in the terminal reaches every process of the group; stopping is the client's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+    Worker(sys.stdin.buffer, sys.stdout.buffer).run()
+
+
+if __name__ == "__main__":
+    main()
