@@ -1,0 +1,92 @@
+"""Reads an adapter file into the record that stacks are made of, and a base's header."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Final
+
+from engine.adapters.adapter import Adapter
+from engine.adapters.cursor import open_regular, require_unchanged
+from engine.adapters.header import GgufHeader, read_header
+from engine.adapters.own_rules import own_rules_broken
+from engine.adapters.rules import ALPHA, pairs_of
+from engine.adapters.shards import read_model_header
+from engine.errors import AdapterError, BaseError, GgufError
+
+MAX_NAME_CHARACTERS: Final = 48
+
+
+def read_adapter(path: Path, name: str | None = None) -> Adapter:
+    """Read the record of the LoRA adapter in a GGUF file; the whole file is read, for its hash.
+
+    `name` defaults to the file's `general.name`, else its stem, as one lower-case word. Raises
+    `AdapterError` where the file is no LoRA adapter or breaks a rule of its own, `GgufError` where
+    it is no sound GGUF file. Whether it fits a base is for `engine.adapters.check`.
+    """
+    path = path.absolute()
+    header = read_header(path)
+    broken = own_rules_broken(header)
+    if broken:
+        raise AdapterError(broken[0].message)
+    pairs = pairs_of(header)
+    ranks = [pair.rank_b for pair in pairs]
+    return Adapter(
+        name=name or adapter_name(header.text("general.name") or "", path),
+        path=str(path),
+        sha256=_sha256(header),
+        architecture=header.architecture or "",
+        alpha=header.number(ALPHA) or 0.0,
+        rank_min=min(ranks),
+        rank_max=max(ranks),
+        n_targets=len(pairs),
+        size_bytes=header.file_size_bytes,
+        memory_bytes=sum(pair.a.size_bytes + pair.b.size_bytes for pair in pairs),
+        description=header.text("general.description") or "",
+    )
+
+
+def adapter_name(title: str, path: Path) -> str:
+    """Return `title`, else the file's stem, as a short lower-case word: `My LoRA` is `my-lora`."""
+    for text in (title, path.stem):
+        word = re.sub(r"[^\w.]+", "-", text.lower())[:MAX_NAME_CHARACTERS].strip("-._")
+        if word:
+            return word
+    return "adapter"
+
+
+def require_base(path: Path) -> GgufHeader:
+    """Return the header of the base model in a GGUF file, with all parts of a split one.
+
+    Raises `BaseError` where the file is an adapter or holds no model, `GgufError` where it is no
+    sound GGUF file.
+    """
+    header = read_model_header(path)
+    if header.is_adapter:
+        raise BaseError(f"{path} is an adapter, not a model: name the base it was trained on.")
+    kind = header.text("general.type")
+    if kind not in (None, "model"):
+        raise BaseError(f"{path} is no model but of the kind {kind!r}: name a base model.")
+    if not header.architecture:
+        raise BaseError(f"{path} names no architecture, so it is no model: name a base model.")
+    if not header.tensors:
+        raise BaseError(f"{path} holds no weights, so it is no whole model: name a base model.")
+    return header
+
+
+read_base_header = require_base
+
+
+def _sha256(header: GgufHeader) -> str:
+    """Return the hex digest of the file; hashing streams and runs without the interpreter lock."""
+    file, stamp = open_regular(header.path)
+    with file:
+        try:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise GgufError(f"{header.path} cannot be read: {error.strerror}.") from None
+    if stamp != header.stamp:
+        raise GgufError(f"{header.path} changed meanwhile: wait until it is complete.")
+    require_unchanged(header.path, stamp)
+    return digest

@@ -1,0 +1,82 @@
+"""Models split over several GGUF files: their headers read as one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from engine.adapters.cursor import shown
+from engine.adapters.header import GgufHeader, read_header
+from engine.adapters.tensors import TensorInfo
+from engine.errors import GgufError
+
+MAX_SHARDS: Final = 1024
+_SHARD_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+
+
+def shard_count(header: GgufHeader) -> int:
+    """Return how many files the model of this header is split over; 1 if it is not split."""
+    return max(header.integer("split.count") or 1, 1)
+
+
+def read_model_header(path: Path) -> GgufHeader:
+    """Read the header of a model, with the tensors of all its parts if it is split.
+
+    `path` names the only file or the first part, as llama.cpp wants it: `x-00001-of-00003.gguf`.
+    Metadata, `data_offset` and `version` are those of the first part, `file_size_bytes` is the
+    sum. Raises `GgufError`, also for a missing part or parts that do not belong together.
+    """
+    first = read_header(path)
+    count = shard_count(first)
+    if count == 1:
+        return first
+    if count > MAX_SHARDS:
+        raise GgufError(f"{path} claims to be split over {count} files: download it again.")
+    paths = _shard_paths(path, count, first.integer("split.no"))
+    tensors: dict[str, TensorInfo] = {}
+    size_bytes = 0
+    for number, part_path in enumerate(paths):
+        part = first if number == 0 else _read_part(part_path, number, count)
+        for name, tensor in part.tensors.items():
+            if name in tensors:
+                raise GgufError(
+                    f"{part_path} has the tensor {shown(name)} of an earlier part again: "
+                    "download all parts of one version."
+                )
+            tensors[name] = tensor
+        size_bytes += part.file_size_bytes
+    expected = first.integer("split.tensors.count")
+    if expected is not None and expected != len(tensors):
+        raise GgufError(
+            f"The {count} parts of {path} have {len(tensors)} tensors together where {expected} "
+            "are due: download all parts of one version."
+        )
+    return replace(first, tensors=MappingProxyType(tensors), file_size_bytes=size_bytes)
+
+
+def _shard_paths(path: Path, count: int, number: int | None) -> list[Path]:
+    match = _SHARD_NAME.fullmatch(path.name)
+    if match is None or int(match["count"]) != count:
+        raise GgufError(
+            f"{path} is one of {count} parts of a split model, but is not named like one: "
+            f"call the first part …-00001-of-{count:05d}.gguf."
+        )
+    names = [f"{match['prefix']}-{part:05d}-of-{count:05d}.gguf" for part in range(1, count + 1)]
+    if number != 0 or path.name != names[0]:
+        raise GgufError(
+            f"{path} is not the first part of its split model: name {path.with_name(names[0])}."
+        )
+    return [path.with_name(name) for name in names]
+
+
+def _read_part(path: Path, number: int, count: int) -> GgufHeader:
+    part = read_header(path)
+    if part.integer("split.no") != number or shard_count(part) != count:
+        raise GgufError(
+            f"{path} is not part {number + 1} of {count} of the split model it is named after: "
+            "download it again."
+        )
+    return part
