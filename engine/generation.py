@@ -86,16 +86,14 @@ class _Answer:
         return quarter if n_predict is None or n_predict < 0 else max(1, min(n_predict, quarter))
 
     def _prefill(self, tokens: list[int]) -> Iterator[GenerationEvent]:
-        kv, n_batch = self._runtime.kv, self._runtime.context.n_batch
         started = time.perf_counter()
-        self._n_reused = kv.prepare(tokens, self._runtime.stack.digest)
-        n_done = self._n_reused
-        yield self._progress(n_done)
-        while n_done < len(tokens) and not self._is_cancelled():
-            kv.decode(tokens[n_done : n_done + n_batch])
-            n_done = min(n_done + n_batch, len(tokens))
+        for i, n_done in enumerate(self._runtime.prefill(tokens)):
+            if i == 0:
+                self._n_reused = n_done
             self._prefill_s = time.perf_counter() - started
-            yield self._progress(n_done)
+            yield PromptProgress(self._id, n_done, self._n_prompt, self._n_reused)
+            if self._is_cancelled():
+                return
 
     def _decode(self, prompt: list[int], stops: tuple[str, ...]) -> Iterator[GenerationEvent]:
         model, context, kv = self._runtime.model, self._runtime.context, self._runtime.kv
@@ -131,9 +129,6 @@ class _Answer:
         self._text += text
         if text or n_tokens:
             yield Tokens(self._id, text, n_tokens)
-
-    def _progress(self, n_done: int) -> PromptProgress:
-        return PromptProgress(self._id, n_done, self._n_prompt, self._n_reused)
 
     def finished(self, reason: FinishReason, error: str = "") -> Finished:
         """Return the last event, with whatever text there is."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from modelfiles.template.jinja import render_chat
+
 from engine.errors import PromptError
 from engine.llama import Model
 from engine.protocol import ChatMessage
 from modelfiles.errors import TemplateError
-from modelfiles.template.jinja import render_chat
 
 PLAIN_STOPS = ("\nUser:",)
 """Stop strings of the plain transcript used for a base without a chat template."""

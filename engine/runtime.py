@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -111,6 +111,23 @@ class Runtime:
         for sha256 in set(self._loaded) - {entry.adapter.sha256 for entry in stack.entries}:
             self._loaded.pop(sha256).close()
         self.stack = stack
+
+    def prefill(self, tokens: Sequence[int]) -> Iterator[int]:
+        """Evaluate a prompt in chunks under the stack in force.
+
+        Yields how many of `tokens` are in the KV cache: first what could be reused, then after
+        each chunk. Between two yields the caller may stop.
+
+        Raises:
+            GenerationError: A failure inside llama.cpp; the KV cache is then empty.
+        """
+        n_done = self.kv.prepare(tokens, self.stack.digest)
+        yield n_done
+        while n_done < len(tokens):
+            chunk = tokens[n_done : n_done + self.context.n_batch]
+            self.kv.decode(chunk)
+            n_done += len(chunk)
+            yield n_done
 
     def _load(self, entry: StackEntry) -> LoraAdapter:
         require_fit(entry.adapter.file, self.model.path)

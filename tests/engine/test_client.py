@@ -1,0 +1,224 @@
+"""The client talks to a real worker process and survives its death."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from engine.client import EngineClient
+from engine.errors import AdapterError, BaseError, GenerationError
+from engine.protocol import ChatMessage, Finished, LoadSpec, PromptProgress, Tokens
+from engine.stack import AdapterStack, stack_of
+from modelfiles.parameters import Parameters
+from tests.engine.conftest import Tiny
+
+ASK = [ChatMessage("user", "Tell me something.")]
+GREEDY = Parameters(temperature=0.0, num_predict=24)
+ENDLESS = Parameters(temperature=0.0)
+
+
+@asynccontextmanager
+async def opened(tiny: Tiny, **parameters: object) -> AsyncIterator[EngineClient]:
+    client = EngineClient()
+    try:
+        await client.load(tiny.spec(**parameters))
+        yield client
+    finally:
+        await client.close()
+
+
+async def answer(
+    client: EngineClient,
+    parameters: Parameters = GREEDY,
+    messages: list[ChatMessage] = ASK,
+) -> Finished:
+    events = [event async for event in client.generate(messages, parameters)]
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert "".join(e.text for e in events if isinstance(e, Tokens)) == last.text
+    return last
+
+
+async def test_load_reports_progress_and_what_the_base_is(tiny: Tiny) -> None:
+    client = EngineClient()
+    fractions: list[float] = []
+    info = await client.load(tiny.spec(), fractions.append)
+    await client.close()
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert (info.name, info.architecture, info.n_ctx) == ("Tiny", "llama", 512)
+    assert info.has_chat_template
+    assert info.n_params > 0
+
+
+async def test_a_stack_changes_the_answer_and_an_empty_one_restores_it(tiny: Tiny) -> None:
+    async with opened(tiny) as client:
+        plain = await answer(client)
+        stack = stack_of([(tiny.first, 1.0)])
+        applied = await client.set_stack(stack)
+        assert applied.digest == stack.digest
+        adapted = await answer(client)
+        await client.set_stack(AdapterStack())
+        assert (await answer(client)).text == plain.text != adapted.text
+
+
+async def test_prompt_progress_counts_up_to_the_prompt(tiny: Tiny) -> None:
+    async with opened(tiny) as client:
+        long = [ChatMessage("user", "word " * 80)]
+        events = [event async for event in client.generate(long, GREEDY)]
+    progress = [event for event in events if isinstance(event, PromptProgress)]
+    done = [event.n_done for event in progress]
+    assert done[0] == 0
+    assert done == sorted(done)
+    assert done[-1] == progress[-1].n_total > 128
+
+
+async def test_cancel_stops_an_answer_and_keeps_its_text(tiny: Tiny) -> None:
+    async with opened(tiny, num_ctx=32768) as client:
+        last = None
+        async for event in client.generate(ASK, ENDLESS):
+            last = event
+            if isinstance(event, Tokens):
+                await client.cancel()
+        assert isinstance(last, Finished)
+        assert last.reason == "cancelled"
+        assert last.text
+        assert last.stats.n_context < last.stats.n_ctx
+        assert (await answer(client)).reason == "length"
+
+
+async def test_leaving_an_answer_early_stops_the_worker(tiny: Tiny) -> None:
+    async with opened(tiny, num_ctx=32768) as client:
+        events = client.generate(ASK, ENDLESS)
+        async for event in events:
+            if isinstance(event, Tokens):
+                break
+        await events.aclose()
+        # Waits behind the answer that was left; would time out if that went on to 32,768 tokens.
+        assert (await answer(client)).reason == "length"
+
+
+async def test_a_killed_worker_costs_one_sentence_and_the_next_turn_works(tiny: Tiny) -> None:
+    stack = stack_of([(tiny.first, 1.0)])
+    async with opened(tiny, num_ctx=32768) as client:
+        await client.set_stack(stack)
+        before = await answer(client)
+        killed = client.worker_pid
+        assert killed is not None
+        text, last = "", None
+        async for event in client.generate(ASK, ENDLESS):
+            last = event
+            if isinstance(event, Tokens):
+                if not text:
+                    os.kill(killed, signal.SIGKILL)
+                text += event.text
+        assert isinstance(last, Finished)
+        assert last.reason == "failed"
+        assert last.text == text != ""
+        assert "SIGKILL" in last.error
+        after = await answer(client)
+        assert after.text == before.text, "the base and the stack are as they were"
+        assert client.worker_pid not in (None, killed)
+
+
+async def test_a_worker_killed_between_turns_is_not_noticed(tiny: Tiny) -> None:
+    async with opened(tiny) as client:
+        before = await answer(client)
+        assert client.worker_pid is not None
+        os.kill(client.worker_pid, signal.SIGKILL)
+        after = await answer(client)
+        if after.reason == "failed":  # the death had not been seen yet when the turn was sent
+            after = await answer(client)
+        assert after.text == before.text
+
+
+async def test_a_refused_adapter_leaves_the_stack_in_force(tiny: Tiny, tmp_path: Path) -> None:
+    import msgspec
+
+    missing = msgspec.structs.replace(
+        tiny.second, name="gone", path=str(tmp_path / "gone.gguf"), sha256="0" * 64
+    )
+    async with opened(tiny) as client:
+        await client.set_stack(stack_of([(tiny.first, 1.0)]))
+        before = await answer(client)
+        with pytest.raises(AdapterError, match=r"gone\.gguf"):
+            await client.set_stack(stack_of([(tiny.first, 0.2), (missing, 1.0)]))
+        assert (await answer(client)).text == before.text
+
+
+async def test_a_refused_base_leaves_the_loaded_one(tiny: Tiny, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.gguf"
+    garbage.write_bytes(b"GGUF" + bytes(range(200)))
+    async with opened(tiny) as client:
+        before = await answer(client)
+        for path in (garbage, tmp_path / "missing.gguf", tiny.first.file):
+            with pytest.raises(BaseError, match=path.name):
+                await client.load(LoadSpec(str(path)))
+        assert (await answer(client)).text == before.text
+
+
+async def test_nothing_loaded_is_one_sentence(tiny: Tiny) -> None:
+    client = EngineClient()
+    failed = await answer(client)
+    with pytest.raises(GenerationError, match="No base"):
+        await client.set_stack(stack_of([(tiny.first, 1.0)]))
+    await client.close()
+    assert (failed.reason, failed.text) == ("failed", "")
+    assert "No base" in failed.error
+
+
+async def test_the_worker_ends_with_its_parent(tiny: Tiny) -> None:
+    """A parent that is killed cannot close anything; its pipes close by themselves."""
+    program = (
+        "import asyncio, os, signal, sys\n"
+        "from engine.client import EngineClient\n"
+        "async def main():\n"
+        "    client = EngineClient()\n"
+        "    worker = await client._started()\n"
+        "    print(worker.pid, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "asyncio.run(main())\n"
+    )
+    import sys
+
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    pid = int(await parent.stdout.readline())
+    await parent.wait()
+    descriptor = os.pidfd_open(pid) if Path(f"/proc/{pid}").exists() else None
+    if descriptor is not None:
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(descriptor, ended.set)
+        async with asyncio.timeout(60):
+            await ended.wait()
+        asyncio.get_running_loop().remove_reader(descriptor)
+        os.close(descriptor)
+
+
+async def test_a_folder_called_engine_does_not_stand_in_for_ours(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine" / "__init__.py").write_text("raise SystemExit('the wrong engine')")
+    monkeypatch.chdir(tmp_path)
+    async with opened(tiny) as client:
+        assert (await answer(client)).reason == "length"
+
+
+async def test_the_workers_messages_reach_the_log(tmp_path: Path) -> None:
+    log_path = tmp_path / "worker.log"
+    client = EngineClient(log_path=log_path)
+    worker = await client._started()
+    stdin = worker._process.stdin
+    assert stdin is not None
+    stdin.write(b"not a request\n")
+    await client.close()
+    assert "cannot be read" in log_path.read_text()

@@ -1,0 +1,180 @@
+"""An answer comes in pieces, stops when it should and tells what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.generation import generate
+from engine.protocol import (
+    ChatMessage,
+    Finished,
+    GenerationEvent,
+    LoadSpec,
+    PromptProgress,
+    Tokens,
+)
+from engine.runtime import PREFILL_CHUNK, Runtime
+from engine.stack import stack_of
+from modelfiles.parameters import Parameters
+from tests.engine.conftest import Tiny
+from tests.support.tiny_models import write_base
+
+ASK = [ChatMessage("user", "Tell me something.")]
+GREEDY = Parameters(temperature=0.0, num_predict=24)
+
+
+def answer(
+    runtime: Runtime, messages: list[ChatMessage] = ASK, parameters: Parameters = GREEDY
+) -> Finished:
+    last = list(generate(runtime, messages, parameters))[-1]
+    assert isinstance(last, Finished)
+    return last
+
+
+def test_pieces_add_up_to_the_whole_answer(runtime: Runtime) -> None:
+    events = list(generate(runtime, ASK, GREEDY))
+    pieces = [event for event in events if isinstance(event, Tokens)]
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert "".join(piece.text for piece in pieces) == last.text != ""
+    assert sum(piece.n_tokens for piece in pieces) == last.stats.n_decoded == 24
+    assert last.reason == "length"
+
+
+def test_greedy_answers_are_repeatable_and_follow_the_stack(runtime: Runtime, tiny: Tiny) -> None:
+    plain = answer(runtime).text
+    runtime.set_stack(stack_of([(tiny.first, 1.0)]))
+    adapted = answer(runtime).text
+    runtime.set_stack(stack_of([]))
+    assert answer(runtime).text == plain != adapted
+
+
+def test_a_seed_repeats_the_text(runtime: Runtime) -> None:
+    hot = Parameters(temperature=1.5, seed=11, num_predict=24)
+    other = Parameters(seed=12).over(hot)
+    assert answer(runtime, parameters=hot).text == answer(runtime, parameters=hot).text
+    assert answer(runtime, parameters=hot).text != answer(runtime, parameters=other).text
+
+
+def test_the_next_turn_evaluates_only_what_is_new(runtime: Runtime) -> None:
+    first = answer(runtime)
+    assert first.stats.n_reused == 0
+    turns = [*ASK, ChatMessage("assistant", first.text), ChatMessage("user", "And then?")]
+    second = answer(runtime, turns)
+    assert second.stats.n_reused >= first.stats.n_prompt
+    assert second.stats.n_prompt > second.stats.n_reused
+
+
+def test_another_stack_reuses_nothing(runtime: Runtime, tiny: Tiny) -> None:
+    answer(runtime)
+    runtime.set_stack(stack_of([(tiny.first, 0.5)]))
+    assert answer(runtime).stats.n_reused == 0
+    assert answer(runtime).stats.n_reused > 0
+
+
+def test_a_stop_string_ends_the_answer_and_is_not_shown(runtime: Runtime) -> None:
+    whole = answer(runtime).text
+    stop = whole[6:9]
+    stopped = answer(runtime, parameters=Parameters(stop=(stop,)).over(GREEDY))
+    assert stopped.reason == "stop"
+    assert stopped.text == whole[: whole.index(stop)]
+
+
+def test_the_end_of_the_turn_ends_the_answer(tmp_path: Path) -> None:
+    path = write_base(tmp_path / "base.gguf", ends_at_once=True)
+    with Runtime(LoadSpec(str(path), Parameters(num_thread=1))) as runtime:
+        ended = answer(runtime)
+    assert (ended.reason, ended.text, ended.stats.n_decoded) == ("stop", "", 0)
+
+
+def test_the_context_ends_an_answer_without_a_limit(tiny: Tiny) -> None:
+    with Runtime(tiny.spec(num_ctx=256)) as runtime:
+        full = answer(runtime, parameters=Parameters(temperature=0.0))
+    assert full.reason == "length"
+    assert full.stats.n_context == full.stats.n_ctx == 256
+
+
+def test_an_overlong_conversation_is_shortened_and_says_so(tiny: Tiny) -> None:
+    turns = [
+        ChatMessage(role, f"Some words, number {n}. " * 4)
+        for n in range(10)
+        for role in ("user", "assistant")
+    ]
+    with Runtime(tiny.spec(num_ctx=512)) as runtime:
+        shortened = answer(runtime, [*turns, *ASK])
+    assert shortened.reason == "length"
+    assert shortened.stats.n_dropped_messages > 0
+    assert "oldest" in shortened.notices[0]
+
+
+def test_cancelling_between_prompt_chunks_evaluates_no_more(runtime: Runtime) -> None:
+    long = [ChatMessage("user", "word " * 80)]
+    seen: list[GenerationEvent] = []
+    events = generate(runtime, long, GREEDY, is_cancelled=lambda: len(seen) >= 2)
+    for event in events:
+        seen.append(event)
+    progress = [event.n_done for event in seen if isinstance(event, PromptProgress)]
+    last = seen[-1]
+    assert isinstance(last, Finished)
+    assert progress == [0, PREFILL_CHUNK]
+    assert last.stats.n_prompt > PREFILL_CHUNK
+    assert (last.reason, last.text) == ("cancelled", "")
+
+
+def test_cancelling_between_tokens_keeps_what_there_is(runtime: Runtime) -> None:
+    whole = answer(runtime)
+    seen: list[Tokens] = []
+    events: Iterator[GenerationEvent] = generate(
+        runtime, ASK, GREEDY, is_cancelled=lambda: len(seen) >= 5
+    )
+    last: GenerationEvent | None = None
+    for event in events:
+        last = event
+        if isinstance(event, Tokens):
+            seen.append(event)
+    assert isinstance(last, Finished)
+    assert last.reason == "cancelled"
+    assert last.text
+    assert whole.text.startswith(last.text)
+    assert answer(runtime).text == whole.text, "a stopped answer leaves the cache right"
+
+
+def test_a_failure_keeps_the_partial_text_and_the_next_answer_works(runtime: Runtime) -> None:
+    events = generate(runtime, ASK, Parameters(temperature=0.0))
+    text = ""
+    finished: Finished | None = None
+    n_seen = 0
+    for event in events:
+        if isinstance(event, Tokens):
+            text += event.text
+            n_seen += 1
+            if n_seen == 5:
+                # Fill the context behind the generator's back: its next token finds no room.
+                room = runtime.context.n_ctx - runtime.kv.n_tokens
+                for start in range(0, room, PREFILL_CHUNK):
+                    runtime.context.decode([5] * min(PREFILL_CHUNK, room - start))
+        if isinstance(event, Finished):
+            finished = event
+    assert finished is not None
+    assert (finished.reason, finished.text) == ("failed", text)
+    assert "full" in finished.error
+    assert answer(runtime).reason == "length"
+
+
+def test_a_message_that_cannot_fit_is_one_sentence(tiny: Tiny) -> None:
+    with Runtime(tiny.spec(num_ctx=256)) as runtime:
+        failed = answer(runtime, [ChatMessage("user", "word " * 400)])
+    assert failed.reason == "failed"
+    assert "num_ctx" in failed.error
+
+
+@pytest.mark.parametrize("num_ctx", [None, 100_000])
+def test_the_context_is_no_longer_than_the_base_was_trained_for(
+    tmp_path: Path, num_ctx: int | None
+) -> None:
+    path = write_base(tmp_path / "base.gguf", n_ctx_train=512)
+    with Runtime(LoadSpec(str(path), Parameters(num_thread=1, num_ctx=num_ctx))) as runtime:
+        assert runtime.info.n_ctx == runtime.info.n_ctx_train == 512

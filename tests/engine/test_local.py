@@ -1,0 +1,95 @@
+"""The synchronous face: open a base, set a stack, chat, rescale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.errors import AdapterError, BaseError, GenerationError
+from engine.local import Base, open_base
+from modelfiles.parameters import Parameters
+from tests.engine.conftest import Tiny
+
+GREEDY = Parameters(temperature=0.0, num_predict=16, num_ctx=512, num_thread=1)
+
+
+@pytest.fixture
+def base(tiny: Tiny) -> Iterator[Base]:
+    with open_base(tiny.base, GREEDY) as base:
+        yield base
+
+
+def test_a_conversation_is_kept(base: Base) -> None:
+    pieces: list[str] = []
+    first = base.chat("Hello", on_text=pieces.append)
+    assert first == "".join(pieces)
+    base.chat("And then?")
+    assert [m.role for m in base.messages] == ["user", "assistant"] * 2
+    assert base.messages[1].content == first
+    assert base.stats is not None
+    assert base.stats.n_reused > 0
+    base.clear()
+    assert base.chat("Hello") == first
+
+
+def test_a_stack_is_set_rescaled_and_described(base: Base, tiny: Tiny) -> None:
+    plain = base.chat("Hello")
+    base.clear()
+    base.set_stack([(tiny.first.path, 1.0), (tiny.second.path, 0.5)])
+    assert base.stack.label == "first 1.00 + second 0.50"
+    assert [(a.name, a.rank_text, a.alpha) for a in base.adapters] == [
+        ("first", "4", 8.0),
+        ("second", "8", 8.0),
+    ]
+    assert all(a.memory_bytes > 0 and a.size_bytes > a.memory_bytes for a in base.adapters)
+    assert base.chat("Hello") != plain
+    base.clear()
+    base.rescale("first", 0.0)
+    base.rescale("second", 0.0)
+    assert base.chat("Hello") == plain
+
+
+def test_one_file_twice_gets_two_names_and_adds_up(base: Base, tiny: Tiny) -> None:
+    base.set_stack([(tiny.first.path, 0.5), (tiny.first.path, 0.25)])
+    assert base.stack.label == "first 0.50 + first-2 0.25"
+    twice = base.chat("Hello")
+    base.clear()
+    base.set_stack([(tiny.first.path, 0.75)])
+    assert base.chat("Hello") == twice
+
+
+def test_a_refused_stack_changes_nothing(base: Base, tiny: Tiny, tmp_path: Path) -> None:
+    base.set_stack([(tiny.first.path, 1.0)])
+    with pytest.raises(AdapterError, match=r"missing\.gguf"):
+        base.set_stack([(tmp_path / "missing.gguf", 1.0)])
+    with pytest.raises(AdapterError, match=r"base\.gguf"):
+        base.set_stack([(tiny.base, 1.0)])
+    with pytest.raises(AdapterError, match="'third'"):
+        base.rescale("third", 1.0)
+    assert base.stack.label == "first 1.00"
+
+
+def test_a_failed_answer_leaves_the_conversation_as_it_was(base: Base) -> None:
+    base.chat("Hello")
+    before = list(base.messages)
+    with pytest.raises(GenerationError, match="num_ctx"):
+        base.chat("word " * 1000)
+    assert base.messages == before
+
+
+def test_a_missing_base_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BaseError, match=r"missing\.gguf"):
+        open_base(tmp_path / "missing.gguf")
+
+
+def test_a_system_message_is_sent_first(base: Base) -> None:
+    plain = base.chat("Hello")
+    n_plain = base.stats.n_prompt if base.stats else 0
+    base.clear()
+    base.system = "Answer like a pirate."
+    assert base.chat("Hello") != plain
+    assert base.stats is not None
+    assert base.stats.n_prompt > n_plain
+    assert [m.role for m in base.messages] == ["user", "assistant"]

@@ -1,0 +1,109 @@
+"""A conversation becomes a prompt that fits, with one BOS token and nothing important left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.errors import PromptError
+from engine.llama import Model
+from engine.prompt import PLAIN_STOPS, build_prompt
+from engine.protocol import ChatMessage
+from tests.engine.conftest import Tiny
+from tests.support.tiny_models import END_OF_TEXT, write_base
+
+
+@pytest.fixture
+def model(tiny: Tiny) -> Iterator[Model]:
+    with Model(tiny.base) as model:
+        yield model
+
+
+def conversation(n_turns: int, system: str | None = "Be brief.") -> list[ChatMessage]:
+    messages = [ChatMessage("system", system)] if system else []
+    for n in range(n_turns):
+        messages += [ChatMessage("user", f"Question {n}?"), ChatMessage("assistant", f"Reply {n}.")]
+    return [*messages, ChatMessage("user", "The last question?")]
+
+
+def text_of(model: Model, tokens: list[int]) -> str:
+    return b"".join(model.piece(token) for token in tokens).decode()
+
+
+def test_the_bases_own_chat_template_is_used(model: Model) -> None:
+    prompt = build_prompt(model, conversation(1), n_ctx=512, n_answer=64)
+    assert prompt.tokens == model.tokenize(
+        "<|im_start|>system\nBe brief.<|im_end|>\n"
+        "<|im_start|>user\nQuestion 0?<|im_end|>\n<|im_start|>assistant\nReply 0.<|im_end|>\n"
+        "<|im_start|>user\nThe last question?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert prompt.n_dropped == 0
+    assert prompt.notices == ()
+
+
+@pytest.mark.parametrize("template_writes_bos", [False, True])
+@pytest.mark.parametrize("add_bos", [False, True])
+def test_there_is_never_a_second_bos_token(
+    tmp_path: Path, template_writes_bos: bool, add_bos: bool
+) -> None:
+    template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    if template_writes_bos:
+        template = "{{ bos_token }}" + template
+    path = write_base(tmp_path / "base.gguf", add_bos=add_bos, chat_template=template)
+    with Model(path) as model:
+        tokens = build_prompt(model, [ChatMessage("user", "Hi")], n_ctx=512, n_answer=64).tokens
+        bos = model.tokenize(END_OF_TEXT, add_special=False)
+        assert tokens.count(bos[0]) == int(add_bos or template_writes_bos)
+
+
+def test_an_overlong_conversation_loses_its_oldest_turns(model: Model) -> None:
+    messages = conversation(20)
+    whole = build_prompt(model, messages, n_ctx=4096, n_answer=64)
+    prompt = build_prompt(model, messages, n_ctx=400, n_answer=100)
+    assert len(prompt.tokens) <= 300 < len(whole.tokens)
+    kept = text_of(model, prompt.tokens)
+    assert kept.startswith("system\nBe brief.")
+    assert "The last question?" in kept
+    assert "Question 19?" in kept
+    assert "Question 0?" not in kept
+    assert prompt.n_dropped % 2 == 0, "a conversation begins with a question"
+    assert str(prompt.n_dropped) in prompt.notices[0]
+    one_turn_more = [messages[0], *messages[1 + prompt.n_dropped - 2 :]]
+    assert len(build_prompt(model, one_turn_more, n_ctx=4096, n_answer=64).tokens) > 300
+
+
+def test_the_system_message_and_the_last_message_are_never_left_out(model: Model) -> None:
+    messages = conversation(20, system="A rule. " * 10)
+    prompt = build_prompt(model, messages, n_ctx=200, n_answer=50)
+    kept = text_of(model, prompt.tokens)
+    assert kept.count("A rule.") == 10
+    assert "The last question?" in kept
+    with pytest.raises(PromptError, match=r"leaves room for 50.*larger num_ctx"):
+        build_prompt(model, messages, n_ctx=100, n_answer=50)
+
+
+def test_a_base_without_a_template_gets_a_plain_transcript_and_says_so(tmp_path: Path) -> None:
+    with Model(write_base(tmp_path / "base.gguf", chat_template=None)) as model:
+        prompt = build_prompt(model, conversation(1), n_ctx=512, n_answer=64)
+        assert text_of(model, prompt.tokens) == (
+            "System: Be brief.\nUser: Question 0?\nAssistant: Reply 0.\n"
+            "User: The last question?\nAssistant:"
+        )
+        assert prompt.stops == PLAIN_STOPS
+        assert "no chat template" in prompt.notices[0]
+
+
+def test_a_template_that_fails_is_one_sentence(tmp_path: Path) -> None:
+    template = "{{ raise_exception('Only even numbers of messages.') }}"
+    with (
+        Model(write_base(tmp_path / "base.gguf", chat_template=template)) as model,
+        pytest.raises(PromptError, match="Only even numbers of messages"),
+    ):
+        build_prompt(model, conversation(1), n_ctx=512, n_answer=64)
+
+
+def test_nothing_to_answer_is_an_error(model: Model) -> None:
+    with pytest.raises(PromptError, match="no message"):
+        build_prompt(model, [ChatMessage("system", "Be brief.")], n_ctx=512, n_answer=64)
