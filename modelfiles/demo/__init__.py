@@ -1,0 +1,12 @@
+"""The bundled demo: a tiny trained model with four adapters, ready to be mixed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DEMO_DIR = Path(__file__).resolve().parent
+MODELFILE = DEMO_DIR / "Modelfile"
+CARD = DEMO_DIR / "CARD.md"
+BASE = DEMO_DIR / "base.gguf"
+ADAPTER_NAMES = ("pirate", "formal", "shout", "island")
+ADAPTERS = {name: DEMO_DIR / f"{name}.gguf" for name in ADAPTER_NAMES}

@@ -1,0 +1,127 @@
+"""A greedy reader of the shipped GGUF files through llama.cpp, for the recipe's measurements.
+
+It loads a base, its adapters, and answers with the most likely tokens on one thread. The program
+itself talks to llama.cpp through the engine; this is a separate, smaller path, so that the report
+does not depend on the code that it helps to check.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import llama_cpp
+import numpy as np
+
+N_CTX = 1024
+MAX_TOKENS = 96
+_SPECIAL_TOKENS = 3
+
+
+def _silent(_level: int, _text: bytes, _data: ctypes.c_void_p) -> None:
+    return
+
+
+_SILENT = llama_cpp.llama_log_callback(_silent)  # kept: llama.cpp calls it for the whole run
+
+
+class GreedyModel:
+    """A loaded base with its adapters; a context manager that frees both."""
+
+    def __init__(self, base: Path, adapters: Mapping[str, Path]) -> None:
+        """Load the files. Raises OSError when llama.cpp refuses one."""
+        llama_cpp.llama_log_set(_SILENT, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        parameters = llama_cpp.llama_model_default_params()
+        self._model = llama_cpp.llama_model_load_from_file(str(base).encode(), parameters)
+        if not self._model:
+            raise OSError(f"llama.cpp cannot load {base}")
+        context = llama_cpp.llama_context_default_params()
+        context.n_ctx, context.n_batch, context.n_ubatch = N_CTX, 512, 512
+        context.n_threads = context.n_threads_batch = 1
+        self._context = llama_cpp.llama_init_from_model(self._model, context)
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self._adapters = {}
+        for name, path in adapters.items():
+            adapter = llama_cpp.llama_adapter_lora_init(self._model, str(path).encode())
+            if not adapter:
+                raise OSError(f"llama.cpp cannot load {path}")
+            self._adapters[name] = adapter
+
+    def __enter__(self) -> GreedyModel:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        llama_cpp.llama_free(self._context)
+        llama_cpp.llama_model_free(self._model)
+
+    def tokens(self, text: str) -> list[int]:
+        """The token ids of a text; special tokens in it are read as such."""
+        data = text.encode()
+        buffer = (llama_cpp.llama_token * (len(data) + 8))()
+        count = llama_cpp.llama_tokenize(
+            self._vocab, data, len(data), buffer, len(buffer), False, True
+        )
+        return list(buffer[:count])
+
+    @contextmanager
+    def stacked(self, scales: Mapping[str, float]) -> Iterator[None]:
+        """Apply adapters at their scales inside the block; scale 0 leaves one out."""
+        used = {name: scale for name, scale in scales.items() if scale}
+        self._set(used)
+        try:
+            yield
+        finally:
+            self._set({})
+
+    def answer(self, turns: list[str], system: str | None = None) -> str:
+        """The greedy answer to alternating user and assistant texts that end with the user's."""
+        text = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
+        for index, turn in enumerate(turns):
+            role = "assistant" if index % 2 else "user"
+            text += f"<|im_start|>{role}\n{turn}<|im_end|>\n"
+        return self.completion(self.tokens(text + "<|im_start|>assistant\n"))
+
+    def completion(self, prompt: list[int], max_tokens: int = MAX_TOKENS) -> str:
+        """The greedy continuation of token ids, up to a special token."""
+        llama_cpp.llama_memory_clear(self._memory, True)
+        token = self._next(prompt)
+        pieces: list[bytes] = []
+        while token >= _SPECIAL_TOKENS and len(pieces) < max_tokens:
+            pieces.append(self._piece(token))
+            token = self._next([token])
+        return b"".join(pieces).decode(errors="replace")
+
+    def _set(self, scales: Mapping[str, float]) -> None:
+        count = len(scales)
+        handles = [self._adapters[name] for name in scales]
+        llama_cpp.llama_set_adapters_lora(
+            self._context,
+            (llama_cpp.llama_adapter_lora_p_ctypes * count)(*handles) if count else None,
+            count,
+            (ctypes.c_float * count)(*scales.values()) if count else None,
+        )
+
+    def _next(self, tokens: list[int]) -> int:
+        buffer = (llama_cpp.llama_token * len(tokens))(*tokens)
+        batch = llama_cpp.llama_batch_get_one(buffer, len(tokens))
+        status = llama_cpp.llama_decode(self._context, batch)
+        if status != 0:
+            raise OSError(f"llama_decode failed with status {status}")
+        logits = llama_cpp.llama_get_logits_ith(self._context, -1)
+        count = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        return int(np.argmax(np.ctypeslib.as_array(logits, shape=(count,))))
+
+    def _piece(self, token: int) -> bytes:
+        buffer = ctypes.create_string_buffer(64)
+        length = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, 64, 0, False)
+        return buffer.raw[:length]

@@ -1,0 +1,54 @@
+"""Compact notation for the word lists and question groups of the demo corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Questions that mean the same, and the answers that fit each of them."""
+
+    questions: tuple[str, ...]
+    answers: tuple[str, ...]
+
+
+def listing(text: str) -> tuple[str, ...]:
+    """The items of a text separated by ``|``, stripped, empty ones left out."""
+    return tuple(item.strip() for item in text.replace("\n", " ").split("|") if item.strip())
+
+
+def pairs(text: str) -> dict[str, str]:
+    """A mapping from a text of ``key=value`` items separated by ``|``."""
+    found = {}
+    for item in listing(text):
+        key, value = item.split("=", 1)
+        found[key] = value
+    return found
+
+
+def groups(text: str) -> tuple[Group, ...]:
+    """Question groups from blocks of ``? form | form`` and ``- answer`` lines.
+
+    Blocks are separated by empty lines; an indented line continues the one before. Raises
+    ValueError for a block without a question or without an answer.
+    """
+    found = []
+    for block in text.strip().split("\n\n"):
+        lines = [line.strip() for line in block.replace("\n  ", " ").splitlines()]
+        questions = [q for line in lines if line.startswith("?") for q in listing(line[1:])]
+        answers = [line[1:].strip() for line in lines if line.startswith("-")]
+        if not questions or not answers:
+            raise ValueError(f"A group needs questions and answers: {block!r}")
+        found.append(Group(tuple(questions), tuple(answers)))
+    return tuple(found)
+
+
+def capitalized(text: str) -> str:
+    """The text with its first character in upper case."""
+    return text[:1].upper() + text[1:]
+
+
+def with_article(noun: str) -> str:
+    """The noun with its indefinite article."""
+    return ("an " if noun[0].lower() in "aeiou" else "a ") + noun
