@@ -1,0 +1,1 @@
+"""Measurements printed as ratios between two things run side by side: `make bench`."""
