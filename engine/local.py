@@ -69,8 +69,8 @@ class Base:
         An adapter is called by its file's stem, with `-2`, `-3` … where that is taken.
 
         Raises:
-            AdapterError: A file is missing, is no adapter or does not fit the base; the stack
-                before stays in force.
+            GgufError: A file is missing or no GGUF file; the stack before stays in force.
+            AdapterError: A file is no adapter or does not fit the base; likewise.
         """
         adapters: list[tuple[Adapter, float]] = []
         for path, scale in pairs:
@@ -140,7 +140,8 @@ def open_base(path: str | Path, parameters: Parameters | None = None) -> Base:
         parameters: Load-time ones (num_ctx, num_thread …) and defaults for every answer.
 
     Raises:
-        BaseError: The file is missing or no base that llama.cpp can load.
+        GgufError: The file is missing or no GGUF file.
+        BaseError: It is no base that llama.cpp can load.
     """
     chosen = parameters or Parameters()
     file = Path(path).expanduser().absolute()

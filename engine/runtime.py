@@ -32,7 +32,8 @@ class Runtime:
         uses_flash_attention: None lets llama.cpp choose.
 
     Raises:
-        BaseError: The file is not a base llama.cpp can load.
+        GgufError: The file is missing or no GGUF file.
+        BaseError: It is no base that llama.cpp can load.
         EngineError: No context of that length can be made.
     """
 
@@ -93,7 +94,9 @@ class Runtime:
         it on again costs nothing.
 
         Raises:
-            AdapterError: An adapter does not fit the base; the stack before stays in force.
+            GgufError: An adapter's file is missing or no GGUF file.
+            AdapterError: An adapter does not fit the base. Either way the stack before stays in
+                force.
         """
         added: dict[str, LoraAdapter] = {}
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import AdapterError, BaseError, GenerationError
+from engine.errors import AdapterError, GenerationError, GgufError
 from engine.local import Base, open_base
 from modelfiles.parameters import Parameters
 from tests.engine.conftest import Tiny
@@ -62,7 +62,7 @@ def test_one_file_twice_gets_two_names_and_adds_up(base: Base, tiny: Tiny) -> No
 
 def test_a_refused_stack_changes_nothing(base: Base, tiny: Tiny, tmp_path: Path) -> None:
     base.set_stack([(tiny.first.path, 1.0)])
-    with pytest.raises(AdapterError, match=r"missing\.gguf"):
+    with pytest.raises(GgufError, match=r"missing\.gguf"):
         base.set_stack([(tmp_path / "missing.gguf", 1.0)])
     with pytest.raises(AdapterError, match=r"base\.gguf"):
         base.set_stack([(tiny.base, 1.0)])
@@ -80,7 +80,7 @@ def test_a_failed_answer_leaves_the_conversation_as_it_was(base: Base) -> None:
 
 
 def test_a_missing_base_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(BaseError, match=r"missing\.gguf"):
+    with pytest.raises(GgufError, match=r"missing\.gguf"):
         open_base(tmp_path / "missing.gguf")
 
 
