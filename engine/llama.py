@@ -306,7 +306,8 @@ class Context(_Handle):
         self._memory: Any = lc.llama_get_memory(self._context)
         self._adapters: tuple[tuple[LoraAdapter, float], ...] = ()
         self.n_ctx: int = lc.llama_n_ctx(self._context)
-        self.n_batch = n_batch
+        # llama.cpp lowers it to the context length, and aborts on a larger batch than it then has.
+        self.n_batch: int = lc.llama_n_batch(self._context)
         model._contexts.append(self)
 
     def _free(self) -> None:

@@ -19,7 +19,9 @@ from modelfiles.parameters import Parameters
 
 DEFAULT_N_CTX = 4096
 PREFILL_CHUNK = 128
-"""Prompt tokens evaluated between two looks at whether to cancel, unless num_batch says fewer."""
+"""Prompt tokens evaluated between two looks at whether to cancel, unless num_batch is set."""
+MAX_THREADS = 512
+"""llama.cpp aborts on more (GGML_MAX_N_THREADS of ggml.h)."""
 
 
 class Runtime:
@@ -59,11 +61,11 @@ class Runtime:
         try:
             if not self.model.has_decoder:
                 raise BaseError(f"{path} cannot generate text: it has no decoder.")
-            n_threads = parameters.num_thread or default_threads()
+            n_threads = min(max(parameters.num_thread or 0, 0) or default_threads(), MAX_THREADS)
             self.context = Context(
                 self.model,
                 n_ctx=_context_length(parameters, self.model.n_ctx_train),
-                n_batch=min(parameters.num_batch or PREFILL_CHUNK, PREFILL_CHUNK),
+                n_batch=max(1, parameters.num_batch or PREFILL_CHUNK),
                 n_threads=n_threads,
                 kv_type=kv_type,
                 uses_flash_attention=uses_flash_attention,

@@ -178,3 +178,11 @@ def test_the_context_is_no_longer_than_the_base_was_trained_for(
     path = write_base(tmp_path / "base.gguf", n_ctx_train=512)
     with Runtime(LoadSpec(str(path), Parameters(num_thread=1, num_ctx=num_ctx))) as runtime:
         assert runtime.info.n_ctx == runtime.info.n_ctx_train == 512
+
+
+def test_load_parameters_beyond_what_llama_cpp_takes_do_no_harm(tiny: Tiny) -> None:
+    with Runtime(tiny.spec(num_ctx=256, num_batch=100_000)) as runtime:
+        assert runtime.context.n_batch == 256
+        assert answer(runtime).reason == "length"
+    with Runtime(tiny.spec(num_ctx=256, num_thread=100_000)) as runtime:
+        assert runtime.info.n_threads == 512
