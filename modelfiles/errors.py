@@ -31,3 +31,11 @@ class StoreError(ModelfilesError):
 
 class TemplateError(ModelfilesError):
     """A chat template cannot be parsed or rendered."""
+
+
+class ParameterError(ModelfilesError):
+    """A PARAMETER has an unknown name or a value it cannot take."""
+
+
+class PackagedModelError(ModelfilesError):
+    """A model that comes with the program cannot be changed or removed."""

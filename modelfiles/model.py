@@ -42,3 +42,10 @@ class Model:
     """The TEMPLATE of the Modelfile, verbatim; None when the base's own chat template applies."""
     messages: tuple[Message, ...] = ()
     licenses: tuple[str, ...] = ()
+    renderer: str | None = None
+    """RENDERER and PARSER name built-in code of Ollama; kept so that the Modelfile stays whole."""
+    parser: str | None = None
+    requires: str | None = None
+    """The Ollama version the Modelfile asks for; shown, never enforced."""
+    drafts: tuple[Path, ...] = ()
+    """Draft models for speculative decoding; kept and shown, not run."""

@@ -1,0 +1,32 @@
+"""Phrases that error messages share: the nearest known word, and a safe quotation of a text."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_MAX_QUOTED = 60
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word most like `word`, compared without case; None when none is close."""
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    matches = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
+    return by_folded[matches[0]] if matches else None
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean "x"?)` for the nearest known word, else an empty text."""
+    found = nearest(word, known)
+    return f' (did you mean "{found}"?)' if found is not None else ""
+
+
+def quoted(text: str) -> str:
+    """Return `text` in double quotes, on one line, shortened, without control characters.
+
+    Messages quote what a file says, and files may hold escape sequences a terminal would obey.
+    """
+    flat = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    if len(flat) > _MAX_QUOTED:
+        flat = flat[: _MAX_QUOTED - 1] + "…"
+    return f'"{flat}"'
