@@ -1,0 +1,1 @@
+"""Chat templates: from a conversation to the text a model was trained to continue."""

@@ -1,0 +1,273 @@
+"""Jinja chat templates, rendered in a sandbox with bounds.
+
+The template comes out of a GGUF file that somebody made, so it is treated as foreign code: it
+runs in Jinja's immutable sandbox, its loops and calls are counted, its arithmetic and its output
+are limited in size. Everything else is set up as transformers and llama-cpp-python do, since
+templates are written against them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NoReturn
+
+import jinja2
+import jinja2.ext
+from jinja2 import nodes
+from jinja2.exceptions import SecurityError
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+from modelfiles.errors import TemplateError
+from modelfiles.wording import quoted
+
+MAX_OUTPUT_CHARACTERS = 64 * 2**20
+"""Longest rendered prompt, and longest text or list a template may build on the way."""
+MAX_STEPS = 500_000
+"""Most loop turns and macro calls in one rendering; a chat of 1,000 messages takes a few
+thousand."""
+MAX_SECONDS = 10.0
+
+_MAX_POWER = 1024
+_STEP = "_count_step"
+_CONCAT = "_concat"
+
+
+class TemplateRefusedError(TemplateError):
+    """The template itself rejected the conversation, by calling `raise_exception`."""
+
+
+def render_chat(
+    template: str,
+    messages: Sequence[Mapping[str, str]],
+    *,
+    bos_token: str,
+    eos_token: str,
+    add_generation_prompt: bool,
+) -> str:
+    """Render a conversation with a model's own Jinja template.
+
+    `messages` have `role` and `content`; the tokens are the texts of the model's special tokens.
+    Raises `TemplateRefusedError` if the template rejects the conversation, and `TemplateError` if it
+    is not valid Jinja, fails, or exceeds the bounds of this module.
+    """
+    budget = _Budget()
+    compiled = _compile(template)
+    try:
+        parts = []
+        n_characters = 0
+        for part in compiled.generate(
+            {
+                "messages": [dict(message) for message in messages],
+                "bos_token": bos_token,
+                "eos_token": eos_token,
+                "add_generation_prompt": add_generation_prompt,
+                "tools": None,
+                "documents": None,
+                "raise_exception": _refuse,
+                "strftime_now": _strftime_now,
+                _STEP: budget.step,
+                _CONCAT: _concat,
+            }
+        ):
+            n_characters += len(part)
+            _limit(n_characters)
+            parts.append(part)
+        return "".join(parts)
+    except TemplateError:
+        raise
+    except SecurityError as error:
+        raise TemplateError(f"the chat template tries what it may not do: {error}") from None
+    except RecursionError:
+        raise TemplateError("the chat template calls itself without end") from None
+    # A template is code: what it does with the messages can raise anything that Python can.
+    except Exception as error:
+        reason = quoted(str(error))[1:-1] or type(error).__name__
+        raise TemplateError(f"the chat template failed: {reason}") from error
+
+
+def render_conversation(
+    template: str,
+    messages: Sequence[Mapping[str, str]],
+    *,
+    bos_token: str,
+    eos_token: str,
+    add_generation_prompt: bool,
+) -> str:
+    """Render like `render_chat`, also where the template accepts no system message.
+
+    If the template refuses a conversation that begins with a system message, it is rendered with
+    the system text in front of the first user message. Raises what `render_chat` raises.
+    """
+
+    def render(conversation: Sequence[Mapping[str, str]]) -> str:
+        return render_chat(
+            template,
+            conversation,
+            bos_token=bos_token,
+            eos_token=eos_token,
+            add_generation_prompt=add_generation_prompt,
+        )
+
+    try:
+        return render(messages)
+    except TemplateRefusedError:
+        merged = merge_system(messages)
+        if merged is None:
+            raise
+        try:
+            return render(merged)
+        except TemplateRefusedError:
+            # The system message was not the reason; the first refusal names the real one.
+            pass
+        raise
+
+
+def merge_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]] | None:
+    """Move leading system messages into the first user message, a blank line between them.
+
+    Returns None if the conversation does not begin with a system message followed by a user's.
+    """
+    n_system = 0
+    while n_system < len(messages) and messages[n_system]["role"] == "system":
+        n_system += 1
+    if n_system == 0 or n_system == len(messages) or messages[n_system]["role"] != "user":
+        return None
+    texts = [message["content"] for message in messages[: n_system + 1]]
+    first = {**messages[n_system], "content": "\n\n".join(text for text in texts if text)}
+    return [first, *(dict(message) for message in messages[n_system + 1 :])]
+
+
+class _Budget:
+    """Counts the steps of one rendering."""
+
+    def __init__(self) -> None:
+        self._n_left = MAX_STEPS
+        self._deadline_s = time.monotonic() + MAX_SECONDS
+
+    def step(self) -> str:
+        self._n_left -= 1
+        if self._n_left < 0 or time.monotonic() > self._deadline_s:
+            raise TemplateError("the chat template takes too long; it loops without end")
+        return ""
+
+
+class _Generation(jinja2.ext.Extension):
+    """`{% generation %}` of transformers, which marks text for training and prints it as it is."""
+
+    tags = {"generation"}  # noqa: RUF012 (the type that Jinja declares for it)
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """The sandbox, with operators that refuse to build huge values."""
+
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**" and (abs(left) > _MAX_POWER or abs(right) > _MAX_POWER):
+            raise TemplateError("the chat template computes a number that is too large")
+        if operator == "*":
+            _limit(_length(left) * abs(right) if isinstance(right, int) else 0)
+            _limit(_length(right) * abs(left) if isinstance(left, int) else 0)
+        result = super().call_binop(context, operator, left, right)
+        _limit(_length(result))
+        return result
+
+
+class _Bounded(NodeTransformer):
+    """Makes loops and macros count their turns, and `~` look at the length of its result."""
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 (Jinja's name)
+        self.generic_visit(node)
+        node.body.insert(0, _call_step(node.lineno))
+        return node
+
+    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802 (Jinja's name)
+        self.generic_visit(node)
+        node.body.insert(0, _call_step(node.lineno))
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 (Jinja's name)
+        self.generic_visit(node)
+        function = nodes.Name(_CONCAT, "load", lineno=node.lineno)
+        return nodes.Call(function, node.nodes, [], None, None, lineno=node.lineno)
+
+
+def _call_step(line: int) -> nodes.Node:
+    function = nodes.Name(_STEP, "load", lineno=line)
+    return nodes.Output([nodes.Call(function, [], [], None, None, lineno=line)], lineno=line)
+
+
+@lru_cache(maxsize=8)
+def _compile(template: str) -> jinja2.Template:
+    environment = _Sandbox(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[_Generation, jinja2.ext.loopcontrols],
+    )
+    environment.filters["tojson"] = _tojson
+    try:
+        tree = _Bounded().visit(environment.parse(template))
+        code = environment.compile(tree)
+    except jinja2.TemplateSyntaxError as error:
+        raise TemplateError(
+            f"the chat template cannot be read, line {error.lineno}: {error.message}"
+        ) from None
+    except (RecursionError, MemoryError):
+        raise TemplateError("the chat template is nested too deeply") from None
+    return jinja2.Template.from_code(environment, code, environment.make_globals(None))
+
+
+def _refuse(message: object) -> NoReturn:
+    raise TemplateRefusedError(
+        f"the chat template refuses the conversation: {quoted(str(message))[1:-1]}"
+    )
+
+
+def _concat(*values: object) -> str:
+    texts = [str(value) for value in values]
+    _limit(sum(len(text) for text in texts))
+    return "".join(texts)
+
+
+def _length(value: object) -> int:
+    if isinstance(value, int):
+        return value.bit_length() // 8
+    return len(value) if isinstance(value, str | list | tuple) else 0
+
+
+def _limit(n_characters: int) -> None:
+    if n_characters > MAX_OUTPUT_CHARACTERS:
+        raise TemplateError(
+            f"the chat template builds a text of more than {MAX_OUTPUT_CHARACTERS} characters"
+        )
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.now().strftime(form)
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Write JSON as transformers does; Jinja's own filter escapes it for HTML."""
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )
