@@ -11,10 +11,10 @@ then itself, and an adapter takes itself out of every context before it is freed
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
@@ -48,31 +48,32 @@ lc.llama_log_set(_to_logging, ctypes.c_void_p(0))
 lc.llama_backend_init()
 
 
-class _ErrorLines(logging.Handler):
-    """Collects llama.cpp's error messages, the only place where it says why something failed."""
+class _Reasons(logging.Handler):
+    """Keeps llama.cpp's latest warnings and errors, the only place where it says why it failed."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.lines: list[str] = []
+        self._lines: deque[str] = deque(maxlen=20)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+        self._lines.append(record.getMessage())
 
-    def reason(self, default: str) -> str:
-        """Return the first message without the name of the C function before it."""
-        line = next((line for line in self.lines if line), default)
+    def clear(self) -> None:
+        """Forget what was said before the call that is about to be made."""
+        self._lines.clear()
+
+    def first(self, default: str = "llama.cpp gave no reason") -> str:
+        """Return the first message, without the name of the C function before it."""
+        line = next(iter(self._lines), default).rstrip(".")
         head, colon, rest = line.partition(": ")
         return rest if colon and " " not in head and rest else line
 
 
-@contextlib.contextmanager
-def _error_lines() -> Iterator[_ErrorLines]:
-    handler = _ErrorLines()
-    log.addHandler(handler)
-    try:
-        yield handler
-    finally:
-        log.removeHandler(handler)
+# One for the process, as llama.cpp's log is: attaching a handler per call cost 8 microseconds of
+# every token.
+_reasons = _Reasons()
+log.addHandler(_reasons)
+log.setLevel(logging.WARNING)
 
 
 class KvType(IntEnum):
@@ -143,12 +144,10 @@ class Model(_Handle):
             # The name keeps the C callback alive during the call below.
             callback = lc.llama_progress_callback(lambda fraction, _data: report(fraction))
             params.progress_callback = callback
-        with _error_lines() as errors:
-            self._model: Any = lc.llama_model_load_from_file(str(path).encode(), params)
+        _reasons.clear()
+        self._model: Any = lc.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
-            raise BaseError(
-                f"{path} cannot be loaded: {errors.reason('llama.cpp gave no reason')}."
-            )
+            raise BaseError(f"{path} cannot be loaded: {_reasons.first()}.")
         self.path = path
         self._vocab: Any = lc.llama_model_get_vocab(self._model)
         self._contexts: list[Context] = []
@@ -240,12 +239,11 @@ class LoraAdapter(_Handle):
     """
 
     def __init__(self, model: Model, path: Path) -> None:
-        with _error_lines() as errors:
-            # A failure gives a NULL pointer object, which is not None but false.
-            self.pointer: Any = lc.llama_adapter_lora_init(model._model, str(path).encode())
+        _reasons.clear()
+        # A failure gives a NULL pointer object, which is not None but false.
+        self.pointer: Any = lc.llama_adapter_lora_init(model._model, str(path).encode())
         if not self.pointer:
-            reason = errors.reason("llama.cpp gave no reason")
-            raise AdapterError(f"{path} cannot be loaded as an adapter: {reason}.")
+            raise AdapterError(f"{path} cannot be loaded as an adapter: {_reasons.first()}.")
         self.path = path
         self._model = model
         model._adapters.append(self)
@@ -294,12 +292,12 @@ class Context(_Handle):
         # A sliding-window cache that forgets cannot be cut back to a shorter prefix.
         params.swa_full = True
         params.no_perf = True
-        with _error_lines() as errors:
-            self._context: Any = lc.llama_init_from_model(model._model, params)
+        _reasons.clear()
+        self._context: Any = lc.llama_init_from_model(model._model, params)
         if not self._context:
-            reason = errors.reason("llama.cpp gave no reason")
             raise EngineError(
-                f"A context of {n_ctx} tokens cannot be made for {model.path.name}: {reason}. "
+                f"A context of {n_ctx} tokens cannot be made for {model.path.name}: "
+                f"{_reasons.first()}. "
                 "A smaller num_ctx needs less memory."
             )
         self._model = model
@@ -337,12 +335,12 @@ class Context(_Handle):
             GenerationError: No room in the context, or a failure inside llama.cpp.
         """
         array = (lc.llama_token * len(tokens))(*tokens)
-        with _error_lines() as errors:
-            code = lc.llama_decode(self._context, lc.llama_batch_get_one(array, len(tokens)))
+        _reasons.clear()
+        code = lc.llama_decode(self._context, lc.llama_batch_get_one(array, len(tokens)))
         if code == 1:
             raise GenerationError(f"The context of {self.n_ctx} tokens is full.")
         if code != 0:
-            reason = errors.reason(f"code {code}")
+            reason = _reasons.first(f"code {code}")
             raise GenerationError(f"llama.cpp could not evaluate the prompt: {reason}.")
 
     def logits(self) -> npt.NDArray[np.float32]:

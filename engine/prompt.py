@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from modelfiles.template.jinja import render_chat
-
 from engine.errors import PromptError
 from engine.llama import Model
 from engine.protocol import ChatMessage
 from modelfiles.errors import TemplateError
+from modelfiles.template.jinja import render_conversation
 
 PLAIN_STOPS = ("\nUser:",)
 """Stop strings of the plain transcript used for a base without a chat template."""
@@ -104,7 +103,7 @@ def _render(model: Model, messages: Sequence[ChatMessage]) -> str:
         lines = [f"{names.get(m.role, m.role)}: {m.content}" for m in messages]
         return "\n".join([*lines, "Assistant:"])
     try:
-        return render_chat(
+        return render_conversation(
             template,
             [{"role": m.role, "content": m.content} for m in messages],
             bos_token=model.bos_text,
@@ -112,7 +111,8 @@ def _render(model: Model, messages: Sequence[ChatMessage]) -> str:
             add_generation_prompt=True,
         )
     except TemplateError as error:
-        raise PromptError(f"The base's chat template failed: {error}") from error
+        text = str(error)
+        raise PromptError(f"In the base, {text}.") from error
 
 
 def _tokenize(model: Model, text: str) -> list[int]:

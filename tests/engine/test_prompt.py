@@ -104,6 +104,18 @@ def test_a_template_that_fails_is_one_sentence(tmp_path: Path) -> None:
         build_prompt(model, conversation(1), n_ctx=512, n_answer=64)
 
 
+def test_a_template_without_a_system_role_gets_the_system_text_in_the_first_message(
+    tmp_path: Path,
+) -> None:
+    template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system role.') }}"
+        "{% endif %}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}"
+    )
+    with Model(write_base(tmp_path / "base.gguf", chat_template=template)) as model:
+        prompt = build_prompt(model, conversation(0), n_ctx=512, n_answer=64)
+        assert text_of(model, prompt.tokens) == "[user] Be brief.\n\nThe last question?\n"
+
+
 def test_nothing_to_answer_is_an_error(model: Model) -> None:
     with pytest.raises(PromptError, match="no message"):
         build_prompt(model, [ChatMessage("system", "Be brief.")], n_ctx=512, n_answer=64)
