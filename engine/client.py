@@ -118,7 +118,10 @@ class EngineClient:
 
     async def _started(self) -> WorkerProcess:
         """Return a living worker, perhaps with nothing loaded."""
-        if self._worker is None or not self._worker.is_alive:
+        if self._worker is not None and not self._worker.is_alive:
+            dead, self._worker = self._worker, None
+            await dead.close()
+        if self._worker is None:
             self._worker = await WorkerProcess.start(self._log_path)
         return self._worker
 

@@ -31,7 +31,6 @@ class WorkerProcess:
         self._log_path = log_path
         self._waiting: dict[int, asyncio.Queue[Event | None]] = {}
         self._last_words: deque[str] = deque(maxlen=20)
-        self._is_closing = False
         self._tasks = (
             asyncio.create_task(self._read_events(), name="worker events"),
             asyncio.create_task(self._read_log(), name="worker log"),
@@ -97,7 +96,6 @@ class WorkerProcess:
 
     async def close(self) -> None:
         """Ask the worker to end, and end it if it does not."""
-        self._is_closing = True
         with contextlib.suppress(WorkerError):
             await self.send(Shutdown())
         try:
