@@ -1,0 +1,99 @@
+"""Runs `tui` as its users do: in a process of its own, with a home and a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.tiny_models import write_adapter, write_base
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT_S = 180
+N_CTX_TRAIN = 65_536
+
+MODELFILE = """\
+FROM ./base.gguf
+ADAPTER ./loud.gguf scale=0.5
+ADAPTER ./calm.gguf scale=0
+PARAMETER num_thread 1
+PARAMETER num_ctx 256
+PARAMETER num_predict 8
+PARAMETER temperature 0
+PARAMETER stop "<never>"
+SYSTEM Answer in one line.
+LICENSE Free to use.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return the environment of a `tui` that keeps its state in `home`."""
+    return {**os.environ, "LORA_TUI_HOME": str(home), "PYTHONPATH": str(ROOT)}
+
+
+def run_python(
+    *arguments: str,
+    home: Path,
+    folder: Path,
+    stdin: str | bytes = "",
+    before: Callable[[], None] | None = None,
+    output: int = subprocess.PIPE,
+) -> Ended:
+    """Run Python with `arguments` in `folder`; `before` runs in the child before it starts.
+
+    stdout is returned, unless it goes to the file descriptor `output`.
+    """
+    given = stdin.encode() if isinstance(stdin, str) else stdin
+    ended = subprocess.run(
+        [sys.executable, *arguments],
+        input=given,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env=environment(home),
+        preexec_fn=before,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    return Ended(ended.returncode, (ended.stdout or b"").decode(), ended.stderr.decode())
+
+
+def run_tui(
+    *arguments: str,
+    home: Path,
+    folder: Path,
+    stdin: str | bytes = "",
+    before: Callable[[], None] | None = None,
+    output: int = subprocess.PIPE,
+) -> Ended:
+    """Run `tui` with `arguments` in `folder`, with `stdin` piped in."""
+    return run_python(
+        *("-m", "tui", *arguments),
+        home=home,
+        folder=folder,
+        stdin=stdin,
+        before=before,
+        output=output,
+    )
+
+
+def write_model_files(folder: Path) -> Path:
+    """Write a base, two adapters and a Modelfile of them all; return the Modelfile."""
+    base = write_base(folder / "base.gguf", n_ctx_train=N_CTX_TRAIN)
+    write_adapter(folder / "loud.gguf", base, seed=1, scale_of_weights=2.0)
+    write_adapter(folder / "calm.gguf", base, seed=2)
+    modelfile = folder / "Modelfile"
+    modelfile.write_text(MODELFILE)
+    return modelfile

@@ -1,0 +1,149 @@
+"""The command line: finds the command, runs it and turns every error into one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from engine.errors import EngineError
+from modelfiles.errors import ModelfilesError
+from tui.commands import ALIASES, COMMANDS, cp, create, rm, run, show
+from tui.commands import list as list_command
+from tui.errors import TuiError, UsageError
+from tui.parser import Parser
+from tui.sanitize import printable_line
+
+EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_DESCRIPTION = """\
+Chat with a local GGUF model and mix a stack of scaled LoRA adapters while you talk.
+
+Without a command, tui shows the models to choose from."""
+
+_EXAMPLES = """\
+examples:
+  tui run demo                          chat with the bundled demo model
+  tui run demo "What is an adapter?"    print one answer
+  tui create mine -f Modelfile          make a model from a Modelfile
+  tui show mine                         see its base, adapters and parameters
+
+exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `tui` with `argv` (by default the program's own arguments); return the exit code."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):
+        _let_everything_be_written(stream)
+    try:
+        code = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except UsageError as error:
+        return _fail(str(error), EXIT_WRONG_USE)
+    except (TuiError, EngineError, ModelfilesError) as error:
+        return _fail(str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader has seen enough, as in `tui list | head -1`: nobody is left to be told.
+        return EXIT_DONE
+    except OSError as error:
+        return _fail(_os_error_sentence(error), EXIT_FAILED)
+    finally:
+        _settle_stdout()
+    return code
+
+
+def build_parser() -> Parser:
+    """Return the parser of `tui` with all its commands."""
+    parser = Parser(prog="tui", description=_DESCRIPTION, epilog=_EXAMPLES)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.set_defaults(run=_pick)
+    subparsers = parser.add_subparsers(
+        title="commands", metavar="COMMAND", parser_class=Parser, required=False
+    )
+    for command in (run, create, list_command, show, cp, rm):
+        command.add_parser(subparsers)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked: reading the package's metadata takes 10 ms."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"tui {version('lora-tui')}")
+        parser.exit()
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if arguments and not arguments[0].startswith("-"):
+        command = ALIASES.get(arguments[0], arguments[0])
+        if command not in COMMANDS:
+            raise UsageError(_unknown_command(command))
+        arguments = [command, *arguments[1:]]
+    try:
+        args = build_parser().parse_args(arguments)
+    except SystemExit as finished:  # --help and --version end the program by themselves
+        return int(finished.code or EXIT_DONE)
+    return int(args.run(args))
+
+
+def _pick(_: argparse.Namespace) -> int:
+    """Run `tui` alone: the models to choose from, which needs a terminal."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
+        build_parser().print_help(sys.stderr)
+        return EXIT_WRONG_USE
+    from tui.app import run_picker
+
+    return run_picker()
+
+
+def _unknown_command(name: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"the commands are {', '.join(COMMANDS)}."
+    return f"There is no command {name!r}: {hint}"
+
+
+def _os_error_sentence(error: OSError) -> str:
+    where = f"'{error.filename}'" if error.filename is not None else "the output"
+    if error.errno in _NO_SPACE:
+        return f"There is no space left to write {where}: free some and try again."
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"Cannot read or write {where}: {reason}."
+
+
+def _fail(sentence: str, code: int) -> int:
+    """Say on stderr, in one line, what went wrong."""
+    if sys.stderr is not None:
+        print(f"Error: {printable_line(sentence)}", file=sys.stderr)
+    return code
+
+
+def _let_everything_be_written(stream: TextIO | None) -> None:
+    """Escape what the stream's encoding lacks (file names that are not UTF-8, an ASCII locale)."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+
+def _settle_stdout() -> None:
+    """Send what stdout cannot take nowhere, or Python complains once more when it ends."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,43 @@
+"""`tui cp`: a model under a second name."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from tui.parser import add_command
+
+if TYPE_CHECKING:
+    from tui.parser import Subparsers
+
+_DESCRIPTION = """\
+Copy a model to another name. Both share their files, so the copy takes no space; a model that
+already has the name is replaced."""
+
+_EXAMPLES = """\
+  tui cp mine mine:before-tuning"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add `cp` to the commands."""
+    parser = add_command(
+        subparsers,
+        "cp",
+        run,
+        summary="copy a model to another name",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("source", metavar="SOURCE", help="the model to copy")
+    parser.add_argument("target", metavar="TARGET", help="the name of the copy")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Copy the model and say so in Ollama's words."""
+    from modelfiles.paths import state_home
+    from modelfiles.store import ModelStore
+    from tui.output import write_text
+
+    ModelStore(state_home()).copy(args.source, args.target)
+    write_text(f"copied '{args.source}' to '{args.target}'")
+    return 0

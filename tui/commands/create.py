@@ -1,0 +1,168 @@
+"""`tui create`: a model from a Modelfile, checked before anything is written."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui.errors import InputError
+from tui.parser import add_command
+
+if TYPE_CHECKING:
+    from modelfiles.model import Model
+    from modelfiles.modelfile import Modelfile
+    from tui.parser import Subparsers
+
+_DESCRIPTION = """\
+Create a model from a Modelfile. Its base and its adapters are checked against each other first:
+if anything is wrong, one sentence says what and where, and nothing is created.
+
+The files are linked into the store where the disk allows it, else copied."""
+
+_EXAMPLES = """\
+  tui create mine                       from ./Modelfile
+  tui create mine:formal -f formal.modelfile
+  tui show mine --modelfile | tui create mine:copy -f -
+
+a Modelfile:
+  FROM ./base.gguf
+  ADAPTER ./style.gguf scale=0.7 name=style
+  PARAMETER temperature 0.7
+  SYSTEM Answer in one sentence."""
+
+_STDIN = "-"
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add `create` to the commands."""
+    parser = add_command(
+        subparsers,
+        "create",
+        run,
+        summary="create a model from a Modelfile",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("name", metavar="NAME", help="name of the model, such as mine or mine:v2")
+    parser.add_argument(
+        "-f",
+        "--file",
+        metavar="FILE",
+        default="Modelfile",
+        help="the Modelfile; - reads it from stdin (default: Modelfile in this folder)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, resolve, check, then store the model and say what it is."""
+    from modelfiles.errors import ModelfilesError
+    from modelfiles.library import Library
+    from modelfiles.modelfile import Modelfile
+    from modelfiles.names import ModelName
+    from modelfiles.paths import state_home
+    from modelfiles.resolve import resolve
+
+    name = ModelName.parse(args.name).display
+    is_piped = args.file == _STDIN
+    label = "stdin" if is_piped else args.file
+    folder = Path.cwd() if is_piped else Path(args.file).absolute().parent
+    source = _source(args.file)
+    try:
+        modelfile = Modelfile.from_text(source)
+        model = resolve(modelfile, folder, Library(state_home()), name)
+    except ModelfilesError as error:
+        raise InputError(located(label, str(error))) from error
+    _check(model, modelfile, label)
+    _warn(modelfile, label)
+    _create(model)
+    return 0
+
+
+def located(label: str, sentence: str) -> str:
+    """Return a sentence about a Modelfile with the file and the line in front.
+
+    The sentence names its line as `(line 3)`, at its beginning or at its end.
+    """
+    found = re.match(r"\(line (\d+)\):? ", sentence) or re.search(r" \(line (\d+)\)$", sentence)
+    if found is None:
+        return f"{label}: {sentence}"
+    return f"{label}:{found[1]}: {sentence[: found.start()]}{sentence[found.end() :]}"
+
+
+def _source(file: str) -> bytes:
+    if file == _STDIN:
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(
+            f"There is no file '{file}': give the Modelfile with -f FILE, or - for stdin."
+        ) from error
+
+
+def _check(model: Model, modelfile: Modelfile, label: str) -> None:
+    """Refuse a base that is no model and every adapter that does not fit it, naming the line."""
+    from engine.adapters.read import require_base
+    from engine.errors import EngineError
+    from tui.fit import adapter_notices
+    from tui.output import note
+
+    # Adapters inherited from the model that FROM names come first and have no line of their own.
+    n_inherited = len(model.adapters) - len(modelfile.adapters)
+    lines = [modelfile.base_line] * n_inherited + [adapter.line for adapter in modelfile.adapters]
+    line = modelfile.base_line
+    try:
+        require_base(model.base)
+        for line, spec in zip(lines, model.adapters, strict=True):
+            for notice in adapter_notices(spec.path, model.base):
+                note(f"{label}:{line}: {notice}")
+    except EngineError as error:
+        raise InputError(f"{label}:{line}: {error}") from error
+
+
+def _warn(modelfile: Modelfile, label: str) -> None:
+    """Say on stderr what the Modelfile asks for that has no effect."""
+    from tui.output import warn
+
+    for sentence in modelfile.warnings:
+        warn(located(label, sentence.removeprefix("warning: ")))
+    without_effect = {
+        "TEMPLATE is kept, but Go templates cannot be rendered yet: the base's own chat template "
+        "is used.": modelfile.template,
+        "RENDERER is kept, but has no effect: the base's own chat template is used.": (
+            modelfile.renderer
+        ),
+        "PARSER is kept, but has no effect: answers are shown as the model writes them.": (
+            modelfile.parser
+        ),
+        "DRAFT is kept, but has no effect: answers are generated by the base alone.": (
+            modelfile.drafts
+        ),
+        "REQUIRES is kept, but has no effect: it names a version of Ollama.": modelfile.requires,
+    }
+    for sentence, value in without_effect.items():
+        if value:
+            warn(f"{label}: {sentence}")
+
+
+def _create(model: Model) -> None:
+    from modelfiles.blobs import CopyProgress
+    from modelfiles.paths import state_home
+    from modelfiles.store import ModelStore
+    from tui.output import write_text
+    from tui.progress import Progress
+    from tui.units import size_text
+
+    with Progress() as progress:
+
+        def show(copied: CopyProgress) -> None:
+            fraction = copied.done_bytes / max(copied.total_bytes, 1)
+            progress.show(f"storing {copied.source.name}", fraction)
+
+        listed = ModelStore(state_home()).create(model.name, model, show)
+    n = listed.n_adapters
+    adapters = f"{n} adapter" if n == 1 else f"{n} adapters"
+    write_text(f"created '{listed.name}' ({adapters}, {size_text(listed.size_bytes)})")

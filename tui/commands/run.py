@@ -1,0 +1,148 @@
+"""`tui run`: chat with a model, or print one answer."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from tui.errors import UsageError
+from tui.loras import add_lora_options, stack_of_model, with_loras
+from tui.parser import add_command
+
+if TYPE_CHECKING:
+    from modelfiles.model import Model
+    from tui.oneshot import Answer
+    from tui.parser import Subparsers
+
+_DESCRIPTION = """\
+Chat with a model on screen, or print one answer when a PROMPT is given, when something is
+piped in, or when the output is not a terminal.
+
+Piped text goes before the PROMPT, with a blank line between them. The answer goes to stdout as
+it is written, everything else to stderr."""
+
+_EXAMPLES = """\
+  tui run demo
+  tui run demo "What does the scale do?"
+  tui run demo --lora pirate --lora-scale 0.7 "Who are you?"
+  tui run demo --lora ./style.gguf --lora pirate --lora-scale 0.3
+  cat notes.txt | tui run demo "Summarise:" --json"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add `run` to the commands."""
+    parser = add_command(
+        subparsers,
+        "run",
+        run,
+        summary="chat with a model, or print one answer",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+        takes_intermixed=True,
+    )
+    parser.add_argument("name", metavar="NAME", help="the model; `tui list` shows them")
+    parser.add_argument("prompt", metavar="PROMPT", nargs="*", default=[], help="what to answer")
+    add_lora_options(parser)
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        dest="is_json",
+        help="print one JSON document: model, response, finish_reason, stack, stats, notices",
+    )
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        dest="is_verbose",
+        help="after the answer, print its statistics on stderr",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open the chat, or print one answer; returns 130 where Ctrl+C cut the answer short."""
+    from modelfiles.library import Library
+    from modelfiles.paths import state_home
+
+    model = with_loras(Library(state_home()).get(args.name), args.loras)
+    if not args.prompt and not args.is_json and _is_terminal(sys.stdin, sys.stdout):
+        if args.loras:
+            stack_of_model(model)  # a wrong file is an error here, before a screen covers it
+        from tui.app import run_chat
+
+        return run_chat(model)
+    return _print_answer(model, _prompt(args.prompt), args.is_json, args.is_verbose)
+
+
+def _print_answer(model: Model, prompt: str, is_json: bool, is_verbose: bool) -> int:
+    from tui.cli import EXIT_DONE, EXIT_INTERRUPTED
+    from tui.output import note, write_json
+    from tui.report import answer_document, statistics_lines
+
+    started = time.monotonic()
+    answer = _ask(model, prompt, is_streamed=not is_json)
+    elapsed_s = time.monotonic() - started
+    for notice in answer.finished.notices:
+        note(notice)
+    if answer.finished.reason == "failed":
+        from engine.errors import GenerationError
+
+        raise GenerationError(answer.finished.error)
+    if is_json:
+        write_json(answer_document(model, answer, elapsed_s))
+    if is_verbose:
+        sys.stdout.flush()
+        print("\n".join(statistics_lines(answer, elapsed_s)), file=sys.stderr)
+    return EXIT_INTERRUPTED if answer.finished.reason == "cancelled" else EXIT_DONE
+
+
+def _ask(model: Model, prompt: str, *, is_streamed: bool) -> Answer:
+    """Ask a worker of its own; a streamed answer is on stdout, with its newline, on return."""
+    import asyncio
+
+    from engine.client import EngineClient
+    from tui.oneshot import answer
+    from tui.output import AnswerStream
+    from tui.progress import Progress
+
+    stack = stack_of_model(model)
+    stream = AnswerStream(is_streamed)
+    with Progress() as progress:
+
+        def show(text: str) -> None:
+            progress.close()  # the bar must be gone before the first word stands there
+            stream.write(text)
+
+        try:
+            return asyncio.run(
+                answer(
+                    EngineClient(),
+                    model,
+                    stack,
+                    prompt,
+                    on_text=show,
+                    on_progress=progress.show,
+                )
+            )
+        finally:
+            stream.end()
+
+
+def _prompt(words: list[str]) -> str:
+    """Return what to answer: the piped text, a blank line, the words of the command line."""
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else _read(sys.stdin)
+    parts = [part for part in (piped.rstrip(), " ".join(words)) if part.strip()]
+    if not parts:
+        raise UsageError(
+            "There is nothing to answer: give a PROMPT, or pipe text in (see 'tui run --help')."
+        )
+    return "\n\n".join(parts)
+
+
+def _read(stream: TextIO) -> str:
+    """Read all of a stream as UTF-8 whatever the locale; what is not UTF-8 becomes U+FFFD."""
+    return stream.buffer.read().decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
+
+
+def _is_terminal(*streams: TextIO | None) -> bool:
+    return all(stream is not None and stream.isatty() for stream in streams)

@@ -1,0 +1,158 @@
+"""The `--lora` and `--lora-scale` options: adapters on top of a model's own stack."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.stack import AdapterStack
+    from modelfiles.model import AdapterSpec, Model
+
+DEFAULT_SCALE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoraOption:
+    """One `--lora REF` with the `--lora-scale` that followed it, if any."""
+
+    reference: str
+    scale: float | None = None
+
+
+def add_lora_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--lora REF` and `--lora-scale S`, both repeatable, which end up in `args.loras`."""
+    parser.add_argument(
+        "--lora",
+        metavar="REF",
+        dest="loras",
+        action=_AppendLora,
+        default=(),
+        help="add an adapter GGUF to the model's stack, or name one that is in it to set its "
+        "scale; repeatable, in order",
+    )
+    parser.add_argument(
+        "--lora-scale",
+        metavar="S",
+        dest="loras",
+        action=_ScaleLora,
+        default=(),
+        help="scale of the --lora before it: 1.0 (the default) is the strength it was trained "
+        "at, 0 is off, negative pushes the other way",
+    )
+
+
+class _AppendLora(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.loras = (*namespace.loras, LoraOption(str(values)))
+
+
+class _ScaleLora(argparse.Action):
+    """Completes the last `--lora`; argparse alone cannot tie one option to another."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        if not namespace.loras:
+            parser.error("--lora-scale applies to the --lora before it, and there is none")
+        *earlier, last = namespace.loras
+        if last.scale is not None:
+            parser.error(f"--lora {last.reference} has two --lora-scale options: give one")
+        namespace.loras = (*earlier, replace(last, scale=_scale(parser, str(values))))
+
+
+def _scale(parser: argparse.ArgumentParser, text: str) -> float:
+    from modelfiles.adapter_line import MAX_SCALE
+
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = math.nan
+    if not abs(scale) <= MAX_SCALE:  # neither is nan
+        parser.error(
+            f"--lora-scale must be a number between -{MAX_SCALE:g} and {MAX_SCALE:g}, not '{text}'"
+        )
+    return scale
+
+
+def with_loras(model: Model, options: Iterable[LoraOption]) -> Model:
+    """Return the model with the options applied to its adapters, in order.
+
+    An option that names an adapter of the stack, or leads to the same file, sets its scale;
+    any other one is a file and is added at the end. Raises `ReferenceNotFoundError` where it is
+    neither; what the file holds is not looked at here.
+    """
+    for option in options:
+        scale = DEFAULT_SCALE if option.scale is None else option.scale
+        place = _place_of(option.reference, model.adapters)
+        if place is None:
+            adapters = (*model.adapters, _new_adapter(option.reference, scale, model))
+        else:
+            changed = replace(model.adapters[place], scale=scale)
+            adapters = (*model.adapters[:place], changed, *model.adapters[place + 1 :])
+        model = replace(model, adapters=adapters)
+    return model
+
+
+def stack_of_model(model: Model) -> AdapterStack:
+    """Return the model's adapters as a stack, each checked against the base.
+
+    What of them has no effect is noted on stderr. Raises `BaseError`, `AdapterError` or
+    `GgufError` for a wrong file, so that it is named before a worker starts loading gigabytes.
+    """
+    from engine.adapters.read import read_adapter, require_base
+    from engine.stack import stack_of
+    from tui.fit import adapter_notices
+    from tui.output import note
+
+    require_base(model.base)
+    for spec in model.adapters:
+        for notice in adapter_notices(spec.path, model.base):
+            note(notice)
+    return stack_of((read_adapter(spec.path, spec.name), spec.scale) for spec in model.adapters)
+
+
+def _place_of(reference: str, adapters: Sequence[AdapterSpec]) -> int | None:
+    for place, spec in enumerate(adapters):
+        if spec.name == reference:
+            return place
+    path = Path(reference).expanduser()
+    for place, spec in enumerate(adapters):
+        if path.is_file() and path.resolve() == spec.path.resolve():
+            return place
+    return None
+
+
+def _new_adapter(reference: str, scale: float, model: Model) -> AdapterSpec:
+    from modelfiles.errors import ReferenceNotFoundError
+    from modelfiles.model import AdapterSpec
+    from modelfiles.resolve import adapter_id
+
+    path = Path(reference).expanduser().absolute()
+    names = [spec.name for spec in model.adapters]
+    if not path.is_file():
+        own = f" nor one of the adapters of {model.name} ({', '.join(names)})" if names else ""
+        raise ReferenceNotFoundError(f"--lora {reference} is not a file{own}.")
+    return AdapterSpec(_unused(adapter_id(path), names), path, scale)
+
+
+def _unused(name: str, taken: Sequence[str]) -> str:
+    """Return the name, numbered where the stack has it already: `style`, `style-2`."""
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}-{number}", number + 1
+    return candidate

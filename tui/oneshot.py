@@ -1,0 +1,83 @@
+"""One answer without a screen: load, apply the stack, generate, close."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.protocol import BaseInfo, ChatMessage, Finished, LoadSpec, PromptProgress, Tokens
+from tui.conversation import Conversation
+
+if TYPE_CHECKING:
+    from engine.seam import Engine
+    from engine.stack import AdapterStack
+    from modelfiles.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with what it took; `finished.reason` says how it ended."""
+
+    info: BaseInfo
+    finished: Finished
+    stack: AdapterStack
+
+
+def messages_of(model: Model, prompt: str) -> tuple[ChatMessage, ...]:
+    """Return what the model is sent: its system message, its history, then the prompt."""
+    conversation = Conversation()
+    conversation.restart(model.system, model.messages)
+    conversation.ask(prompt)
+    return conversation.prompt()
+
+
+async def answer(
+    engine: Engine,
+    model: Model,
+    stack: AdapterStack,
+    prompt: str,
+    *,
+    on_text: Callable[[str], None],
+    on_progress: Callable[[str, float], None],
+) -> Answer:
+    """Answer `prompt` and close the engine, whatever happens; raises `EngineError`.
+
+    `on_text` gets the answer piece by piece, `on_progress` what goes on before it and how much
+    of that is done (0 to 1).
+    Cancelling the task, which is what Ctrl+C does, stops the generation and returns what was
+    answered until then, with the reason `cancelled`; while loading it raises `CancelledError`.
+    """
+    try:
+        info = await engine.load(
+            LoadSpec(str(model.base), model.parameters),
+            lambda fraction: on_progress(f"loading {model.name}", fraction),
+        )
+        await engine.set_stack(stack)
+        task = asyncio.create_task(_generate(engine, model, prompt, on_text, on_progress))
+        try:
+            finished = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await engine.cancel()
+            finished = await task
+        return Answer(info, finished, stack)
+    finally:
+        await engine.close()
+
+
+async def _generate(
+    engine: Engine,
+    model: Model,
+    prompt: str,
+    on_text: Callable[[str], None],
+    on_progress: Callable[[str, float], None],
+) -> Finished:
+    async for event in engine.generate(messages_of(model, prompt), model.parameters):
+        if isinstance(event, Tokens):
+            on_text(event.text)
+        elif isinstance(event, PromptProgress):
+            on_progress("reading the prompt", event.n_done / max(event.n_total, 1))
+        elif isinstance(event, Finished):
+            return event
+    raise AssertionError("an engine ends every generation with Finished")
