@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tui.base_facts import BaseFacts
 
 _LICENSE_LINES = 2
+_TEMPLATE = "kept, but not used yet: the base's own chat template is (--template prints this one)"
 
 
 def overview(model: Model, base: BaseFacts, adapters: Sequence[Adapter], card: str | None) -> str:
@@ -27,7 +28,7 @@ def overview(model: Model, base: BaseFacts, adapters: Sequence[Adapter], card: s
         ("Adapters", _adapter_lines(model, adapters)),
         ("Parameters", table_lines(parameter_rows(model.parameters))),
         ("System", (model.system or "").splitlines()),
-        ("Template", ["set; `tui show NAME --template` prints it"] if model.template else []),
+        ("Template", [_TEMPLATE] if model.template else []),
         ("Messages", table_lines([(m.role, m.content) for m in model.messages])),
         ("License", _license_lines(model.licenses)),
     ]

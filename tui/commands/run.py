@@ -20,8 +20,9 @@ _DESCRIPTION = """\
 Chat with a model on screen, or print one answer when a PROMPT is given, when something is
 piped in, or when the output is not a terminal.
 
-Piped text goes before the PROMPT, with a blank line between them. The answer goes to stdout as
-it is written, everything else to stderr."""
+Piped text is read to its end and goes before the PROMPT, with a blank line between them. The
+answer goes to stdout as it is written, everything else to stderr; Ctrl+C stops it and keeps what
+is there."""
 
 _EXAMPLES = """\
   tui run demo
