@@ -1,0 +1,112 @@
+"""An engine that follows a script, for timing and errors that a real one gives by chance only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from engine.errors import EngineError
+from engine.protocol import (
+    BaseInfo,
+    ChatMessage,
+    Finished,
+    FinishReason,
+    GenerationEvent,
+    GenerationStats,
+    LoadSpec,
+    PromptProgress,
+    StackApplied,
+    Tokens,
+)
+from engine.stack import AdapterStack
+from modelfiles.parameters import Parameters
+
+BASE = BaseInfo(
+    name="scripted",
+    architecture="llama",
+    description="llama 3M Q8_0",
+    n_params=2_800_000,
+    size_bytes=3_000_000,
+    n_ctx=4096,
+    n_ctx_train=4096,
+    n_threads=1,
+    load_s=0.1,
+    has_chat_template=True,
+)
+
+
+@dataclass(slots=True)
+class ScriptedEngine:
+    """Answers with the texts given; `gate` holds a generation back after its first piece."""
+
+    answers: list[Sequence[str]] = field(default_factory=list)
+    """Pieces of each answer in turn; the last one is used again."""
+    gate: asyncio.Event | None = None
+    load_gate: asyncio.Event | None = None
+    load_error: EngineError | None = None
+    stack_error: EngineError | None = None
+    crash: str = ""
+    """Where given, every answer fails with this sentence after its pieces."""
+    notices: tuple[str, ...] = ()
+    loads: list[LoadSpec] = field(default_factory=list)
+    stacks: list[AdapterStack] = field(default_factory=list)
+    prompts: list[tuple[ChatMessage, ...]] = field(default_factory=list)
+    is_closed: bool = False
+    _cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def load(
+        self, spec: LoadSpec, on_progress: Callable[[float], None] | None = None
+    ) -> BaseInfo:
+        if on_progress is not None:
+            on_progress(0.5)
+        if self.load_gate is not None:
+            await self.load_gate.wait()
+        if self.load_error is not None:
+            raise self.load_error
+        self.loads.append(spec)
+        return BASE
+
+    async def set_stack(self, stack: AdapterStack) -> StackApplied:
+        if self.stack_error is not None:
+            raise self.stack_error
+        self.stacks.append(stack)
+        return StackApplied(0, stack.digest, 0.0)
+
+    async def generate(
+        self, messages: Sequence[ChatMessage], parameters: Parameters
+    ) -> AsyncIterator[GenerationEvent]:
+        self.prompts.append(tuple(messages))
+        self._cancelled.clear()
+        pieces = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        yield PromptProgress(1, 12, 12, 0)
+        text, reason = "", "stop"
+        for piece in pieces:
+            if text and self.gate is not None:
+                await self._held()
+            if self._cancelled.is_set():
+                reason = "cancelled"
+                break
+            text += piece
+            yield Tokens(1, piece, 1)
+            await asyncio.sleep(0)
+        yield self._finished(text, "failed" if self.crash else reason)
+
+    async def cancel(self) -> None:
+        self._cancelled.set()
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+    async def _held(self) -> None:
+        assert self.gate is not None
+        waits = [asyncio.ensure_future(e.wait()) for e in (self.gate, self._cancelled)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    def _finished(self, text: str, reason: FinishReason | str) -> Finished:
+        stats = GenerationStats(
+            n_prompt=12, n_reused=0, n_decoded=20, prefill_s=0.1, decode_s=0.5, n_ctx=4096
+        )
+        return Finished(1, reason, text, stats, self.notices, self.crash)  # type: ignore[arg-type]

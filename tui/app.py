@@ -1,0 +1,68 @@
+"""The Textual application: its themes, its start and its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App
+
+from engine.client import EngineClient
+from engine.seam import Engine
+from modelfiles.model import Model
+from modelfiles.paths import state_home
+from tui.screens.chat import ChatScreen
+from tui.themes import DARK, LIGHT
+
+if TYPE_CHECKING:
+    from modelfiles.library import Library
+
+
+class ChatApp(App[int]):
+    """A chat with one engine; without a model it begins with the list of models."""
+
+    TITLE = "lora-tui"
+    CSS_PATH = "app.tcss"
+    PAUSE_GC_ON_SCROLL: ClassVar[bool] = True
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] | None = [
+        (0, "-narrow"),
+        (76, "-medium"),
+        (108, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] | None = [(0, "-short"), (22, "-tall")]
+    ENABLE_COMMAND_PALETTE = True
+
+    def __init__(self, engine: Engine, model: Model | None) -> None:
+        super().__init__()
+        self.engine = engine
+        self.chat = ChatScreen(engine, model, read_library)
+        self._has_model = model is not None
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = DARK.name
+
+    def on_mount(self) -> None:
+        """Show the chat."""
+        self.push_screen(self.chat)
+        if not self._has_model:
+            self.call_after_refresh(self.chat.action_models)
+
+    async def on_unmount(self) -> None:
+        """End the engine with the application."""
+        await self.engine.close()
+
+
+def read_library() -> Library:
+    """Return the models of this machine."""
+    from modelfiles.library import Library
+
+    return Library(state_home())
+
+
+def run_chat(model: Model) -> int:
+    """Chat with a model until the person quits; returns the exit code."""
+    return ChatApp(EngineClient(), model).run() or 0
+
+
+def run_picker() -> int:
+    """Let the person choose a model, then chat with it; returns the exit code."""
+    return ChatApp(EngineClient(), None).run() or 0

@@ -1,0 +1,172 @@
+"""The conversation as data: what was asked, what was answered, under which stack."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from engine.protocol import ChatMessage, Finished
+from modelfiles.model import Message
+
+
+class AnswerState(StrEnum):
+    """How far an answer is."""
+
+    WRITING = "writing"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A message of the person."""
+
+    id: int
+    text: str
+    is_opening: bool = False
+    """Whether it belongs to the history that the Modelfile starts with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A message of the model and the stack that produced it."""
+
+    id: int
+    text: str
+    author: str
+    """Name of the model that answered."""
+    label: str
+    """The stack in force while it was written, for example `pirate 0.70`."""
+    state: AnswerState = AnswerState.WRITING
+    tokens_per_s: float = 0.0
+    """Decode speed; 0 where nothing was decoded."""
+    error: str = ""
+    """One sentence, only where the answer failed."""
+    notices: tuple[str, ...] = ()
+    is_opening: bool = False
+
+
+Entry = Question | Answer
+
+
+class Conversation:
+    """Questions and answers, oldest first, on top of a system prompt and an opening history."""
+
+    def __init__(self) -> None:
+        self.system: str | None = None
+        self.opening: tuple[Message, ...] = ()
+        self.entries: list[Entry] = []
+        self._next_id = 1
+
+    def restart(
+        self, system: str | None, opening: Iterable[Message] = (), author: str = ""
+    ) -> None:
+        """Begin anew with a system prompt and the history of a Modelfile."""
+        self.system, self.opening = system, tuple(opening)
+        self.entries = []
+        for message in self.opening:
+            if message.role == "user":
+                self.entries.append(Question(self._new_id(), message.content, is_opening=True))
+            elif message.role == "assistant":
+                answer = Answer(self._new_id(), message.content, author, "from the Modelfile")
+                self.entries.append(
+                    dataclasses.replace(answer, state=AnswerState.FINISHED, is_opening=True)
+                )
+
+    @property
+    def last_question(self) -> Question | None:
+        """The last message the person sent in this chat."""
+        asked = (e for e in reversed(self.entries) if isinstance(e, Question) and not e.is_opening)
+        return next(asked, None)
+
+    @property
+    def last_answer(self) -> Answer | None:
+        """The last answer that has ended and holds text, whatever ended it."""
+        return next(
+            (
+                entry
+                for entry in reversed(self.entries)
+                if isinstance(entry, Answer)
+                and entry.state is not AnswerState.WRITING
+                and entry.text
+            ),
+            None,
+        )
+
+    def ask(self, text: str) -> Question:
+        """Add a question at the end."""
+        question = Question(self._new_id(), text)
+        self.entries.append(question)
+        return question
+
+    def begin_answer(self, author: str, label: str) -> Answer:
+        """Add an empty answer at the end."""
+        answer = Answer(self._new_id(), "", author, label)
+        self.entries.append(answer)
+        return answer
+
+    def grow_answer(self, answer: Answer, text: str) -> Answer:
+        """Add text to an answer that is being written."""
+        return self._replaced(answer, text=answer.text + text)
+
+    def end_answer(self, answer: Answer, finished: Finished) -> Answer:
+        """Record how an answer ended; its text stays whatever ended it."""
+        states = {"cancelled": AnswerState.STOPPED, "failed": AnswerState.FAILED}
+        return self._replaced(
+            answer,
+            text=finished.text or answer.text,
+            state=states.get(finished.reason, AnswerState.FINISHED),
+            tokens_per_s=finished.stats.decode_tokens_per_s,
+            error=finished.error,
+            notices=finished.notices,
+        )
+
+    def fail_answer(self, answer: Answer, error: str) -> Answer:
+        """Record that an answer failed; the text written so far stays."""
+        return self._replaced(answer, state=AnswerState.FAILED, error=error)
+
+    def stop_answer(self, answer: Answer) -> Answer:
+        """Record that an answer was cut short by the person."""
+        return self._replaced(answer, state=AnswerState.STOPPED)
+
+    def take_back_answers(self) -> tuple[Answer, ...]:
+        """Remove and return the answers after the last question, so that it can be asked again."""
+        removed: list[Answer] = []
+        while self.entries and isinstance(last := self.entries[-1], Answer) and not last.is_opening:
+            removed.append(last)
+            self.entries.pop()
+        return tuple(removed)
+
+    def prompt(self) -> tuple[ChatMessage, ...]:
+        """Return the messages to be answered: system, opening, then every turn that has text.
+
+        Questions left without an answer are joined to the next one, because many chat templates
+        refuse two user messages in a row.
+        """
+        messages = [ChatMessage("system", self.system)] if self.system else []
+        messages += [ChatMessage(message.role, message.content) for message in self.opening]
+        turns: list[ChatMessage] = []
+        for entry in self.entries:
+            if entry.is_opening or not entry.text:
+                continue
+            role = "user" if isinstance(entry, Question) else "assistant"
+            if turns and role == "user" and turns[-1].role == "user":
+                turns[-1] = ChatMessage("user", f"{turns[-1].content}\n\n{entry.text}")
+            else:
+                turns.append(ChatMessage(role, entry.text))
+        return (*messages, *turns)
+
+    def _replaced(self, answer: Answer, **changes: object) -> Answer:
+        changed: Answer = dataclasses.replace(answer, **changes)  # type: ignore[arg-type]  # by name
+        for index in range(len(self.entries) - 1, -1, -1):
+            if self.entries[index].id == answer.id:
+                self.entries[index] = changed
+                break
+        return changed
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1

@@ -1,0 +1,1 @@
+"""Markdown of answers as a flat list of blocks, whole or as it streams in."""

@@ -1,0 +1,327 @@
+"""The chat: conversation, rack, prompt and status, wired to one session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Static
+
+from engine.seam import Engine
+from engine.stack import StackEntry
+from modelfiles.model import Model
+from tui.clipboard import copy_with_tool
+from tui.conversation import Answer, Entry
+from tui.keys import Place, bindings_of
+from tui.sanitize import printable_line
+from tui.screens.add_adapter import AddAdapterScreen
+from tui.screens.help import HelpScreen
+from tui.session import ChatSession, Phase, Severity
+from tui.themes import MUTED
+from tui.widgets.conversation import ConversationView
+from tui.widgets.message import AnswerView
+from tui.widgets.prompt import Prompt
+from tui.widgets.rack import Rack
+from tui.widgets.status import Status
+
+if TYPE_CHECKING:
+    from modelfiles.library import Library
+
+_APPLY_DELAY_S = 0.1
+"""Pause after the last change before the engine is asked: a held arrow key asks once."""
+_QUIT_WINDOW_S = 2.0
+"""Time within which a second ctrl+c quits."""
+
+WELCOME = "Type a message and press Enter. Tab goes to the adapters, F1 shows all keys."
+
+
+class ChatScreen(Screen[None]):
+    """Shows a session and turns keys into its methods; it decides nothing about the chat."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.CHAT))
+
+    def __init__(
+        self, engine: Engine, model: Model | None, library: Callable[[], Library] | None = None
+    ) -> None:
+        super().__init__()
+        self.session = ChatSession(engine, self)
+        self._first_model = model
+        self._library = library
+        self._apply_timer: Timer | None = None
+        self._quit_timer: Timer | None = None
+        self._updates: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
+        self._title = Static("", markup=False, id="title")
+        self._conversation = ConversationView((), id="conversation")
+        self._prompt = Prompt(id="prompt")
+        self._rack = Rack(id="rack")
+        self._status = Status(id="status")
+
+    def compose(self) -> ComposeResult:
+        """Lay out the screen."""
+        with Horizontal(id="main"):
+            with Vertical(id="left"):
+                yield self._title
+                yield self._conversation
+                with Horizontal(id="prompt-row"):
+                    yield Static(">", markup=False, id="prompt-mark")
+                    yield self._prompt
+            yield self._rack
+        yield self._status
+
+    def on_mount(self) -> None:
+        """Show the first frame; the model is loaded after it."""
+        self._prompt.focus()
+        self.session_changed()
+        self._draw()
+        if self._first_model is not None:
+            self.call_after_refresh(self.open_model, self._first_model)
+
+    def open_model(self, model: Model) -> None:
+        """Load a model in the background."""
+        self._title.update(_title_content(model.name, "loading"))
+        self._open(model)
+
+    @work(group="open")
+    async def _open(self, model: Model) -> None:
+        await self.session.open(model)
+        self._show_title()
+
+    @work(group="answer")
+    async def _answer(self) -> None:
+        await self.session.answer()
+
+    @work(group="apply")
+    async def _apply(self) -> None:
+        await self.session.apply_mix()
+
+    @work(group="draw", exclusive=True)
+    async def _draw(self) -> None:
+        """Carry out the changes of widgets one after another, in the order they were told."""
+        while True:
+            update = await self._updates.get()
+            result = update()
+            if asyncio.iscoroutine(result):
+                await result
+
+    # What the session tells -----------------------------------------------------------------
+
+    def session_changed(self) -> None:
+        """Show the phase and the numbers."""
+        session = self.session
+        self._status.show(session.phase, session.meter, session.base, is_waiting=session.is_waiting)
+
+    def mix_changed(self) -> None:
+        """Show the mix in the rack."""
+        mix = self.session.mix
+        self._updates.put_nowait(lambda: self._rack.show(mix))
+
+    def chat_restarted(self) -> None:
+        """Show the new conversation."""
+        entries = self.session.conversation.entries
+        self._updates.put_nowait(lambda: self._conversation.show_all(entries, WELCOME))
+
+    def entry_added(self, entry: Entry) -> None:
+        """Show a message at the end."""
+        self._updates.put_nowait(lambda: self._conversation.add(entry))
+
+    def entry_removed(self, entry: Entry) -> None:
+        """Take the last message away."""
+        self._updates.put_nowait(lambda: self._conversation.remove_entry(entry))
+
+    def answer_grew(self, answer: Answer, text: str) -> None:
+        """Hand a piece to the message that grows."""
+        self._updates.put_nowait(lambda: self._grow(answer, text))
+
+    def answer_ended(self, answer: Answer) -> None:
+        """Show how the answer ended."""
+        self._updates.put_nowait(lambda: self._end(answer))
+
+    def told(self, sentence: str, severity: Severity) -> None:
+        """Show a notice."""
+        self.notify(printable_line(sentence), severity=severity, markup=False)
+
+    def _grow(self, answer: Answer, text: str) -> None:
+        view = self._conversation.view_of(answer)
+        if isinstance(view, AnswerView):
+            view.grow(answer, text)
+
+    def _end(self, answer: Answer) -> None:
+        view = self._conversation.view_of(answer)
+        if isinstance(view, AnswerView):
+            view.end(answer)
+
+    # What the person does -------------------------------------------------------------------
+
+    @on(Prompt.Sent)
+    def _sent(self, event: Prompt.Sent) -> None:
+        if self.session.ask(event.text):
+            self._prompt.take()
+            self._answer()
+
+    @on(Rack.MixWanted)
+    def _mix_wanted(self, event: Rack.MixWanted) -> None:
+        if self.session.change_mix(event.mix):
+            self._apply_soon()
+
+    @on(Rack.AddWanted)
+    def _add_wanted(self) -> None:
+        model = self.session.model
+        if model is None or self.session.phase is Phase.EMPTY:
+            self.told("Adapters can be added once a model is loaded.", "warning")
+            return
+        screen = AddAdapterScreen(self.session.mix.stack, model.base)
+        self.app.push_screen(screen, self._added)
+
+    def _added(self, entry: StackEntry | None) -> None:
+        if entry is None:
+            return
+        mix = self.session.mix
+        if self.session.change_mix(mix.with_inserted(len(mix.stack), entry)):
+            self._apply()
+
+    @on(Rack.Told)
+    def _rack_told(self, event: Rack.Told) -> None:
+        self.told(event.sentence, "warning" if event.is_warning else "information")
+
+    @on(Rack.Left)
+    def _rack_left(self) -> None:
+        self._prompt.focus()
+
+    @on(Rack.HelpWanted)
+    def _help_wanted(self) -> None:
+        self.action_help()
+
+    @on(ConversationView.FollowingChanged)
+    def _following_changed(self, event: ConversationView.FollowingChanged) -> None:
+        self._status.is_following = event.is_following
+
+    def on_descendant_focus(self) -> None:
+        """Show the keys of where the focus is."""
+        self._status.is_in_rack = self._is_in_rack
+
+    @work(group="stop", exclusive=True)
+    async def action_stop(self) -> None:
+        """Stop the answer; its text stays."""
+        await self.session.stop()
+
+    def action_switch_focus(self) -> None:
+        """Move between the prompt and the rack."""
+        (self._prompt if self._is_in_rack else self._rack).focus()
+
+    def action_bypass(self) -> None:
+        """Hear the bare base, or restore the stack."""
+        if not len(self.session.mix.stack):
+            self.told("There are no adapters to bypass.", "warning")
+        elif self.session.change_mix(self.session.mix.with_bypass_toggled()):
+            self._apply()
+
+    def action_regenerate(self) -> None:
+        """Answer the last message again."""
+        if self.session.ask_again():
+            self._answer()
+
+    @work(group="copy", exclusive=True)
+    async def action_copy_answer(self) -> None:
+        """Copy the last answer that has ended."""
+        answer = self.session.conversation.last_answer
+        if answer is None:
+            self.told("There is no answer to copy yet.", "warning")
+            return
+        await self._copy(answer.text, "The answer")
+
+    @work(group="copy", exclusive=True)
+    async def action_copy_or_quit(self) -> None:
+        """Copy the selection; with none, quit when pressed twice."""
+        selected = self.get_selected_text() or self._prompt.selected_text
+        if selected:
+            await self._copy(selected, "The selection")
+            self.clear_selection()
+        elif self._quit_timer is not None:
+            await self.app.action_quit()
+        else:
+            self.told("Press ctrl+c again to quit, or ctrl+q.", "information")
+            self._quit_timer = self.set_timer(_QUIT_WINDOW_S, self._forget_quit)
+
+    def action_new_chat(self) -> None:
+        """Begin a new conversation under the same stack."""
+        self.session.new_chat()
+        self._prompt.focus()
+
+    def action_models(self) -> None:
+        """Choose another model."""
+        if self.session.is_answering or self.session.phase is Phase.LOADING:
+            self.told("Wait for the model or the answer (Esc stops it) first.", "warning")
+        elif self._library is not None:
+            from tui.screens.models import ModelsScreen
+
+            current = self.session.model.name if self.session.model else ""
+            self.app.push_screen(ModelsScreen(self._library(), current), self._chosen)
+
+    def _chosen(self, model: Model | None) -> None:
+        if model is not None:
+            self.open_model(model)
+
+    def action_page_up(self) -> None:
+        """Scroll the conversation up."""
+        self._conversation.scroll_page_up(animate=False)
+
+    def action_page_down(self) -> None:
+        """Scroll the conversation down."""
+        self._conversation.scroll_page_down(animate=False)
+
+    def action_first(self) -> None:
+        """Go to the first message."""
+        self._updates.put_nowait(self._conversation.go_to_first)
+
+    def action_latest(self) -> None:
+        """Go to the latest message and follow it."""
+        self._updates.put_nowait(self._conversation.go_to_latest)
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.app.push_screen(HelpScreen())
+
+    async def action_quit(self) -> None:
+        """Quit."""
+        await self.app.action_quit()
+
+    @property
+    def _is_in_rack(self) -> bool:
+        return self._rack.has_focus_within
+
+    async def _copy(self, text: str, what: str) -> None:
+        tool = await asyncio.to_thread(copy_with_tool, text)
+        if tool is None:
+            self.app.copy_to_clipboard(text)
+        way = f"with {tool}" if tool else "through the terminal (OSC 52), where it allows that"
+        self.told(f"{what} is copied {way}.", "information")
+
+    def _apply_soon(self) -> None:
+        if self._apply_timer is not None:
+            self._apply_timer.stop()
+        self._apply_timer = self.set_timer(_APPLY_DELAY_S, self._apply)
+
+    def _forget_quit(self) -> None:
+        self._quit_timer = None
+
+    def _show_title(self) -> None:
+        session = self.session
+        if session.model is None:
+            return
+        state = session.base.description if session.base else "not loaded"
+        self._title.update(_title_content(session.model.name, state))
+
+
+def _title_content(name: str, state: str) -> Content:
+    return Content.assemble(
+        Content.styled(printable_line(name), "bold"),
+        Content.styled(f" · {printable_line(state)}", MUTED),
+    )

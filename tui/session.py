@@ -1,0 +1,314 @@
+"""One chat: the conversation, the mix and the engine, kept in agreement; screens only show it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Protocol
+
+from engine.errors import EngineError
+from engine.protocol import BaseInfo, Finished, LoadSpec, PromptProgress, Tokens
+from engine.seam import Engine
+from modelfiles.model import Model
+from modelfiles.parameters import Parameters
+from tui.adapters import read_stack
+from tui.conversation import Answer, AnswerState, Conversation, Entry
+from tui.mix import Mix
+
+Severity = Literal["information", "warning", "error"]
+
+_LOAD_PARAMETERS = (
+    *("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread"),
+    "draft_num_predict",
+)
+
+
+class Phase(StrEnum):
+    """What the engine is doing for the chat."""
+
+    EMPTY = "no model"
+    LOADING = "loading"
+    READY = "ready"
+    PREFILL = "reading the prompt"
+    WRITING = "writing"
+
+
+@dataclass(slots=True)
+class Meter:
+    """The numbers of the footer."""
+
+    load_fraction: float = 0.0
+    n_prefilled: int = 0
+    n_prompt: int = 0
+    n_context: int = 0
+    """Tokens of the context in use."""
+    tokens_per_s: float = 0.0
+    is_stopped: bool = False
+    """Whether the last answer was cut short."""
+
+
+class Observer(Protocol):
+    """What a session tells the screen, always on the event loop."""
+
+    def session_changed(self) -> None:
+        """The phase or a number has changed."""
+
+    def mix_changed(self) -> None:
+        """The rack shows another mix."""
+
+    def chat_restarted(self) -> None:
+        """The conversation was replaced."""
+
+    def entry_added(self, entry: Entry) -> None:
+        """A message was added at the end."""
+
+    def entry_removed(self, entry: Entry) -> None:
+        """The last message was taken away."""
+
+    def answer_grew(self, answer: Answer, text: str) -> None:
+        """A piece was added to the answer being written."""
+
+    def answer_ended(self, answer: Answer) -> None:
+        """The answer is over, whatever ended it."""
+
+    def told(self, sentence: str, severity: Severity) -> None:
+        """Something for the person to read."""
+
+
+class ChatSession:
+    """Everything the chat does, without a screen.
+
+    The mix is shown at once and applied later (`apply_mix`): not while an answer streams. It is
+    never one that the engine has refused: on an error the last accepted one comes back.
+    """
+
+    def __init__(
+        self, engine: Engine, observer: Observer, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.engine = engine
+        self.conversation = Conversation()
+        self.mix = Mix()
+        self.phase = Phase.EMPTY
+        self.meter = Meter()
+        self.model: Model | None = None
+        self.base: BaseInfo | None = None
+        self._observer = observer
+        self._clock = clock
+        self._accepted = Mix()
+        self._applying = asyncio.Lock()
+        self._is_waiting = False
+        self._has_told_next = False
+        self._wants_stop = False
+        self._spec: LoadSpec | None = None
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer is being prepared or written."""
+        return self.phase in (Phase.PREFILL, Phase.WRITING)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a question waits for the model to be loaded."""
+        return self._is_waiting
+
+    async def open(self, model: Model) -> None:
+        """Load a model, or only swap the stack where the base is the one already loaded."""
+        if self.phase in (Phase.LOADING, Phase.PREFILL, Phase.WRITING):
+            self._tell("Wait for the answer or stop it (Esc) before changing the model.", "warning")
+            return
+        before, is_first = self.phase, self.model is None
+        spec = LoadSpec(str(model.base), _load_parameters(model.parameters))
+        self._enter(Phase.LOADING)
+        self.meter.load_fraction = 0.0
+        if is_first:
+            self.model = model
+            self._restart()
+        try:
+            # The header checks name a wrong file before gigabytes are read for nothing.
+            stack, problems = await asyncio.to_thread(read_stack, model)
+            if spec != self._spec:
+                self.base = await self.engine.load(spec, self._on_load_progress)
+                self._spec = spec
+                self._accepted = Mix()
+        except EngineError as error:
+            self._is_waiting = False
+            self._enter(before)
+            self._tell(str(error), "error")
+            return
+        for problem in problems:
+            self._tell(problem, "error")
+        self.model = model
+        if not is_first:
+            self.conversation.system = model.system
+        self.mix = Mix(stack)
+        self._observer.mix_changed()
+        self._enter(Phase.READY)
+        await self.apply_mix()
+        if self._is_waiting:
+            self._is_waiting = False
+            await self.answer()
+
+    def new_chat(self) -> bool:
+        """Begin a new conversation under the same stack; refused while an answer is written."""
+        if self.is_answering:
+            self._tell("An answer is being written: Esc stops it.", "warning")
+            return False
+        self._is_waiting = False
+        self.meter.n_context, self.meter.tokens_per_s, self.meter.is_stopped = 0, 0.0, False
+        self._restart()
+        self._observer.session_changed()
+        return True
+
+    def ask(self, text: str) -> bool:
+        """Add a question; False (and a notice) where it cannot be taken now.
+
+        True asks the caller to run `answer`, which does nothing while the model loads: the
+        question then waits.
+        """
+        if self.is_answering:
+            self._tell("An answer is being written: Esc stops it.", "warning")
+            return False
+        if self.phase is Phase.EMPTY:
+            self._tell("No model is loaded: ctrl+o chooses one.", "warning")
+            return False
+        if self._is_waiting:
+            self._tell("A message is waiting for the model already.", "warning")
+            return False
+        self._observer.entry_added(self.conversation.ask(text))
+        if self.phase is Phase.LOADING:
+            self._is_waiting = True
+            self._observer.session_changed()
+        return True
+
+    def ask_again(self) -> bool:
+        """Take back the answer to the last question; True asks the caller to run `answer`."""
+        if self.is_answering:
+            self._tell("An answer is being written: Esc stops it.", "warning")
+            return False
+        if self.phase is not Phase.READY:
+            self._tell("The model is not loaded yet.", "warning")
+            return False
+        if self.conversation.last_question is None:
+            self._tell("There is no message to answer again.", "warning")
+            return False
+        for answer in self.conversation.take_back_answers():
+            self._observer.entry_removed(answer)
+        return True
+
+    async def answer(self) -> None:
+        """Answer the last question under the mix shown; ends when the answer has ended."""
+        if self.phase is not Phase.READY or self.model is None:
+            return
+        model = self.model
+        meter = self.meter
+        meter.n_prefilled, meter.n_prompt, meter.tokens_per_s = 0, 0, 0.0
+        meter.is_stopped = False
+        self._has_told_next = self._wants_stop = False
+        self._enter(Phase.PREFILL)
+        await self._apply_shown()
+        prompt = self.conversation.prompt()
+        answer = self.conversation.begin_answer(model.name, self._accepted.label)
+        self._observer.entry_added(answer)
+        n_tokens, started_s = 0, self._clock()
+        try:
+            async for event in self.engine.generate(prompt, model.parameters):
+                if isinstance(event, PromptProgress):
+                    meter.n_prefilled, meter.n_prompt = event.n_done, event.n_total
+                    started_s = self._clock()
+                elif isinstance(event, Tokens):
+                    answer = self.conversation.grow_answer(answer, event.text)
+                    self._observer.answer_grew(answer, event.text)
+                    n_tokens += event.n_tokens
+                    elapsed_s = self._clock() - started_s
+                    meter.tokens_per_s = n_tokens / elapsed_s if elapsed_s > 0 else 0.0
+                    meter.n_context = meter.n_prompt + n_tokens
+                    self.phase = Phase.WRITING
+                else:
+                    answer = self._end(answer, event)
+                if self._wants_stop and not isinstance(event, Finished):
+                    # An engine that was still starting when Esc was pressed knew of no answer.
+                    await self.engine.cancel()
+                self._observer.session_changed()
+        except EngineError as error:
+            answer = self.conversation.fail_answer(answer, str(error))
+        finally:
+            if answer.state is AnswerState.WRITING:
+                answer = self.conversation.stop_answer(answer)
+            self._enter(Phase.READY)
+            self._observer.answer_ended(answer)
+        await self.apply_mix()
+
+    async def stop(self) -> bool:
+        """Stop the answer; False where none is being written."""
+        if not self.is_answering:
+            return False
+        self._wants_stop = True
+        await self.engine.cancel()
+        return True
+
+    def change_mix(self, mix: Mix) -> bool:
+        """Show another mix; True asks the caller to run `apply_mix` soon.
+
+        While an answer streams the mix is only shown: it is applied once the answer has ended.
+        """
+        if mix == self.mix:
+            return False
+        self.mix = mix
+        self._observer.mix_changed()
+        if self.is_answering:
+            if not self._has_told_next:
+                self._has_told_next = True
+                self._tell("The change takes effect from the next answer.", "information")
+            return False
+        return self.phase is Phase.READY
+
+    async def apply_mix(self) -> None:
+        """Make the engine use the mix shown; where it refuses, the accepted one is shown again."""
+        if self.phase is Phase.READY:
+            await self._apply_shown()
+
+    async def _apply_shown(self) -> None:
+        async with self._applying:
+            while self.mix != self._accepted:
+                wanted = self.mix
+                try:
+                    if wanted.in_force != self._accepted.in_force:
+                        await self.engine.set_stack(wanted.in_force)
+                    self._accepted = wanted
+                except EngineError as error:
+                    if self.mix == wanted:
+                        self.mix = self._accepted
+                        self._observer.mix_changed()
+                    self._tell(str(error), "error")
+
+    def _end(self, answer: Answer, finished: Finished) -> Answer:
+        ended = self.conversation.end_answer(answer, finished)
+        self.meter.n_context = finished.stats.n_context or self.meter.n_context
+        self.meter.tokens_per_s = finished.stats.decode_tokens_per_s
+        self.meter.is_stopped = ended.state is AnswerState.STOPPED
+        return ended
+
+    def _restart(self) -> None:
+        if self.model is not None:
+            model = self.model
+            self.conversation.restart(model.system, model.messages, model.name)
+            self._observer.chat_restarted()
+
+    def _on_load_progress(self, fraction: float) -> None:
+        self.meter.load_fraction = fraction
+        self._observer.session_changed()
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self._observer.session_changed()
+
+    def _tell(self, sentence: str, severity: Severity) -> None:
+        self._observer.told(sentence, severity)
+
+
+def _load_parameters(parameters: Parameters) -> Parameters:
+    """Return the parameters that decide how a base is loaded, the others unset."""
+    return Parameters(**{name: getattr(parameters, name) for name in _LOAD_PARAMETERS})

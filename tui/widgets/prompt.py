@@ -1,0 +1,63 @@
+"""The text area in which a message is written; Enter sends it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.message import Message
+from textual.widgets import TextArea
+
+from tui.keys import Place, bindings_of
+
+
+class Prompt(TextArea):
+    """Grows with its text up to eight lines; never disabled, so typing is always possible."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.PROMPT))
+
+    class Sent(Message):
+        """The person wants to send the text; whoever takes it empties the prompt."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
+        super().__init__(
+            id=id,
+            soft_wrap=True,
+            show_line_numbers=False,
+            tab_behavior="focus",
+            highlight_cursor_line=False,
+            placeholder="Type a message",
+            compact=True,
+        )
+        self.last_sent = ""
+        """What the up arrow brings back to an empty prompt."""
+
+    def action_send(self) -> None:
+        """Send the text unless it is blank."""
+        if self.text.strip():
+            self.post_message(self.Sent(self.text.strip()))
+
+    def action_newline(self) -> None:
+        """Break the line at the cursor."""
+        self.insert("\n")
+        self.scroll_cursor_visible()
+
+    def action_recall(self) -> None:
+        """Bring the last message back."""
+        self.text = self.last_sent
+        self.move_cursor(self.document.end)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave the up arrow to the cursor wherever there is text."""
+        if action == "recall":
+            return not self.text and bool(self.last_sent)
+        return super().check_action(action, parameters)
+
+    def take(self) -> None:
+        """Empty the prompt after its text was taken."""
+        self.last_sent = self.text.strip()
+        self.clear()
