@@ -39,12 +39,12 @@ exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted"""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `tui` with `argv` (by default the program's own arguments); return the exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         _let_everything_be_written(stream)
     try:
         code = _run(arguments)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except UsageError as error:
         return _fail(str(error), EXIT_WRONG_USE)
     except (TuiError, EngineError, ModelfilesError) as error:
@@ -99,7 +99,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _pick(_: argparse.Namespace) -> int:
     """Run `tui` alone: the models to choose from, which needs a terminal."""
-    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         build_parser().print_help(sys.stderr)
         return EXIT_WRONG_USE
     from tui.app import run_picker
@@ -125,12 +125,19 @@ def _os_error_sentence(error: OSError) -> str:
 
 def _fail(sentence: str, code: int) -> int:
     """Say on stderr, in one line, what went wrong."""
-    if sys.stderr is not None:
-        print(f"Error: {printable_line(sentence)}", file=sys.stderr)
+    print(f"Error: {printable_line(sentence)}", file=sys.stderr)
     return code
 
 
-def _let_everything_be_written(stream: TextIO | None) -> None:
+def _open_missing_streams() -> None:
+    """Give a closed stdout or stderr (`>&-`), for which Python holds None, somewhere to go."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # lives to the end
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # lives to the end
+
+
+def _let_everything_be_written(stream: TextIO) -> None:
     """Escape what the stream's encoding lacks (file names that are not UTF-8, an ASCII locale)."""
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
@@ -139,8 +146,6 @@ def _let_everything_be_written(stream: TextIO | None) -> None:
 
 def _settle_stdout() -> None:
     """Send what stdout cannot take nowhere, or Python complains once more when it ends."""
-    if sys.stdout is None:
-        return
     try:
         sys.stdout.flush()
     except OSError:

@@ -55,8 +55,7 @@ def note(sentence: str) -> None:
 
 
 def _narrate(kind: str, sentence: str) -> None:
-    if sys.stderr is not None:
-        print(f"{kind}: {printable_line(sentence)}", file=sys.stderr)
+    print(f"{kind}: {printable_line(sentence)}", file=sys.stderr)
 
 
 class AnswerStream:

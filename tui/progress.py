@@ -22,7 +22,7 @@ class Progress:
     def __init__(self, appears_after_s: float = APPEARS_AFTER_S) -> None:
         self._appears_at = time.monotonic() + appears_after_s
         self._bar: rich.progress.Progress | None = None
-        self._is_closed = not (sys.stderr and sys.stderr.isatty())
+        self._is_closed = not sys.stderr.isatty()
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,6 +119,17 @@ def test_create_from_a_folder_is_an_error(home: Path, tmp_path: Path) -> None:
     assert_one_sentence(ended, 1, "'.'", "Is a directory")
 
 
+def test_create_from_a_model_file_says_how_to_name_it(files: Path, home: Path) -> None:
+    ended = run_tui("create", "mine", "-f", "base.gguf", home=home, folder=files)
+    assert_one_sentence(ended, 1, "'base.gguf' is no Modelfile: write one that says FROM")
+    assert_nothing_created(home)
+
+
+def test_a_home_that_is_a_file_is_an_error(files: Path, home: Path) -> None:
+    home.write_text("not a folder")
+    assert_one_sentence(run_tui("create", "mine", home=home, folder=files), 1, "home")
+
+
 def test_create_without_space_left_is_an_error_and_creates_nothing(files: Path, home: Path) -> None:
     ended = run_tui("create", "mine", home=home, folder=files, before=allow_files_of(64))
     assert_one_sentence(ended, 1, "space")
@@ -179,6 +192,30 @@ def test_run_refuses_an_adapter_that_cannot_be_used(
 def test_run_with_nothing_to_answer_is_wrong_use(files: Path, tiny_home: Path) -> None:
     ended = run_tui("run", "tiny", home=tiny_home, folder=files, stdin=" \n")
     assert_one_sentence(ended, 2, "nothing to answer")
+
+
+def test_run_takes_bytes_that_are_not_utf8(files: Path, tiny_home: Path) -> None:
+    strange = os.fsdecode(b"\xff\xfe.gguf")
+    ended = run_tui("run", "tiny", strange, home=tiny_home, folder=files)
+    assert (ended.code, ended.err) == (0, "")
+    shutil.copy(files / "loud.gguf", files / strange)
+    ended = run_tui("run", "tiny", "Hi", "--lora", strange, home=tiny_home, folder=files)
+    assert_one_sentence(ended, 1, "not UTF-8")
+
+
+@pytest.mark.parametrize("descriptor", [0, 1, 2])
+def test_a_closed_stream_is_no_reason_to_fail(
+    descriptor: int, files: Path, tiny_home: Path
+) -> None:
+    ended = run_tui(
+        *("run", "tiny", "Hello", "--verbose"),
+        home=tiny_home,
+        folder=files,
+        before=lambda: os.close(descriptor),
+    )
+    assert ended.code == 0
+    assert bool(ended.out) == (descriptor != 1)
+    assert ended.err.startswith("stack: ") == (descriptor != 2)
 
 
 def test_a_json_run_that_fails_leaves_stdout_empty(files: Path, tiny_home: Path) -> None:

@@ -34,6 +34,8 @@ a Modelfile:
   SYSTEM Answer in one sentence."""
 
 _STDIN = "-"
+_LARGEST_BYTES = 64 * 2**20
+"""More is no Modelfile but a model given by mistake, which must not be read into memory."""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -96,11 +98,15 @@ def _source(file: str) -> bytes:
     if file == _STDIN:
         return sys.stdin.buffer.read()
     try:
-        return Path(file).read_bytes()
+        with Path(file).open("rb") as modelfile:
+            source = modelfile.read(_LARGEST_BYTES + 1)
     except FileNotFoundError as error:
         raise InputError(
             f"There is no file '{file}': give the Modelfile with -f FILE, or - for stdin."
         ) from error
+    if source.startswith(b"GGUF") or len(source) > _LARGEST_BYTES:
+        raise InputError(f"'{file}' is no Modelfile: write one that says FROM {file}.")
+    return source
 
 
 def _check(model: Model, modelfile: Modelfile, label: str) -> None:

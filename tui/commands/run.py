@@ -132,7 +132,9 @@ def _ask(model: Model, prompt: str, *, is_streamed: bool) -> Answer:
 def _prompt(words: list[str]) -> str:
     """Return what to answer: the piped text, a blank line, the words of the command line."""
     piped = "" if sys.stdin is None or sys.stdin.isatty() else _read(sys.stdin)
-    parts = [part for part in (piped.rstrip(), " ".join(words)) if part.strip()]
+    # Bytes of the command line that are not UTF-8 arrive as lone surrogates.
+    spoken = " ".join(words).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    parts = [part for part in (piped.rstrip(), spoken) if part.strip()]
     if not parts:
         raise UsageError(
             "There is nothing to answer: give a PROMPT, or pipe text in (see 'tui run --help')."
