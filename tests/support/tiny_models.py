@@ -123,7 +123,7 @@ def write_base(
     if architecture == "mixtral":
         writer.add_expert_count(N_EXPERT)
         writer.add_expert_used_count(N_EXPERT_USED)
-    _add_tokenizer(writer, add_bos, chat_template)
+    add_tokenizer(writer, add_bos, chat_template)
 
     printable = printable_tokens() if is_printable else np.ones(len(vocabulary()), dtype=bool)
     embedding = _random(rng, (printable.size, N_EMBD), 0.3)
@@ -200,7 +200,8 @@ def write_adapter(
     return path
 
 
-def _add_tokenizer(writer: Any, add_bos: bool | None, chat_template: str | None) -> None:
+def add_tokenizer(writer: Any, add_bos: bool | None, chat_template: str | None) -> None:
+    """Add the tokens of `vocabulary` and how to cut text into them to a GGUF writer."""
     tokens = vocabulary()
     control = gguf.TokenType.CONTROL
     kinds = [control if t.startswith("<|") else gguf.TokenType.NORMAL for t in tokens]
