@@ -14,10 +14,9 @@ from modelfiles.errors import ModelfilesError
 from tui.commands import ALIASES, COMMANDS, cp, create, rm, run, show
 from tui.commands import list as list_command
 from tui.errors import TuiError, UsageError
+from tui.exit_code import ExitCode
 from tui.parser import Parser
 from tui.sanitize import printable_line
-
-EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -46,16 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(arguments)
         sys.stdout.flush()
     except UsageError as error:
-        return _fail(str(error), EXIT_WRONG_USE)
+        return _fail(str(error), ExitCode.WRONG_USE)
     except (TuiError, EngineError, ModelfilesError) as error:
-        return _fail(str(error), EXIT_FAILED)
+        return _fail(str(error), ExitCode.FAILED)
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # The reader has seen enough, as in `tui list | head -1`: nobody is left to be told.
-        return EXIT_DONE
+        return ExitCode.DONE
     except OSError as error:
-        return _fail(_os_error_sentence(error), EXIT_FAILED)
+        return _fail(_os_error_sentence(error), ExitCode.FAILED)
     finally:
         _settle_stdout()
     return code
@@ -93,7 +92,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         args = build_parser().parse_args(arguments)
     except SystemExit as finished:  # --help and --version end the program by themselves
-        return int(finished.code or EXIT_DONE)
+        return int(finished.code or ExitCode.DONE)
     return int(args.run(args))
 
 
@@ -101,7 +100,7 @@ def _pick(_: argparse.Namespace) -> int:
     """Run `tui` alone: the models to choose from, which needs a terminal."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         build_parser().print_help(sys.stderr)
-        return EXIT_WRONG_USE
+        return ExitCode.WRONG_USE
     from tui.app import run_picker
 
     return run_picker()
@@ -123,7 +122,7 @@ def _os_error_sentence(error: OSError) -> str:
     return f"Cannot read or write {where}: {reason}."
 
 
-def _fail(sentence: str, code: int) -> int:
+def _fail(sentence: str, code: ExitCode) -> ExitCode:
     """Say on stderr, in one line, what went wrong."""
     print(f"Error: {printable_line(sentence)}", file=sys.stderr)
     return code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from tui.exit_code import ExitCode
 from tui.parser import add_command
 
 if TYPE_CHECKING:
@@ -40,4 +41,4 @@ def run(args: argparse.Namespace) -> int:
 
     ModelStore(state_home()).copy(args.source, args.target)
     write_text(f"copied '{args.source}' to '{args.target}'")
-    return 0
+    return ExitCode.DONE

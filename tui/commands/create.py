@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui.errors import InputError
+from tui.exit_code import ExitCode
 from tui.parser import add_command
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     _check(model, modelfile, label)
     _warn(modelfile, label)
     _create(model)
-    return 0
+    return ExitCode.DONE
 
 
 def located(label: str, sentence: str) -> str:

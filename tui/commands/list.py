@@ -6,6 +6,7 @@ import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tui.exit_code import ExitCode
 from tui.parser import add_command
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     models = [m for m in Library(state_home()).list() if m.name.lower().startswith(prefix)]
     if args.is_json:
         write_json([_document(model) for model in models])
-        return 0
+        return ExitCode.DONE
     now = datetime.now(UTC)
     write_text("\n".join(table_lines([_HEADINGS, *(_row(model, now) for model in models)])))
     for model in models:
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             warn(f"{model.name} cannot be used: {model.problem}")
     if not models:
         note(f"No model has a name that begins with {args.prefix!r}.")
-    return 0
+    return ExitCode.DONE
 
 
 def _row(model: ListedModel, now: datetime) -> tuple[str, ...]:

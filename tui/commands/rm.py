@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from tui.exit_code import ExitCode
 from tui.parser import add_command
 
 if TYPE_CHECKING:
@@ -47,4 +48,4 @@ def run(args: argparse.Namespace) -> int:
     for name in sorted(names.values(), key=store.has):
         store.remove(name)
         write_text(f"deleted '{name}'")
-    return 0
+    return ExitCode.DONE

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from tui.errors import UsageError
+from tui.exit_code import ExitCode
 from tui.loras import add_lora_options, stack_of_model, with_loras
 from tui.parser import add_command
 
@@ -76,7 +77,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_answer(model: Model, prompt: str, is_json: bool, is_verbose: bool) -> int:
-    from tui.cli import EXIT_DONE, EXIT_INTERRUPTED
     from tui.output import note, write_json
     from tui.report import answer_document, statistics_lines
 
@@ -94,7 +94,7 @@ def _print_answer(model: Model, prompt: str, is_json: bool, is_verbose: bool) ->
     if is_verbose:
         sys.stdout.flush()
         print("\n".join(statistics_lines(answer, elapsed_s)), file=sys.stderr)
-    return EXIT_INTERRUPTED if answer.finished.reason == "cancelled" else EXIT_DONE
+    return ExitCode.INTERRUPTED if answer.finished.reason == "cancelled" else ExitCode.DONE
 
 
 def _ask(model: Model, prompt: str, *, is_streamed: bool) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from tui.exit_code import ExitCode
 from tui.parser import add_command
 
 if TYPE_CHECKING:
@@ -55,16 +56,16 @@ def run(args: argparse.Namespace) -> int:
     library = Library(state_home())
     if args.part == "modelfile":
         write_source(library.modelfile_text(args.name))
-        return 0
+        return ExitCode.DONE
     model = library.get(args.name)
     if args.part is None or args.part == "json":
         _show_all(model, is_json=args.part == "json")
-        return 0
+        return ExitCode.DONE
     text = _part_text(model, args.part)
     write_text(text)
     if not text:
         note(f"{model.name} has no {args.part} of its own.")
-    return 0
+    return ExitCode.DONE
 
 
 def _part_text(model: Model, part: str) -> str:
@@ -94,10 +95,8 @@ def _show_all(model: Model, *, is_json: bool) -> None:
 
 
 def _card(model: Model) -> str | None:
-    """Return the demo's card where the model runs on the demo's own base."""
-    from importlib.resources import files
+    """Return the demo's card, as plain text, where the model is the demo of the package."""
+    from modelfiles.demo import BASE, CARD
+    from tui.plain_markdown import plain_text
 
-    demo = files("modelfiles.demo")
-    if str(model.base) != str(demo.joinpath(model.base.name)):
-        return None
-    return demo.joinpath("CARD.md").read_text(encoding="utf-8")
+    return plain_text(CARD.read_text(encoding="utf-8")) if model.base == BASE else None
