@@ -42,7 +42,7 @@ from modelfiles.locks import FileLock
 from modelfiles.manifest import Manifest
 from modelfiles.model import Model
 from modelfiles.modelfile import generated_text
-from modelfiles.names import ModelName
+from modelfiles.names import DEFAULT_TAG, ModelName
 from modelfiles.package import PackagedModels, packaged_models
 from modelfiles.wording import hint
 
@@ -172,8 +172,9 @@ class ModelStore:
 
     def not_found(self, name: ModelName) -> ModelNotFoundError:
         """Return the error for a name that no model has, with the nearest name there is."""
-        known = [n.display for n in (*self._names(), *self._package.names())]
-        close = hint(name.display, known)
+        # The tag that most names share would make any two of them look alike.
+        known = [_short(n) for n in (*self._names(), *self._package.names())]
+        close = hint(_short(name), known)
         return ModelNotFoundError(f"model '{name.display}' not found{close}")
 
     def _stage(
@@ -302,3 +303,7 @@ class ModelStore:
             where = f": {error.filename}" if error.filename else ""
             reason = error.strerror or type(error).__name__
             raise StoreError(f"cannot {action}: {reason}{where}") from error
+
+
+def _short(name: ModelName) -> str:
+    return name.display.removesuffix(f":{DEFAULT_TAG}")

@@ -53,8 +53,8 @@ def render_chat(
     """Render a conversation with a model's own Jinja template.
 
     `messages` have `role` and `content`; the tokens are the texts of the model's special tokens.
-    Raises `TemplateRefusedError` if the template rejects the conversation, and `TemplateError` if it
-    is not valid Jinja, fails, or exceeds the bounds of this module.
+    Raises `TemplateRefusedError` if the template rejects the conversation, and `TemplateError` if
+    it is not valid Jinja, fails, or exceeds the bounds of this module.
     """
     budget = _Budget()
     compiled = _compile(template)
