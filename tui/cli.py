@@ -90,9 +90,13 @@ def _run(arguments: Sequence[str]) -> int:
             raise UsageError(_unknown_command(command))
         arguments = [command, *arguments[1:]]
     try:
-        args = build_parser().parse_args(arguments)
+        args, unknown = build_parser().parse_known_args(arguments)
     except SystemExit as finished:  # --help and --version end the program by themselves
         return int(finished.code or ExitCode.DONE)
+    if unknown:
+        # argparse would send the reader to the help of `tui`, which does not list them.
+        command = f"tui {arguments[0]}" if arguments[0] in COMMANDS else "tui"
+        raise UsageError(f"unrecognized arguments: {' '.join(unknown)} (see '{command} --help')")
     return int(args.run(args))
 
 

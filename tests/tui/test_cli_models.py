@@ -120,6 +120,21 @@ def test_list_takes_the_start_of_a_name_whatever_its_case(capsys: Capture, tiny:
     assert capsys.readouterr().err == "Note: No model has a name that begins with 'zzz'.\n"
 
 
+def test_a_model_that_is_damaged_is_listed_with_a_warning_and_can_be_removed(
+    capsys: Capture, tiny: str, tmp_path: Path
+) -> None:
+    (manifest,) = (tmp_path / "home" / "models" / "manifests").rglob("latest")
+    manifest.write_text("{")
+    assert main(["list", "tiny"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[1].startswith("tiny:latest ")
+    assert shown.err.startswith("Warning: tiny:latest cannot be used: ")
+    assert listed(capsys, "tiny")[0]["problem"]
+    assert main(["rm", "tiny"]) == 0
+    capsys.readouterr()
+    assert names(capsys, "tiny") == []
+
+
 def test_show_tells_all_about_the_model(capsys: Capture, tiny: str) -> None:
     assert main(["show", "tiny"]) == 0
     page = capsys.readouterr().out

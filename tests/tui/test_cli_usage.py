@@ -50,6 +50,8 @@ def test_the_version_is_that_of_the_distribution(capsys: Capture) -> None:
         (["crate"], "There is no command 'crate': did you mean 'create'?"),
         (["xyzzy"], "There is no command 'xyzzy': the commands are run, create, list, show, cp,"),
         (["--nonsense"], "unrecognized arguments: --nonsense (see 'tui --help')"),
+        (["run", "demo", "--system", "x"], "unrecognized arguments: --system x (see 'tui run --"),
+        (["list", "a", "b"], "unrecognized arguments: b (see 'tui list --help')"),
         (["run"], "the following arguments are required: NAME (see 'tui run --help')"),
         (["cp", "a"], "the following arguments are required: TARGET (see 'tui cp --help')"),
         (["rm"], "the following arguments are required: NAME (see 'tui rm --help')"),

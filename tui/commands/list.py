@@ -64,8 +64,10 @@ def run(args: argparse.Namespace) -> int:
     for model in models:
         if model.problem is not None:
             warn(f"{model.name} cannot be used: {model.problem}")
-    if not models:
-        note(f"No model has a name that begins with {args.prefix!r}.")
+    if not models and args.prefix:
+        note(f"No model has a name that begins with '{args.prefix}'.")
+    elif not models:
+        note("There are no models: 'tui create --help' says how to make one.")
     return ExitCode.DONE
 
 
