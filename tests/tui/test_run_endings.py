@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from engine.protocol import ChatMessage, GenerationEvent, Tokens
+from engine.protocol import BaseInfo, ChatMessage, GenerationEvent, LoadSpec, Tokens
 from modelfiles.parameters import Parameters
 from tests.support.command_line import write_model_files
 from tests.support.scripted_engine import ScriptedEngine
@@ -30,6 +30,16 @@ class InterruptedEngine(ScriptedEngine):
             yield event
             if isinstance(event, Tokens):
                 signal.raise_signal(signal.SIGINT)
+
+
+class InterruptedLoad(ScriptedEngine):
+    """Gets the program a Ctrl+C while the base is loading."""
+
+    async def load(
+        self, spec: LoadSpec, on_progress: Callable[[float], None] | None = None
+    ) -> BaseInfo:
+        signal.raise_signal(signal.SIGINT)
+        return await super().load(spec, on_progress)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +77,15 @@ def test_an_interrupted_answer_as_json_says_so(
     assert run(engine, folder, monkeypatch, "--json") == 130
     document = json.loads(capsys.readouterr().out)
     assert (document["response"], document["finish_reason"]) == ("One", "cancelled")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_interruption_while_loading_ends_without_a_word(
+    options: list[str], folder: Path, monkeypatch: Patch, capsys: Capture
+) -> None:
+    engine = InterruptedLoad([["One"]], load_gate=asyncio.Event())
+    assert run(engine, folder, monkeypatch, *options) == 130
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_failed_answer_keeps_its_beginning_and_is_an_error(
