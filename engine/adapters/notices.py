@@ -11,17 +11,18 @@ from engine.adapters.rules import IGNORED_SUFFIX, INVOCATION, pairs_of, some
 
 # Tensors that the architecture's graph multiplies without looking for a LoRA pair: llama.cpp loads
 # the pair, reports success and never uses it. Source: plain `ggml_mul_mat` on a layer's weight in
-# src/models of llama.cpp 0c1e57098; measured for deepseek2, where it is 10 of 16 pairs.
+# src/models of llama.cpp 0c1e57098; measured for deepseek2 and plm on every tensor.
 _LATENT_ATTENTION: Final = r"attn_(q|q_a|q_b|kv_a_mqa|kv_b|k_b|v_b)"
 _UNUSED: Final[dict[str, str]] = {
-    "deepseek2": _LATENT_ATTENTION,
-    "deepseek2-ocr": _LATENT_ATTENTION,
-    "deepseek32": rf"{_LATENT_ATTENTION}|indexer\..*",
+    "deepseek2": rf"{_LATENT_ATTENTION}|output",
+    "deepseek2-ocr": rf"{_LATENT_ATTENTION}|output",
+    "deepseek32": rf"{_LATENT_ATTENTION}|indexer\..*|output",
     "deepseek4": rf"{_LATENT_ATTENTION}|indexer\..*|output",
-    "glm-dsa": rf"{_LATENT_ATTENTION}|indexer\..*",
+    "mistral4": rf"{_LATENT_ATTENTION}|output",
+    "glm-dsa": rf"{_LATENT_ATTENTION}|indexer\..*|output",
     "glm5-next": rf"{_LATENT_ATTENTION}|indexer\..*",
     "dots3note": _LATENT_ATTENTION,
-    "kimi-linear": _LATENT_ATTENTION,
+    "kimi-linear": rf"{_LATENT_ATTENTION}|output",
     "kimi-k3": rf"{_LATENT_ATTENTION}|ffn_.*",
     "minicpm3": _LATENT_ATTENTION,
     "plm": _LATENT_ATTENTION,
