@@ -13,7 +13,7 @@ from modelfiles.errors import ModelfileError, ParameterError
 from modelfiles.model import Message, Model, Role
 from modelfiles.parameters import DEPRECATED, Parameters, Value, build_parameters, parse_value
 from modelfiles.parser import Command, parse, read_value
-from modelfiles.wording import quoted
+from modelfiles.wording import printable, quoted
 
 # Ollama hands the text to Go's semver package: a leading "v" and a missing patch are fine.
 _SEMVER = re.compile(r"v?(0|[1-9]\d*)(\.(0|[1-9]\d*)){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?\Z")
@@ -42,6 +42,7 @@ class Modelfile:
     earlier_bases: tuple[str, ...] = ()
     """FROM lines before the last one, in order."""
     base_line: int | None = field(default=None, compare=False)
+    draft_lines: tuple[int, ...] = field(default=(), compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     """What was accepted without effect, one sentence each."""
 
@@ -80,6 +81,7 @@ class Modelfile:
             drafts=tuple(c.args for c in texts["draft"]),
             earlier_bases=tuple(c.args for c in bases[:-1]),
             base_line=bases[-1].line,
+            draft_lines=tuple(c.line for c in texts["draft"]),
             warnings=warnings,
         )
 
@@ -134,18 +136,19 @@ def read(path: Path) -> Modelfile:
 
     Raises `ModelfileError`, whose text begins with the file and the line.
     """
+    where = printable(path)
     try:
         source = path.read_bytes()
     except IsADirectoryError:
-        raise ModelfileError(f"{path} is a folder, not a Modelfile") from None
+        raise ModelfileError(f"{where} is a folder, not a Modelfile") from None
     except FileNotFoundError:
-        raise ModelfileError(f"there is no Modelfile at {path}") from None
+        raise ModelfileError(f"there is no Modelfile at {where}") from None
     except OSError as error:
-        raise ModelfileError(f"cannot read {path}: {error.strerror or error}") from None
+        raise ModelfileError(f"cannot read {where}: {error.strerror or error}") from None
     try:
         return Modelfile.from_text(source)
     except ModelfileError as error:
-        raise ModelfileError(f"{path} {error}", error.line) from None
+        raise ModelfileError(f"{where} {error}", error.line) from None
 
 
 def generated_text(model: Model) -> str:

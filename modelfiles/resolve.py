@@ -17,7 +17,7 @@ from modelfiles.errors import (
 from modelfiles.model import AdapterSpec, Model
 from modelfiles.modelfile import Modelfile
 from modelfiles.names import ModelName
-from modelfiles.wording import quoted
+from modelfiles.wording import printable, quoted
 
 GGUF_MAGIC = b"GGUF"
 
@@ -57,7 +57,7 @@ def resolve(modelfile: Modelfile, folder: Path, library: ModelLookup | None, nam
         renderer=modelfile.renderer or parent.renderer,
         parser=modelfile.parser or parent.parser,
         requires=modelfile.requires or parent.requires,
-        drafts=tuple(_draft(draft, folder) for draft in modelfile.drafts) or parent.drafts,
+        drafts=_drafts(modelfile, folder) or parent.drafts,
     )
 
 
@@ -80,14 +80,14 @@ def _base(modelfile: Modelfile, folder: Path, library: ModelLookup | None) -> Mo
             modelfile.base_line,
         )
     path = _expand(modelfile.base, folder, where)
-    return Model(name="", base=_gguf_at(path, f"{where}FROM {modelfile.base}".rstrip()))
+    return Model(name="", base=_gguf_at(path, f"{where}FROM {_plain(modelfile.base)}".rstrip()))
 
 
 def _named_base(reference: str, folder: Path, library: ModelLookup | None, where: str) -> Model:
     what = f"{where}FROM {_plain(reference)}"
     path = _expand(reference, folder, where)
     if _looks_like_path(reference):
-        raise ReferenceNotFoundError(f"{what}: there is no such file (looked at {path})")
+        raise ReferenceNotFoundError(f"{what}: there is no such file (looked at {printable(path)})")
     is_on_hub = reference.lower().startswith(_HUB_PREFIXES)
     try:
         if library is None:
@@ -100,7 +100,7 @@ def _named_base(reference: str, folder: Path, library: ModelLookup | None, where
                 " download the GGUF file and give its path"
             ) from None
         raise ReferenceNotFoundError(
-            f"{what}: there is no file of that name in {path.parent}, and {error}"
+            f"{what}: there is no file of that name in {printable(path.parent)}, and {error}"
         ) from None
 
 
@@ -150,16 +150,21 @@ def _adapter(line: AdapterLine, folder: Path) -> tuple[Path, float, str | None]:
             f"{what}: downloading from the Hugging Face Hub is not supported yet;"
             " download the adapter and give its path"
         )
-    raise ReferenceNotFoundError(f"{what}: there is no such file (looked at {path})")
+    raise ReferenceNotFoundError(f"{what}: there is no such file (looked at {printable(path)})")
 
 
-def _draft(reference: str, folder: Path) -> Path:
-    path = _expand(reference, folder, "")
-    if not _is_there(path):
-        raise ReferenceNotFoundError(
-            f"DRAFT {_plain(reference)}: there is no such file (looked at {path})"
-        )
-    return _gguf_at(path, f"DRAFT {_plain(reference)}")
+def _drafts(modelfile: Modelfile, folder: Path) -> tuple[Path, ...]:
+    paths = []
+    lines = modelfile.draft_lines or (None,) * len(modelfile.drafts)
+    for reference, line in zip(modelfile.drafts, lines, strict=False):
+        what = f"{_where(line)}DRAFT {_plain(reference)}"
+        path = _expand(reference, folder, _where(line))
+        if not _is_there(path):
+            raise ReferenceNotFoundError(
+                f"{what}: there is no such file (looked at {printable(path)})"
+            )
+        paths.append(_gguf_at(path, what))
+    return tuple(paths)
 
 
 def _gguf_at(path: Path, what: str, kind: str = "model") -> Path:
@@ -173,10 +178,10 @@ def _gguf_at(path: Path, what: str, kind: str = "model") -> Path:
             magic = file.read(len(GGUF_MAGIC))
     except OSError as error:
         raise ReferenceNotFoundError(
-            f"{what}: cannot read {path}: {error.strerror or error}"
+            f"{what}: cannot read {printable(path)}: {error.strerror or error}"
         ) from None
     if magic != GGUF_MAGIC:
-        raise ModelfileError(f"{what}: {path} is not a GGUF file")
+        raise ModelfileError(f"{what}: {printable(path)} is not a GGUF file")
     return path
 
 
@@ -187,12 +192,13 @@ def _only_gguf_in(folder: Path, what: str, kind: str) -> Path:
         return files[0]
     if files:
         raise ModelfileError(
-            f"{what}: the folder {folder} holds {len(files)} GGUF files; name one of them"
+            f"{what}: the folder {printable(folder)} holds {len(files)} GGUF files;"
+            " name one of them"
         )
     if any(folder.glob("*.safetensors")):
         raise ModelfileError(f"{what}: {_convert_advice(kind)}")
     raise ModelfileError(
-        f"{what}: the folder {folder} holds no GGUF file"
+        f"{what}: the folder {printable(folder)} holds no GGUF file"
         " (a folder comes before a model of the same name; write name:tag for the model)"
     )
 
@@ -226,7 +232,9 @@ def _is_there(path: Path) -> bool:
     try:
         path.stat()
     except PermissionError:
-        raise ReferenceNotFoundError(f"cannot look at {path}: permission denied") from None
+        raise ReferenceNotFoundError(
+            f"cannot look at {printable(path)}: permission denied"
+        ) from None
     except OSError:
         return False
     return True

@@ -44,7 +44,7 @@ from modelfiles.model import Model
 from modelfiles.modelfile import generated_text
 from modelfiles.names import DEFAULT_TAG, ModelName
 from modelfiles.package import PackagedModels, packaged_models
-from modelfiles.wording import hint
+from modelfiles.wording import hint, printable
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -300,7 +300,7 @@ class ModelStore:
                     f"cannot {action}: there is no space left for it in {self._home};"
                     " free some and try again"
                 ) from error
-            where = f": {error.filename}" if error.filename else ""
+            where = f": {printable(error.filename)}" if error.filename else ""
             reason = error.strerror or type(error).__name__
             raise StoreError(f"cannot {action}: {reason}{where}") from error
 

@@ -21,12 +21,18 @@ def hint(word: str, known: Iterable[str]) -> str:
     return f' (did you mean "{found}"?)' if found is not None else ""
 
 
-def quoted(text: str) -> str:
-    """Return `text` in double quotes, on one line, shortened, without control characters.
+def printable(text: object) -> str:
+    """Return `text` on one line, with every control or invisible character replaced.
 
-    Messages quote what a file says, and files may hold escape sequences a terminal would obey.
+    Messages show what files say and are called, which may hold escape sequences that a terminal
+    would obey.
     """
-    flat = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def quoted(text: str) -> str:
+    """Return `text` in double quotes, printable and shortened to at most 60 characters."""
+    flat = printable(text)
     if len(flat) > _MAX_QUOTED:
         flat = flat[: _MAX_QUOTED - 1] + "…"
     return f'"{flat}"'
