@@ -125,7 +125,9 @@ def write_base(
         writer.add_expert_used_count(N_EXPERT_USED)
     add_tokenizer(writer, add_bos, chat_template)
 
-    printable = printable_tokens() if is_printable else np.ones(len(vocabulary()), dtype=bool)
+    printable = printable_tokens()
+    if not is_printable:
+        printable[:256] = True  # the bytes; control tokens stay unlikely
     embedding = _random(rng, (printable.size, N_EMBD), 0.3)
     embedding[:, 0] = np.where(printable, _CONSTANT, -_CONSTANT if is_tied else _CONSTANT)
     if arch == "gemma":
