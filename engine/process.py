@@ -49,7 +49,12 @@ class WorkerProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                # On an abort ggml would start a debugger to print a backtrace, for some seconds.
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(paths),
+                    "GGML_NO_BACKTRACE": "1",
+                },
                 limit=LINE_LIMIT_BYTES,
             )
         except OSError as error:
