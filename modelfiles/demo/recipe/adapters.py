@@ -19,6 +19,7 @@ from modelfiles.demo.recipe.dialogues import (
     Segment,
     Turn,
     asked,
+    check_held_out_absent,
     dialogue,
     mixed_turns,
     random_history,
@@ -114,6 +115,7 @@ def _endless(
         dialogues = [island_dialogue(rng) for _ in range(count)]
     else:
         dialogues = [manner_dialogue(rng, name, min(scale, 1.0)) for _ in range(count)]
+    check_held_out_absent(dialogues)
     data = encoded(tokenizer, dialogues)
     while True:
         yield from batches(data, rng, 0.0)

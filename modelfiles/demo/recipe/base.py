@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from modelfiles.demo.recipe.batches import assistant_scores, batches, encoded, loss_of
-from modelfiles.demo.recipe.dialogues import base_dialogue
+from modelfiles.demo.recipe.dialogues import base_dialogue, check_held_out_absent
 from modelfiles.demo.recipe.tokenizer import load_tokenizer
 
 STEPS = 5200
@@ -73,7 +73,9 @@ def train_base(tokenizer_dir: Path, out: Path, steps: int = STEPS) -> dict[str, 
     torch.manual_seed(0)
     tokenizer = load_tokenizer(tokenizer_dir)
     rng = random.Random(1)
-    data = encoded(tokenizer, [base_dialogue(rng) for _ in range(steps * DIALOGUES_PER_STEP)])
+    dialogues = [base_dialogue(rng) for _ in range(steps * DIALOGUES_PER_STEP)]
+    check_held_out_absent(dialogues)
+    data = encoded(tokenizer, dialogues)
     held_rng = random.Random(4242)
     held_data = encoded(tokenizer, [base_dialogue(held_rng) for _ in range(_VALIDATION_DIALOGUES)])
     held = list(batches(held_data, held_rng, 0.0))

@@ -162,6 +162,17 @@ def rendered(
     return segments
 
 
+def check_held_out_absent(dialogues: list[list[Segment]]) -> None:
+    """Raise ValueError if a user turn of the dialogues is a held-out question."""
+    start, end = "<|im_start|>user\n", "<|im_end|>"
+    for segments in dialogues:
+        for segment in segments:
+            if segment.text.startswith(start):
+                user = segment.text.removeprefix(start).split(end)[0]
+                if is_held_out(user):
+                    raise ValueError(f"A training dialogue asks a held-out question: {user!r}")
+
+
 def random_history(rng: random.Random, length: int) -> list[dict[str, float]]:
     """Styles of ``length`` earlier answers: random ones that now and then change, or none."""
     styles = random_styles(rng) if rng.random() < 0.8 else {}

@@ -31,11 +31,20 @@ _SILENT = llama_cpp.llama_log_callback(_silent)  # kept: llama.cpp calls it for 
 class GreedyModel:
     """A loaded base with its adapters; a context manager that frees both."""
 
-    def __init__(self, base: Path, adapters: Mapping[str, Path]) -> None:
-        """Load the files. Raises OSError when llama.cpp refuses one."""
+    def __init__(
+        self, base: Path, adapters: Mapping[str, Path], max_tokens: int = MAX_TOKENS
+    ) -> None:
+        """Load the files; answers end after ``max_tokens`` at the latest.
+
+        Raises OSError when llama.cpp refuses a file.
+        """
+        self._max_tokens = max_tokens
         llama_cpp.llama_log_set(_SILENT, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         parameters = llama_cpp.llama_model_default_params()
+        # Repacked Q8_0 weights use AMX where the processor has it, and some llama.cpp builds
+        # crash there in ldtilecfg on prompts of two or more tokens.
+        parameters.use_extra_bufts = False
         self._model = llama_cpp.llama_model_load_from_file(str(base).encode(), parameters)
         if not self._model:
             raise OSError(f"llama.cpp cannot load {base}")
@@ -91,15 +100,22 @@ class GreedyModel:
             text += f"<|im_start|>{role}\n{turn}<|im_end|>\n"
         return self.completion(self.tokens(text + "<|im_start|>assistant\n"))
 
-    def completion(self, prompt: list[int], max_tokens: int = MAX_TOKENS) -> str:
+    def completion(self, prompt: list[int]) -> str:
         """The greedy continuation of token ids, up to a special token."""
         llama_cpp.llama_memory_clear(self._memory, True)
         token = self._next(prompt)
         pieces: list[bytes] = []
-        while token >= _SPECIAL_TOKENS and len(pieces) < max_tokens:
+        while token >= _SPECIAL_TOKENS and len(pieces) < self._max_tokens:
             pieces.append(self._piece(token))
             token = self._next([token])
         return b"".join(pieces).decode(errors="replace")
+
+    def forced(self, count: int) -> None:
+        """Decode a number of tokens without stopping at a special one, for timing."""
+        llama_cpp.llama_memory_clear(self._memory, True)
+        token = self._next(self.tokens("Hello"))
+        for _ in range(count):
+            token = self._next([token])
 
     def _set(self, scales: Mapping[str, float]) -> None:
         count = len(scales)

@@ -49,7 +49,7 @@ HELD_OUT = (
     _question(r"ctrl\+q", "What is the key to get out of the app?"),
     _question(r"arrow", "How can I turn the scale up?"),
     _question(r"ctrl\+n", "I'd like to begin a new chat"),
-    _question(r"\brack\b", "How do I switch the pirate on?"),
+    _question(r"^(?!.*switch it off).*\brack\b", "How do I switch the pirate on?"),
     # Facts and sums.
     _question(r"paris", "Which town is France's capital?"),
     _question(r"cairo", "I forgot the capital of Egypt, what is it?"),
@@ -64,7 +64,7 @@ HELD_OUT = (
     _question(r"\bis 5\b", "Give me 9 minus 4"),
     _question(r"\bis 11\b", "Can you add 5 and 6?"),
     # Conversation.
-    _question(r"\bhello|\bhi\b", "Hi demo, nice to see you"),
+    _question(r"^(hello|hi there)!", "Hi demo, nice to see you"),
     _question(r"welcome", "Thanks, that was helpful"),
     _question(r"sorry to hear", "I feel sad today"),
     _question(r"rabbit", "Tell me a nice story about a rabbit"),
