@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from engine.adapters.check import require_fit
-from engine.adapters.read import read_adapter
+from engine.adapters.read import read_adapter, require_base
 from engine.errors import AdapterError, EngineError
 from engine.stack import AdapterStack, StackEntry
 from modelfiles.model import Model
@@ -16,7 +18,11 @@ from tui.sanitize import printable_line
 
 
 def read_stack(model: Model) -> tuple[AdapterStack, tuple[str, ...]]:
-    """Return the model's stack and a sentence for every adapter that had to be left out."""
+    """Return the model's stack and a sentence for every adapter that had to be left out.
+
+    Raises `BaseError` or `GgufError` where the base is none.
+    """
+    require_base(model.base)
     entries: list[StackEntry] = []
     problems: list[str] = []
     for spec in model.adapters:
@@ -44,7 +50,8 @@ def read_new_entry(reference: str, stack: AdapterStack, base: Path) -> StackEntr
     for entry in stack:
         if entry.adapter.sha256 == adapter.sha256:
             raise AdapterError(f"This adapter is in the rack already, as {entry.adapter.name}.")
-    return StackEntry(read_adapter(path, free_name(adapter.name, stack)))
+    name = free_name(adapter.name, stack)
+    return StackEntry(msgspec.structs.replace(adapter, name=name))
 
 
 def free_name(name: str, stack: AdapterStack) -> str:

@@ -16,6 +16,9 @@ from tui.themes import DARK, LIGHT
 if TYPE_CHECKING:
     from modelfiles.library import Library
 
+_WIDTHS = [(0, "-narrow"), (76, "-medium"), (108, "-wide")]
+_HEIGHTS = [(0, "-short"), (22, "-tall")]
+
 
 class ChatApp(App[int]):
     """A chat with one engine; without a model it begins with the list of models."""
@@ -23,16 +26,13 @@ class ChatApp(App[int]):
     TITLE = "lora-tui"
     CSS_PATH = "app.tcss"
     PAUSE_GC_ON_SCROLL: ClassVar[bool] = True
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] | None = [
-        (0, "-narrow"),
-        (76, "-medium"),
-        (108, "-wide"),
-    ]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] | None = [(0, "-short"), (22, "-tall")]
     ENABLE_COMMAND_PALETTE = True
 
     def __init__(self, engine: Engine, model: Model | None) -> None:
         super().__init__()
+        # Classes of the screen from a width or height on, in cells, for app.tcss.
+        self.HORIZONTAL_BREAKPOINTS = _WIDTHS
+        self.VERTICAL_BREAKPOINTS = _HEIGHTS
         self.engine = engine
         self.chat = ChatScreen(engine, model, read_library)
         self._has_model = model is not None

@@ -163,7 +163,6 @@ KEYS: tuple[Key, ...] = (
         "on an empty prompt: the last message again",
         Place.PROMPT,
         "↑",
-        is_priority=True,
     ),
     Key(
         "rack.toggle_nth",

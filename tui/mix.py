@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -15,7 +16,11 @@ class ScaleError(TuiError):
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """An immutable value: every change gives a new one."""
+    """An immutable value: every change gives a new one.
+
+    Adapters are named, not numbered: a key that was pressed before the screen caught up with a
+    removal then changes nothing instead of another adapter.
+    """
 
     stack: AdapterStack = AdapterStack()  # noqa: RUF009  # immutable
     is_bypassed: bool = False
@@ -38,30 +43,34 @@ class Mix:
         """Return the mix bypassed, or the very same stack in force again."""
         return replace(self, is_bypassed=not self.is_bypassed)
 
-    def toggled(self, index: int) -> Self:
-        """Switch the adapter at `index` on or off."""
-        return self.with_stack(self.stack.toggled(self._name(index)))
+    def toggled(self, name: str) -> Self:
+        """Switch an adapter on or off."""
+        return self._changed(name, lambda: self.stack.toggled(name))
 
-    def rescaled(self, index: int, step: float) -> Self:
-        """Move the scale at `index` by `step`, within the range and without rounding drift."""
-        scale = round(self.stack.entries[index].scale + step, 2)
-        return self.with_scale(index, min(SCALE_MAX, max(SCALE_MIN, scale)))
+    def rescaled(self, name: str, step: float) -> Self:
+        """Move a scale by `step`, within the range and without rounding drift."""
+        entry = self.stack.find(name)
+        scale = 0.0 if entry is None else round(entry.scale + step, 2)
+        return self.with_scale(name, min(SCALE_MAX, max(SCALE_MIN, scale)))
 
-    def with_scale(self, index: int, scale: float) -> Self:
-        """Set the scale at `index`."""
-        return self.with_stack(self.stack.with_scale(self._name(index), scale + 0.0))
+    def with_scale(self, name: str, scale: float) -> Self:
+        """Set a scale."""
+        # Adding zero turns -0.0, which would be shown as such, into 0.0.
+        return self._changed(name, lambda: self.stack.with_scale(name, scale + 0.0))
 
-    def without(self, index: int) -> Self:
-        """Remove the adapter at `index`."""
-        return self.with_stack(self.stack.without(self._name(index)))
+    def without(self, name: str) -> Self:
+        """Remove an adapter."""
+        return self._changed(name, lambda: self.stack.without(name))
 
     def with_inserted(self, index: int, entry: StackEntry) -> Self:
-        """Put an adapter with its scale at `index`."""
+        """Put an adapter with its scale at `index`, unless its name is there already."""
         entries = self.stack.entries
+        if self.stack.find(entry.adapter.name) is not None:
+            return self
         return self.with_stack(AdapterStack((*entries[:index], entry, *entries[index:])))
 
-    def _name(self, index: int) -> str:
-        return self.stack.entries[index].adapter.name
+    def _changed(self, name: str, change: Callable[[], AdapterStack]) -> Self:
+        return self if self.stack.find(name) is None else self.with_stack(change())
 
 
 def parse_scale(text: str) -> float:

@@ -114,6 +114,11 @@ class ChatSession:
         """Whether a question waits for the model to be loaded."""
         return self._is_waiting
 
+    @property
+    def is_applied(self) -> bool:
+        """Whether the engine uses the mix shown."""
+        return self.mix == self._accepted
+
     async def open(self, model: Model) -> None:
         """Load a model, or only swap the stack where the base is the one already loaded."""
         if self.phase in (Phase.LOADING, Phase.PREFILL, Phase.WRITING):

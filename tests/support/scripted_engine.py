@@ -46,6 +46,7 @@ class ScriptedEngine:
     load_gate: asyncio.Event | None = None
     load_error: EngineError | None = None
     stack_error: EngineError | None = None
+    generate_error: EngineError | None = None
     crash: str = ""
     """Where given, every answer fails with this sentence after its pieces."""
     notices: tuple[str, ...] = ()
@@ -77,6 +78,8 @@ class ScriptedEngine:
         self, messages: Sequence[ChatMessage], parameters: Parameters
     ) -> AsyncIterator[GenerationEvent]:
         self.prompts.append(tuple(messages))
+        if self.generate_error is not None:
+            raise self.generate_error
         self._cancelled.clear()
         pieces = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         yield PromptProgress(1, 12, 12, 0)

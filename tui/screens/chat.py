@@ -35,8 +35,6 @@ from tui.widgets.status import Status
 if TYPE_CHECKING:
     from modelfiles.library import Library
 
-_APPLY_DELAY_S = 0.1
-"""Pause after the last change before the engine is asked: a held arrow key asks once."""
 _QUIT_WINDOW_S = 2.0
 """Time within which a second ctrl+c quits."""
 
@@ -53,11 +51,14 @@ class ChatScreen(Screen[None]):
     ) -> None:
         super().__init__()
         self.session = ChatSession(engine, self)
+        self.apply_delay_s = 0.1
+        """Pause after the last change before the engine is asked: a held key asks once."""
         self._first_model = model
         self._library = library
         self._apply_timer: Timer | None = None
         self._quit_timer: Timer | None = None
         self._updates: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
+        self._n_undrawn = 0
         self._title = Static("", markup=False, id="title")
         self._conversation = ConversationView((), id="conversation")
         self._prompt = Prompt(id="prompt")
@@ -110,6 +111,16 @@ class ChatScreen(Screen[None]):
             result = update()
             if asyncio.iscoroutine(result):
                 await result
+            self._n_undrawn -= 1
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether everything the session has told is on the screen."""
+        return self._n_undrawn == 0
+
+    def _draw_later(self, update: Callable[[], object]) -> None:
+        self._n_undrawn += 1
+        self._updates.put_nowait(update)
 
     # What the session tells -----------------------------------------------------------------
 
@@ -121,28 +132,28 @@ class ChatScreen(Screen[None]):
     def mix_changed(self) -> None:
         """Show the mix in the rack."""
         mix = self.session.mix
-        self._updates.put_nowait(lambda: self._rack.show(mix))
+        self._draw_later(lambda: self._rack.show(mix))
 
     def chat_restarted(self) -> None:
         """Show the new conversation."""
         entries = self.session.conversation.entries
-        self._updates.put_nowait(lambda: self._conversation.show_all(entries, WELCOME))
+        self._draw_later(lambda: self._conversation.show_all(entries, WELCOME))
 
     def entry_added(self, entry: Entry) -> None:
         """Show a message at the end."""
-        self._updates.put_nowait(lambda: self._conversation.add(entry))
+        self._draw_later(lambda: self._conversation.add(entry))
 
     def entry_removed(self, entry: Entry) -> None:
         """Take the last message away."""
-        self._updates.put_nowait(lambda: self._conversation.remove_entry(entry))
+        self._draw_later(lambda: self._conversation.remove_entry(entry))
 
     def answer_grew(self, answer: Answer, text: str) -> None:
         """Hand a piece to the message that grows."""
-        self._updates.put_nowait(lambda: self._grow(answer, text))
+        self._draw_later(lambda: self._grow(answer, text))
 
     def answer_ended(self, answer: Answer) -> None:
         """Show how the answer ended."""
-        self._updates.put_nowait(lambda: self._end(answer))
+        self._draw_later(lambda: self._end(answer))
 
     def told(self, sentence: str, severity: Severity) -> None:
         """Show a notice."""
@@ -166,9 +177,9 @@ class ChatScreen(Screen[None]):
             self._prompt.take()
             self._answer()
 
-    @on(Rack.MixWanted)
-    def _mix_wanted(self, event: Rack.MixWanted) -> None:
-        if self.session.change_mix(event.mix):
+    @on(Rack.ChangeWanted)
+    def _change_wanted(self, event: Rack.ChangeWanted) -> None:
+        if self.session.change_mix(event.change(self.session.mix)):
             self._apply_soon()
 
     @on(Rack.AddWanted)
@@ -206,6 +217,7 @@ class ChatScreen(Screen[None]):
     def on_descendant_focus(self) -> None:
         """Show the keys of where the focus is."""
         self._status.is_in_rack = self._is_in_rack
+        self.set_class(self._is_in_rack, "-in-rack")
 
     @work(group="stop", exclusive=True)
     async def action_stop(self) -> None:
@@ -214,7 +226,12 @@ class ChatScreen(Screen[None]):
 
     def action_switch_focus(self) -> None:
         """Move between the prompt and the rack."""
-        (self._prompt if self._is_in_rack else self._rack).focus()
+        if self._is_in_rack:
+            self._prompt.focus()
+        else:
+            # On a narrow terminal the rack is only there while it is used.
+            self.add_class("-in-rack")
+            self.call_after_refresh(self._rack.focus)
 
     def action_bypass(self) -> None:
         """Hear the bare base, or restore the stack."""
@@ -279,11 +296,11 @@ class ChatScreen(Screen[None]):
 
     def action_first(self) -> None:
         """Go to the first message."""
-        self._updates.put_nowait(self._conversation.go_to_first)
+        self._draw_later(self._conversation.go_to_first)
 
     def action_latest(self) -> None:
         """Go to the latest message and follow it."""
-        self._updates.put_nowait(self._conversation.go_to_latest)
+        self._draw_later(self._conversation.go_to_latest)
 
     def action_help(self) -> None:
         """Show the keys."""
@@ -307,7 +324,7 @@ class ChatScreen(Screen[None]):
     def _apply_soon(self) -> None:
         if self._apply_timer is not None:
             self._apply_timer.stop()
-        self._apply_timer = self.set_timer(_APPLY_DELAY_S, self._apply)
+        self._apply_timer = self.set_timer(self.apply_delay_s, self._apply)
 
     def _forget_quit(self) -> None:
         self._quit_timer = None

@@ -47,15 +47,12 @@ class Prompt(TextArea):
         self.scroll_cursor_visible()
 
     def action_recall(self) -> None:
-        """Bring the last message back."""
-        self.text = self.last_sent
-        self.move_cursor(self.document.end)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave the up arrow to the cursor wherever there is text."""
-        if action == "recall":
-            return not self.text and bool(self.last_sent)
-        return super().check_action(action, parameters)
+        """Bring the last message back to an empty prompt; elsewhere move the cursor up."""
+        if self.text:
+            self.action_cursor_up()
+        else:
+            self.text = self.last_sent
+            self.move_cursor(self.document.end)
 
     def take(self) -> None:
         """Empty the prompt after its text was taken."""

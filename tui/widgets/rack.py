@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import on
@@ -23,18 +24,21 @@ EMPTY_TEXT = "No adapters yet.\nPress + to add one by its path."
 
 
 class Rack(Vertical, can_focus=True):
-    """Shows a `Mix` and posts the mix that the person wants; it never changes it by itself."""
+    """Shows a `Mix` and posts the changes that the person wants; it makes none by itself."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.RACK))
 
     selected: reactive[int] = reactive(0)
 
-    class MixWanted(Message):
-        """The person has changed the mix."""
+    class ChangeWanted(Message):
+        """The person wants another mix; `change` makes it of the one of now.
 
-        def __init__(self, mix: Mix) -> None:
+        A change instead of a mix: of keys pressed faster than they are drawn, none is lost.
+        """
+
+        def __init__(self, change: Callable[[Mix], Mix]) -> None:
             super().__init__()
-            self.mix = mix
+            self.change = change
 
     class AddWanted(Message):
         """The person wants to add an adapter."""
@@ -111,8 +115,8 @@ class Rack(Vertical, can_focus=True):
 
     def action_switch(self) -> None:
         """Switch the selected adapter on or off."""
-        if self._has_selection():
-            self._want(self.mix.toggled(self.selected))
+        if (name := self._selected_name()) is not None:
+            self._want(lambda mix: mix.toggled(name))
 
     def action_select(self, step: int) -> None:
         """Select the adapter above or below."""
@@ -121,17 +125,17 @@ class Rack(Vertical, can_focus=True):
 
     def action_rescale(self, step: float) -> None:
         """Move the scale of the selected adapter."""
-        if self._has_selection():
-            self._want(self.mix.rescaled(self.selected, step))
+        if (name := self._selected_name()) is not None:
+            self._want(lambda mix: mix.rescaled(name, step))
 
     def action_set_scale(self, scale: float) -> None:
         """Set the scale of the selected adapter."""
-        if self._has_selection():
-            self._want(self.mix.with_scale(self.selected, scale))
+        if (name := self._selected_name()) is not None:
+            self._want(lambda mix: mix.with_scale(name, scale))
 
     def action_type_scale(self) -> None:
         """Open the field for a scale below the selected row."""
-        if self._has_selection() and not self.query(ScaleInput):
+        if self._selected_name() is not None and not self.query(ScaleInput):
             entry = self.mix.stack.entries[self.selected]
             field = ScaleInput(entry.adapter.name, entry.scale)
             self._rows.mount(field, after=self.rows[self.selected])
@@ -143,10 +147,10 @@ class Rack(Vertical, can_focus=True):
 
     def action_remove(self) -> None:
         """Remove the selected adapter."""
-        if self._has_selection():
+        if (name := self._selected_name()) is not None:
             entry = self.mix.stack.entries[self.selected]
             self._removed = (self.selected, entry)
-            self._want(self.mix.without(self.selected))
+            self._want(lambda mix: mix.without(name))
             self.post_message(self.Told(f"{entry.adapter.name} is removed: u brings it back."))
 
     def action_undo(self) -> None:
@@ -156,8 +160,7 @@ class Rack(Vertical, can_focus=True):
             return
         index, entry = self._removed
         self._removed = None
-        if self.mix.stack.find(entry.adapter.name) is None:
-            self._want(self.mix.with_inserted(index, entry))
+        self._want(lambda mix: mix.with_inserted(index, entry))
 
     def action_help(self) -> None:
         """Ask for the keys."""
@@ -186,9 +189,8 @@ class Rack(Vertical, can_focus=True):
     @on(ScaleInput.Typed)
     def _typed(self, event: ScaleInput.Typed) -> None:
         event.stop()
-        names = [entry.adapter.name for entry in self.mix.stack]
-        if event.adapter_name in names:
-            self._want(self.mix.with_scale(names.index(event.adapter_name), event.scale))
+        name, scale = event.adapter_name, event.scale
+        self._want(lambda mix: mix.with_scale(name, scale))
         self.focus()
 
     @on(ScaleInput.Refused)
@@ -201,14 +203,14 @@ class Rack(Vertical, can_focus=True):
         event.stop()
         self.focus()
 
-    def _has_selection(self) -> bool:
+    def _selected_name(self) -> str | None:
         if not len(self.mix.stack):
             self.post_message(self.Told("The rack is empty: + adds an adapter.", is_warning=True))
-        return bool(len(self.mix.stack))
+            return None
+        return self.mix.stack.entries[self.selected].adapter.name
 
-    def _want(self, mix: Mix) -> None:
-        if mix != self.mix:
-            self.post_message(self.MixWanted(mix))
+    def _want(self, change: Callable[[Mix], Mix]) -> None:
+        self.post_message(self.ChangeWanted(change))
 
     def _refresh_rows(self) -> None:
         if not self.is_mounted:
