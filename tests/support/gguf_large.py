@@ -1,19 +1,16 @@
-"""A GGUF file with the header of a large model, to measure what reading it costs."""
+"""A GGUF file with the header of a large model, and the memory that reading it takes."""
 
 from __future__ import annotations
 
 import contextlib
 import random
-import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
 import numpy as np
-
-from engine.adapters.header import read_header
 
 N_TOKENS = 128_256
 N_MERGES = 280_147
@@ -41,27 +38,6 @@ def write_large_header(path: Path, *, n_tokens: int = N_TOKENS, n_merges: int = 
     return path
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderTimes:
-    """Seconds to read one header, the best of some, with both readers."""
-
-    header_s: float
-    gguf_reader_s: float
-
-    @property
-    def ratio(self) -> float:
-        """How many times as fast as `gguf.GGUFReader` the project's reader is."""
-        return self.gguf_reader_s / self.header_s
-
-
-def measure_header(path: Path) -> HeaderTimes:
-    """Read a header with both readers and time them; GGUFReader once, as it takes seconds."""
-    return HeaderTimes(
-        header_s=min(_seconds(lambda: read_header(path)) for _ in range(5)),
-        gguf_reader_s=_seconds(lambda: gguf.GGUFReader(path)),
-    )
-
-
 @dataclass(slots=True)
 class PeakMemory:
     """The most memory that Python held at once inside `peak_memory`."""
@@ -79,9 +55,3 @@ def peak_memory() -> Iterator[PeakMemory]:
     finally:
         peak.n_bytes = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
