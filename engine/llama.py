@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import IntEnum
@@ -145,7 +146,7 @@ class Model(_Handle):
             callback = lc.llama_progress_callback(lambda fraction, _data: report(fraction))
             params.progress_callback = callback
         _reasons.clear()
-        self._model: Any = lc.llama_model_load_from_file(str(path).encode(), params)
+        self._model: Any = lc.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
             raise BaseError(f"{path} cannot be loaded: {_reasons.first()}.")
         self.path = path
@@ -241,7 +242,7 @@ class LoraAdapter(_Handle):
     def __init__(self, model: Model, path: Path) -> None:
         _reasons.clear()
         # A failure gives a NULL pointer object, which is not None but false.
-        self.pointer: Any = lc.llama_adapter_lora_init(model._model, str(path).encode())
+        self.pointer: Any = lc.llama_adapter_lora_init(model._model, os.fsencode(path))
         if not self.pointer:
             raise AdapterError(f"{path} cannot be loaded as an adapter: {_reasons.first()}.")
         self.path = path

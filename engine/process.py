@@ -76,7 +76,14 @@ class WorkerProcess:
         stdin = self._process.stdin
         assert stdin is not None  # asked for as a pipe
         try:
-            stdin.write(msgspec.json.encode(request) + b"\n")
+            line = msgspec.json.encode(request)
+        except UnicodeEncodeError as error:
+            raise WorkerError(
+                f"{error.object!r} is not valid Unicode and cannot be sent to the engine: give the "
+                "file a name in UTF-8."
+            ) from error
+        try:
+            stdin.write(line + b"\n")
             await stdin.drain()
         except (BrokenPipeError, ConnectionResetError) as error:
             raise WorkerError(await self._death()) from error

@@ -75,9 +75,6 @@ def require_base(path: Path) -> GgufHeader:
     return header
 
 
-read_base_header = require_base
-
-
 def _sha256(header: GgufHeader) -> str:
     """Return the hex digest of the file; hashing streams and runs without the interpreter lock."""
     file, stamp = open_regular(header.path)

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from engine.client import EngineClient
-from engine.errors import BaseError, GenerationError, GgufError
+from engine.errors import BaseError, GenerationError, GgufError, WorkerError
 from engine.protocol import ChatMessage, Finished, LoadSpec, PromptProgress, Tokens
 from engine.stack import AdapterStack, stack_of
 from modelfiles.parameters import Parameters
@@ -161,6 +161,15 @@ async def test_a_refused_base_leaves_the_loaded_one(tiny: Tiny, tmp_path: Path) 
             with pytest.raises((BaseError, GgufError), match=path.name):
                 await client.load(LoadSpec(str(path)))
         assert (await answer(client)).text == before.text
+
+
+async def test_a_path_that_is_not_unicode_is_one_sentence(tiny: Tiny, tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.gguf"))
+    path.write_bytes(tiny.base.read_bytes())
+    async with opened(tiny) as client:
+        with pytest.raises(WorkerError, match="UTF-8"):
+            await client.load(LoadSpec(str(path)))
+        assert (await answer(client)).reason == "length"
 
 
 async def test_nothing_loaded_is_one_sentence(tiny: Tiny) -> None:
