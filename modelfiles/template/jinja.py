@@ -9,10 +9,11 @@ templates are written against them.
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any, NoReturn
 
 import jinja2
@@ -32,8 +33,11 @@ MAX_STEPS = 500_000
 """Most loop turns and macro calls in one rendering; a chat of 1,000 messages takes a few
 thousand."""
 MAX_SECONDS = 10.0
+"""Of processor time of the rendering thread, so that a busy machine fails no template."""
 
 _MAX_POWER = 1024
+# A width in a format string such as "%9d" or "{:>9}"; other numbers are no danger.
+_WIDTH = re.compile(r"[%:][^%:}a-zA-Z]*?([0-9]{4,})")
 _STEP = "_count_step"
 _CONCAT = "_concat"
 
@@ -148,11 +152,11 @@ class _Budget:
 
     def __init__(self) -> None:
         self._n_left = MAX_STEPS
-        self._deadline_s = time.monotonic() + MAX_SECONDS
+        self._deadline_s = time.thread_time() + MAX_SECONDS
 
     def step(self) -> str:
         self._n_left -= 1
-        if self._n_left < 0 or time.monotonic() > self._deadline_s:
+        if self._n_left < 0 or time.thread_time() > self._deadline_s:
             raise TemplateError("the chat template takes too long; it loops without end")
         return ""
 
@@ -175,12 +179,21 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**" and (abs(left) > _MAX_POWER or abs(right) > _MAX_POWER):
             raise TemplateError("the chat template computes a number that is too large")
+        if operator == "%":
+            _limit_widths(left)
         if operator == "*":
             _limit(_length(left) * abs(right) if isinstance(right, int) else 0)
             _limit(_length(right) * abs(left) if isinstance(left, int) else 0)
         result = super().call_binop(context, operator, left, right)
         _limit(_length(result))
         return result
+
+    def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        # The sandbox hands out `str.format` wrapped in a function of its own.
+        method = getattr(function, "__wrapped__", function)
+        if isinstance(text := getattr(method, "__self__", None), str):
+            _limit_widths(text, *args, *kwargs.values())
+        return super().call(context, function, *args, **kwargs)
 
 
 class _Bounded(NodeTransformer):
@@ -215,6 +228,8 @@ def _compile(template: str) -> jinja2.Template:
         extensions=[_Generation, jinja2.ext.loopcontrols],
     )
     environment.filters["tojson"] = _tojson
+    for name in ("center", "format", "indent"):
+        environment.filters[name] = _with_limited_widths(environment.filters[name])
     try:
         tree = _Bounded().visit(environment.parse(template))
         code = environment.compile(tree)
@@ -222,7 +237,8 @@ def _compile(template: str) -> jinja2.Template:
         raise TemplateError(
             f"the chat template cannot be read, line {error.lineno}: {error.message}"
         ) from None
-    except (RecursionError, MemoryError):
+    # Python compiles what Jinja makes of the template, and has a SyntaxError for deep nesting.
+    except (RecursionError, MemoryError, SyntaxError):
         raise TemplateError("the chat template is nested too deeply") from None
     return jinja2.Template.from_code(environment, code, environment.make_globals(None))
 
@@ -250,6 +266,24 @@ def _limit(n_characters: int) -> None:
         raise TemplateError(
             f"the chat template builds a text of more than {MAX_OUTPUT_CHARACTERS} characters"
         )
+
+
+def _limit_widths(*values: object) -> None:
+    """Refuse numbers, and numbers in format strings, by which a text would be padded too far."""
+    for value in values:
+        if isinstance(value, int):
+            _limit(abs(value))
+        elif isinstance(value, str):
+            _limit(max((int(digits[:20]) for digits in _WIDTH.findall(value)), default=0))
+
+
+def _with_limited_widths(text_filter: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(text_filter)
+    def limited(*values: Any, **options: Any) -> Any:
+        _limit_widths(*values, *options.values())
+        return text_filter(*values, **options)
+
+    return limited
 
 
 def _strftime_now(form: str) -> str:

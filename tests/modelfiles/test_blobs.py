@@ -117,6 +117,20 @@ def test_a_linked_blob_that_is_edited_in_place_is_noticed(folder: Folder, tmp_pa
     assert not blobs.is_intact(blob, since_ns)
 
 
+def test_a_blob_of_another_size_is_noticed_whatever_its_time_says(
+    folder: Folder, tmp_path: Path, staging: Path
+) -> None:
+    blobs = blob_folder(tmp_path, 1000)
+    place = add(blobs, folder.gguf("a.gguf"), staging)
+    blob = hash_file(place)
+    place.chmod(0o644)
+    place.write_bytes(b"GGUF")
+    os.utime(place, ns=(0, 0))
+    assert not blobs.is_intact(blob, since_ns=1)
+    place.unlink()
+    assert not blobs.is_intact(blob, since_ns=1)
+
+
 def test_only_unused_blobs_are_removed(folder: Folder, tmp_path: Path, staging: Path) -> None:
     blobs = blob_folder(tmp_path, 1000)
     kept, dropped = (add(blobs, folder.gguf(f"{n}.gguf"), staging) for n in "ab")

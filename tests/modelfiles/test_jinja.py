@@ -8,7 +8,7 @@ from datetime import datetime
 import jinja2.ext
 import jinja2.sandbox
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelfiles.errors import TemplateError
@@ -88,20 +88,22 @@ def test_a_llama_3_template() -> None:
 CONTENTS = st.lists(st.text(alphabet="ab <|\n{}%\"'é", max_size=8), min_size=1, max_size=5)
 
 
-@pytest.mark.parametrize("template", [CHATML, LLAMA3, GEMMA], ids=["chatml", "llama3", "gemma"])
+PLAIN = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
+)
+TEMPLATES = [(template, PLAIN.from_string(template)) for template in (CHATML, LLAMA3, GEMMA)]
+
+
+@settings(max_examples=40)
 @given(contents=CONTENTS)
-def test_the_bounds_change_nothing_of_what_plain_jinja_renders(
-    template: str, contents: list[str]
-) -> None:
+def test_the_bounds_change_nothing_of_what_plain_jinja_renders(contents: list[str]) -> None:
     roles = ["user", "assistant"] * len(contents)
     messages = [{"role": r, "content": c} for r, c in zip(roles, contents, strict=False)]
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
-    )
-    expected = environment.from_string(template).render(
-        messages=messages, bos_token="<s>", eos_token="</s>", add_generation_prompt=True
-    )
-    assert render(template, *messages) == expected
+    for template, plain in TEMPLATES:
+        expected = plain.render(
+            messages=messages, bos_token="<s>", eos_token="</s>", add_generation_prompt=True
+        )
+        assert render(template, *messages) == expected
 
 
 @pytest.mark.parametrize(
@@ -132,6 +134,8 @@ def test_the_bounds_change_nothing_of_what_plain_jinja_renders(
             "{% for x in [[1], 2] recursive %}{{ loop(x) if x is iterable else x }}{% endfor %}",
             "12",
         ),
+        ("{{ '%5d' % 1 ~ '%s' | format(2) ~ 'a' | center(3) ~ 'b'.ljust(2) }}", "    12 a b "),
+        ("{{ 'x 20240101000000'.replace('0', 'o') }}", "x 2o24o1o1oooooo"),
         ("{{ messages[::-1][0].content }}{{ messages[0]['nothing'] }}", "Hi"),
     ],
 )
@@ -189,6 +193,7 @@ def test_leading_system_messages_merge_and_the_rest_stays() -> None:
         ("{% include 'x' %}", "failed: "),
         ("{{ range(10000000) | list }}", "failed: Range too big"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "calls itself without end"),
+        ("{% for x in [1] %}" * 30 + "{% endfor %}" * 30, "nested too deeply"),
         ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "nested too deeply"),
     ],
 )
@@ -226,6 +231,12 @@ TOO_LARGE = [
     "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
     "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
     "{% for i in range(9999) %}{{ 'a' * 9999 }}{% endfor %}",
+    "{{ 'a'.center(10 ** 12) }}",
+    "{{ 'a' | center(10 ** 12) }}",
+    "{{ 'a' | indent(10 ** 12, true) }}",
+    "{{ '%999999999999d' % 1 }}",
+    "{{ '%999999999999d' | format(1) }}",
+    "{{ '{:>999999999999}'.format(1) }}",
 ]
 
 
