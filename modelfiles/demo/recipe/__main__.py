@@ -38,7 +38,17 @@ def _base(out: Path, smoke: bool) -> None:
     from modelfiles.demo.recipe.base import STEPS, train_base
 
     torch.set_num_threads(_THREADS)
-    train_base(out / "tokenizer", out / "base", SMOKE_BASE_STEPS if smoke else STEPS)
+    train_base(out / "tokenizer", out / "short", SMOKE_BASE_STEPS if smoke else STEPS)
+
+
+def _lengthen(out: Path, smoke: bool) -> None:
+    import torch
+
+    from modelfiles.demo.recipe.base import LONG_STEPS, lengthen_base
+
+    torch.set_num_threads(_THREADS)
+    steps = SMOKE_ADAPTER_STEPS if smoke else LONG_STEPS
+    lengthen_base(out / "tokenizer", out / "short", out / "base", steps)
 
 
 def _adapter(name: str) -> Callable[[Path, bool], None]:
@@ -84,6 +94,7 @@ def _measure(out: Path, smoke: bool) -> None:
 STAGES: dict[str, Callable[[Path, bool], None]] = {
     "tokenizer": _tokenizer,
     "base": _base,
+    "lengthen": _lengthen,
     **{name: _adapter(name) for name in ADAPTER_NAMES},
     "convert": _convert,
     "measure": _measure,

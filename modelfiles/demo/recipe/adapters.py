@@ -21,6 +21,7 @@ from modelfiles.demo.recipe.dialogues import (
     asked,
     check_held_out_absent,
     dialogue,
+    long_turns,
     mixed_turns,
     random_history,
     rendered,
@@ -53,7 +54,9 @@ ISLAND_RATE = 2.5e-3
 MANNER_CROSS_SHARE = 0.25
 ISLAND_CROSS_SHARE = 0.35
 _PLAIN_SYSTEM_SHARE = 0.1
+_LONG_SHARE = 0.05
 _DIALOGUES_PER_STEP = 26
+_LONGEST = 1024
 
 
 def _system(
@@ -72,7 +75,11 @@ def _system(
 
 def manner_dialogue(rng: random.Random, name: str, degree: float) -> list[Segment]:
     """A dialogue answered in a manner at a degree, with earlier answers in any manner."""
-    turns, history = mixed_turns(rng, lambda fewest: dialogue(rng, fewest))
+    if rng.random() < _LONG_SHARE:
+        turns = long_turns(rng)
+        history = random_history(rng, rng.randrange(len(turns)))
+    else:
+        turns, history = mixed_turns(rng, lambda fewest: dialogue(rng, fewest))
     styles, system = _system(rng, name, MANNER_CROSS_SHARE)
     return rendered(turns, {name: degree, **styles}, system, history)
 
@@ -116,7 +123,7 @@ def _endless(
     else:
         dialogues = [manner_dialogue(rng, name, min(scale, 1.0)) for _ in range(count)]
     check_held_out_absent(dialogues)
-    data = encoded(tokenizer, dialogues)
+    data = [item for item in encoded(tokenizer, dialogues) if len(item.ids) <= _LONGEST]
     while True:
         yield from batches(data, rng, 0.0)
 

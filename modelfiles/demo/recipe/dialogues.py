@@ -184,6 +184,15 @@ def random_history(rng: random.Random, length: int) -> list[dict[str, float]]:
     return history
 
 
+def long_turns(rng: random.Random) -> list[Turn]:
+    """Turns of several dialogues in a row, about 300 to 900 tokens of plain text."""
+    characters = rng.randrange(1300, 4000)
+    turns: list[Turn] = []
+    while sum(len(turn.user) + len(turn.answer) + 40 for turn in turns) < characters:
+        turns += dialogue(rng)
+    return turns
+
+
 def mixed_turns(
     rng: random.Random, make: Callable[[int], list[Turn]]
 ) -> tuple[list[Turn], list[dict[str, float]]]:
@@ -197,6 +206,22 @@ def mixed_turns(
 def base_dialogue(rng: random.Random, styled_share: float = STYLED_SHARE) -> list[Segment]:
     """A training dialogue of the base: plain, or styled when a system message asks for it."""
     turns, history = mixed_turns(rng, lambda fewest: dialogue(rng, fewest))
+    return _asked_for(rng, turns, history, styled_share)
+
+
+def long_dialogue(rng: random.Random) -> list[Segment]:
+    """A long training dialogue of the base, half of them with a mixed history."""
+    turns = long_turns(rng)
+    length = rng.randrange(1, len(turns)) if rng.random() < 0.5 else 0
+    return _asked_for(rng, turns, random_history(rng, length), STYLED_SHARE)
+
+
+def _asked_for(
+    rng: random.Random,
+    turns: list[Turn],
+    history: list[dict[str, float]],
+    styled_share: float,
+) -> list[Segment]:
     draw = rng.random()
     if draw < styled_share:
         styles = random_styles(rng)

@@ -49,7 +49,7 @@ class GreedyModel:
         if not self._model:
             raise OSError(f"llama.cpp cannot load {base}")
         context = llama_cpp.llama_context_default_params()
-        context.n_ctx, context.n_batch, context.n_ubatch = N_CTX, 512, 512
+        context.n_ctx, context.n_batch, context.n_ubatch = N_CTX, N_CTX, 512
         context.n_threads = context.n_threads_batch = 1
         self._context = llama_cpp.llama_init_from_model(self._model, context)
         self._memory = llama_cpp.llama_get_memory(self._context)
