@@ -29,12 +29,14 @@ def clipboard_commands(
             yield ("clip.exe",)
 
 
-def copy_with_tool(text: str, environ: Mapping[str, str] = os.environ) -> str | None:
+def copy_with_tool(
+    text: str, environ: Mapping[str, str] = os.environ, platform: str = sys.platform
+) -> str | None:
     """Copy with the first tool that works and return its name, None where none does.
 
     Blocks for up to some seconds; call it in a thread.
     """
-    for command in clipboard_commands(environ):
+    for command in clipboard_commands(environ, platform):
         program = shutil.which(command[0], path=environ.get("PATH"))
         if program is None:
             continue

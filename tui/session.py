@@ -68,7 +68,7 @@ class Observer(Protocol):
     def entry_removed(self, entry: Entry) -> None:
         """The last message was taken away."""
 
-    def answer_grew(self, answer: Answer, text: str) -> None:
+    def answer_grew(self, answer: Answer) -> None:
         """A piece was added to the answer being written."""
 
     def answer_ended(self, answer: Answer) -> None:
@@ -225,7 +225,7 @@ class ChatSession:
                     started_s = self._clock()
                 elif isinstance(event, Tokens):
                     answer = self.conversation.grow_answer(answer, event.text)
-                    self._observer.answer_grew(answer, event.text)
+                    self._observer.answer_grew(answer)
                     n_tokens += event.n_tokens
                     elapsed_s = self._clock() - started_s
                     meter.tokens_per_s = n_tokens / elapsed_s if elapsed_s > 0 else 0.0

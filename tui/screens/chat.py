@@ -147,9 +147,9 @@ class ChatScreen(Screen[None]):
         """Take the last message away."""
         self._draw_later(lambda: self._conversation.remove_entry(entry))
 
-    def answer_grew(self, answer: Answer, text: str) -> None:
-        """Hand a piece to the message that grows."""
-        self._draw_later(lambda: self._grow(answer, text))
+    def answer_grew(self, answer: Answer) -> None:
+        """Hand the longer text to its message."""
+        self._draw_later(lambda: self._grow(answer))
 
     def answer_ended(self, answer: Answer) -> None:
         """Show how the answer ended."""
@@ -159,10 +159,10 @@ class ChatScreen(Screen[None]):
         """Show a notice."""
         self.notify(printable_line(sentence), severity=severity, markup=False)
 
-    def _grow(self, answer: Answer, text: str) -> None:
+    def _grow(self, answer: Answer) -> None:
         view = self._conversation.view_of(answer)
         if isinstance(view, AnswerView):
-            view.grow(answer, text)
+            view.grow(answer)
 
     def _end(self, answer: Answer) -> None:
         view = self._conversation.view_of(answer)

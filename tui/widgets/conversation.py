@@ -42,7 +42,7 @@ class ConversationView(VerticalScroll, can_focus=False):
         super().__init__(id=id)
         self._entries = entries
         self._start = self._end = len(entries)
-        self._is_moving = False
+        self.is_moving = False
         self._welcome = Static("", markup=False, id="welcome")
 
     def compose(self) -> ComposeResult:
@@ -70,14 +70,16 @@ class ConversationView(VerticalScroll, can_focus=False):
 
     async def add(self, entry: Entry) -> None:
         """Show a message added at the end, and follow it."""
-        if self._end < len(self._entries) - 1:
-            await self._show_latest()
-            return
-        self._welcome.display = False
-        self._end = len(self._entries)
-        await self.mount(message_view(entry))
+        if self.view_of(entry) is None:
+            self._welcome.display = False
+            index = next((i for i, e in enumerate(self._entries) if e.id == entry.id), -1)
+            if index == self._end:
+                self._end += 1
+                await self.mount(message_view(entry))
+                await self._drop_from_start()
+            elif index > self._end:
+                await self._show_latest()
         self.follow()
-        await self._drop_from_start()
 
     async def remove_entry(self, entry: Entry) -> None:
         """Take the last message away."""
@@ -120,15 +122,15 @@ class ConversationView(VerticalScroll, can_focus=False):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Mount more messages where an end of the window comes into sight."""
         super().watch_scroll_y(old_value, new_value)
-        if self.is_following or self._is_moving:
+        if self.is_following or self.is_moving:
             return
         if new_value > old_value:
             self._follow_if_near()
             if new_value >= self.max_scroll_y - _NEAR_ROWS and self._end < len(self._entries):
-                self._is_moving = True
+                self.is_moving = True
                 self.call_later(self._mount_newer)
         elif new_value <= 0 and self._start > 0:
-            self._is_moving = True
+            self.is_moving = True
             self.call_later(self._mount_older, _STEP)
 
     @property
@@ -156,35 +158,44 @@ class ConversationView(VerticalScroll, can_focus=False):
         start = max(0, self._start - count)
         older = [message_view(entry) for entry in self._entries[start : self._start]]
         pivot = self.views[0] if self.views else None
+        before = pivot.virtual_region.y if pivot is not None else 0
         self._start = start
         await self.mount_all(older, after=self._welcome)
         await self._drop_from_end()
-        self._keep_in_place(pivot)
+        self._keep_in_place(pivot, before)
 
     async def _mount_newer(self) -> None:
         end = min(len(self._entries), self._end + _STEP)
         newer = [message_view(entry) for entry in self._entries[self._end : end]]
         pivot = self.views[-1] if self.views else None
+        before = pivot.virtual_region.y if pivot is not None else 0
         self._end = end
         await self.mount_all(newer)
-        await self._drop_from_start()
-        self._keep_in_place(pivot)
+        is_shifted = await self._drop_from_start()
+        self._keep_in_place(pivot if is_shifted else None, before)
 
-    def _keep_in_place(self, pivot: QuestionView | AnswerView | None) -> None:
-        """Scroll so that a view stays where the person sees it once the others are laid out."""
-        row = pivot.virtual_region.y - self.scroll_y if pivot is not None else 0
+    def _keep_in_place(
+        self, pivot: QuestionView | AnswerView | None, before: float, tries: int = 20
+    ) -> None:
+        """Scroll so that a view stays where the person sees it once it has been laid out anew.
 
-        def settle() -> None:
-            if pivot is not None and pivot.is_attached:
-                self.scroll_to(y=pivot.virtual_region.y - row, animate=False, immediate=True)
-            self._is_moving = False
+        `before` is the row it had; a layout may take some refreshes to come.
+        """
+        if pivot is None or not pivot.is_attached or tries == 0:
+            self.is_moving = False
+            return
+        shift = pivot.virtual_region.y - before
+        if not shift:
+            self.call_after_refresh(self._keep_in_place, pivot, before, tries - 1)
+            return
+        self.scroll_to(y=self.scroll_y + shift, animate=False, immediate=True)
+        self.is_moving = False
 
-        self.call_after_refresh(settle)
-
-    async def _drop_from_start(self) -> None:
+    async def _drop_from_start(self) -> bool:
         beyond = self.views[: max(0, len(self.views) - WINDOW)]
         self._start += len(beyond)
         await self.remove_children(beyond)
+        return bool(beyond)
 
     async def _drop_from_end(self) -> None:
         """Unmount messages below the window, but never one that is being written."""

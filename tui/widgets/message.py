@@ -17,7 +17,7 @@ from tui.markdown.block import Block, has_gap
 from tui.markdown.stream import MarkdownStream
 from tui.sanitize import printable, printable_line
 from tui.themes import MUTED
-from tui.widgets.blocks import TailView, view_of
+from tui.widgets.blocks import BlockView, TailView, view_of
 
 FLUSH_INTERVAL_S = 1 / 12
 """Shortest time between two updates of the tail; 12 Hz keeps the processor for the model."""
@@ -75,14 +75,14 @@ class AnswerView(VerticalGroup):
     @property
     def blocks(self) -> list[Block]:
         """The settled blocks on the screen, in order."""
-        return [view.block for view in self.query("BlockView") if view is not self._tail]  # type: ignore[attr-defined]  # by class name
+        return [view.block for view in self.query(BlockView) if view is not self._tail]
 
-    def grow(self, answer: Answer, text: str) -> None:
-        """Take a piece of the answer; it is drawn with the next flush."""
+    def grow(self, answer: Answer) -> None:
+        """Take a longer text; what is new is drawn with the next flush."""
         self.entry = answer
         if not self.is_mounted:
             return
-        self._feed(text)
+        self._feed(answer.text)
         if self._timer is None:
             self._timer = self.set_timer(FLUSH_INTERVAL_S, self._flush)
 
@@ -93,13 +93,11 @@ class AnswerView(VerticalGroup):
             self._timer.stop()
             self._timer = None
         body = self.query_one(".body", VerticalGroup)
-        if printable(answer.text) == self._fed:
-            views = self._views(self._stream.finish())
-        else:
-            body.query("BlockView").exclude("TailView").remove()
+        if not answer.text.startswith(self._fed):
+            body.query(BlockView).exclude(".-tail").remove()
             self._fed, self._last, self._stream = "", None, MarkdownStream()
-            self._feed(answer.text)
-            views = self._views(self._stream.finish())
+        self._feed(answer.text)
+        views = self._views(self._stream.finish())
         if views:
             body.mount_all(views, before=self._tail)
         self._tail.remove()
@@ -107,9 +105,9 @@ class AnswerView(VerticalGroup):
         self._show_note()
 
     def _feed(self, text: str) -> None:
-        clean = printable(text)
-        self._fed += clean
-        self._stream.feed(clean)
+        """Take what the whole text has more than what was taken before."""
+        self._stream.feed(text[len(self._fed) :])
+        self._fed = max(self._fed, text, key=len)
 
     def _flush(self) -> None:
         started_s = time.perf_counter()
