@@ -70,7 +70,7 @@ def _base(modelfile: Modelfile, folder: Path, library: ModelLookup | None) -> Mo
     """Return the base as a model: of a file it has nothing but the file."""
     references = (*modelfile.earlier_bases, modelfile.base)
     where = _where(modelfile.base_line)
-    names = [r for r in references if not _is_there(_expand(r, folder, where))]
+    names = [r for r in references if not _is_there(_expand(r, folder, where), where)]
     if names:
         return _named_base(names[-1], folder, library, where)
     if len(references) > 1:
@@ -132,14 +132,14 @@ def _adapter(line: AdapterLine, folder: Path) -> tuple[Path, float, str | None]:
     where = _where(line.line)
     if line.argument is not None:
         whole = _expand(line.argument, folder, where)
-        if _is_there(whole):
+        if _is_there(whole, where):
             return _gguf_at(whole, f"{where}ADAPTER {_plain(line.argument)}", "adapter"), 1.0, None
     path = _expand(line.reference, folder, where)
     what = f"{where}ADAPTER {_plain(line.reference)}"
-    if line.reference and _is_there(path):
+    if line.reference and _is_there(path, where):
         return _gguf_at(path, what, "adapter"), line.scale, line.name
     head, _, tail = line.reference.rpartition(" ")
-    if head and _is_there(_expand(head.strip(), folder, where)):
+    if head and _is_there(_expand(head.strip(), folder, where), where):
         raise ModelfileError(
             f"{where}the scale must be a finite number, not {quoted(tail)}, for the adapter"
             f" {_plain(head.strip())}",
@@ -159,7 +159,7 @@ def _drafts(modelfile: Modelfile, folder: Path) -> tuple[Path, ...]:
     for reference, line in zip(modelfile.drafts, lines, strict=False):
         what = f"{_where(line)}DRAFT {_plain(reference)}"
         path = _expand(reference, folder, _where(line))
-        if not _is_there(path):
+        if not _is_there(path, _where(line)):
             raise ReferenceNotFoundError(
                 f"{what}: there is no such file (looked at {printable(path)})"
             )
@@ -227,7 +227,7 @@ def _expand(reference: str, folder: Path, where: str) -> Path:
         ) from None
 
 
-def _is_there(path: Path) -> bool:
+def _is_there(path: Path, where: str) -> bool:
     """Whether the path leads to something; one that is too long to exist does not."""
     try:
         path.stat()

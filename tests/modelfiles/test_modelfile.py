@@ -136,7 +136,7 @@ def modelfiles(draw: st.DrawFn) -> Modelfile:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(modelfiles())
 def test_a_record_reads_back_as_itself(modelfile: Modelfile) -> None:
     text = modelfile.to_text()
@@ -144,7 +144,7 @@ def test_a_record_reads_back_as_itself(modelfile: Modelfile) -> None:
     assert Modelfile.from_text(text.encode("utf-8")) == modelfile
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(VALUES)
 def test_any_value_with_a_form_is_quoted(value: str) -> None:
     assert Modelfile.from_text(f"FROM x\nSYSTEM {quote(value)}\n").system == value

@@ -151,7 +151,7 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES, max_size=25).map("".join)
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(TEXTS | TEXTS.map("FROM x\n".__add__))
 def test_reads_what_the_state_machine_reads(text: str) -> None:
     try:
