@@ -29,6 +29,10 @@ class StoreError(ModelfilesError):
     """The model store cannot be read or written."""
 
 
+class OllamaError(ModelfilesError):
+    """A model of Ollama's store cannot be read, or is of a kind that cannot be run here."""
+
+
 class TemplateError(ModelfilesError):
     """A chat template cannot be parsed or rendered."""
 

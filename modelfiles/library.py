@@ -1,39 +1,89 @@
-"""Every model there is by name: the created ones and those of the package."""
+"""Every model there is by name: the created ones, those of the package and Ollama's."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modelfiles.listing import ListedModel
+from modelfiles.listing import ListedModel, Origin
 from modelfiles.model import Model
 from modelfiles.modelfile import generated_text
-from modelfiles.names import ModelName
+from modelfiles.names import DEFAULT_HOST, ModelName
+from modelfiles.ollama.root import ollama_root
+from modelfiles.ollama.store import OllamaStore
 from modelfiles.package import PackagedModels, packaged_models
+from modelfiles.paths import state_home
 from modelfiles.store import ModelStore
 
-__all__ = ["Library", "ListedModel"]
+__all__ = ["FoundModel", "Library", "ListedModel", "open_library"]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model and where its name led."""
+
+    model: Model
+    origin: Origin
+    hides: str | None = None
+    """The full name of the model of Ollama that this one stands before; None if there is none."""
 
 
 class Library:
-    """The read side of the models: the store of a home folder, and the package behind it."""
+    """The read side of the models: the store of a home folder, the package and Ollama's store.
 
-    def __init__(self, home: Path, package: PackagedModels | None = None) -> None:
+    Of two models with one name, a created one comes before one of the package, and both before
+    Ollama's. The full name, with its host `registry.ollama.ai`, always means Ollama's, where it
+    has one.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        package: PackagedModels | None = None,
+        ollama: OllamaStore | None = None,
+    ) -> None:
         self._package = packaged_models() if package is None else package
         self._store = ModelStore(home, self._package)
+        self._ollama = ollama
 
     def get(self, name: str) -> Model:
-        """Return the model called `name`; a created one comes before a packaged one.
+        """Return the model called `name`.
 
-        Raises `ModelNotFoundError`, which names the nearest, `ModelNameError`, and `StoreError`
-        where a file of the model is lost or changed.
+        Raises `ModelNotFoundError`, which names the nearest, `ModelNameError`, `StoreError` where
+        a file of the model is lost or changed, and `OllamaError` where a model of Ollama cannot
+        be run here.
         """
+        return self.find(name).model
+
+    def find(self, name: str) -> FoundModel:
+        """Return the model called `name` and where it is from; raises as `get` does."""
         model_name = ModelName.parse(name)
-        if not self._store.has(name) and (model := self._package.get(model_name)) is not None:
-            return model
-        return self._store.get(name)
+        is_created = self._store.has(name)
+        is_hiding = is_created or self._is_packaged(model_name)
+        if self._ollama is not None and (not is_hiding or _is_full(name)):
+            model = self._ollama.get(model_name)
+            if model is not None:
+                shown = ModelName.parse(model.name).full if is_hiding else model.name
+                return FoundModel(replace(model, name=shown), "ollama")
+        hides = self._hidden(model_name) if is_hiding else None
+        if not is_created and (packaged := self._package.get(model_name)) is not None:
+            return FoundModel(packaged, "package", hides)
+        if not is_created:
+            raise self._store.not_found(model_name, self._ollama_names())
+        return FoundModel(self._store.get(name), "created", hides)
+
+    def problems(self) -> list[str]:
+        """Return a sentence for each place that may hold models and cannot be looked into."""
+        return [] if self._ollama is None else self._ollama.problems()
 
     def list(self) -> list[ListedModel]:
-        """Describe every model, newest first; a packaged one that is hidden is left out."""
+        """Describe every model, newest first.
+
+        A packaged model that is hidden by a created one is left out; a model of Ollama that is
+        hidden bears its full name.
+        """
         created = self._store.list()
         names = {ModelName.parse(model.name).folded for model in created}
         packaged = [
@@ -41,8 +91,50 @@ class Library:
             for model in self._package.list()
             if ModelName.parse(model.name).folded not in names
         ]
-        return sorted((*created, *packaged), key=lambda model: model.modified, reverse=True)
+        names |= {ModelName.parse(model.name).folded for model in packaged}
+        ollama = [] if self._ollama is None else self._ollama.list()
+        shown = [
+            replace(model, name=name.full) if name.folded in names else model
+            for model in ollama
+            # A name that is full already cannot tell the two apart.
+            if (name := ModelName.parse(model.name)).folded not in names
+            or name.host == DEFAULT_HOST
+        ]
+        everything = (*created, *packaged, *shown)
+        return sorted(everything, key=lambda model: model.modified, reverse=True)
 
     def modelfile_text(self, name: str) -> str:
         """Return a Modelfile that creates the model again, with absolute paths."""
         return generated_text(self.get(name))
+
+    def is_ollamas(self, name: str) -> bool:
+        """Whether a name leads to a model of Ollama, even to one that cannot be run here."""
+        model_name = ModelName.parse(name)
+        is_hiding = self._store.has(name) or self._is_packaged(model_name)
+        is_known = any(known.folded == model_name.folded for known in self._ollama_names())
+        return is_known and (not is_hiding or _is_full(name))
+
+    def is_from_ollama(self, file: Path) -> bool:
+        """Whether Ollama's store has this very file, by its place or by its content's name."""
+        return self._ollama is not None and self._ollama.has_blob(file)
+
+    def _is_packaged(self, name: ModelName) -> bool:
+        return any(known.folded == name.folded for known in self._package.names())
+
+    def _hidden(self, name: ModelName) -> str | None:
+        names = (known for known in self._ollama_names() if known.folded == name.folded)
+        found = next(names, None)
+        return found.full if found is not None and found.host == DEFAULT_HOST else None
+
+    def _ollama_names(self) -> tuple[ModelName, ...]:
+        return () if self._ollama is None else tuple(self._ollama.names())
+
+
+def open_library(environ: Mapping[str, str] = os.environ) -> Library:
+    """Return the models of this machine, as the environment says where they are."""
+    return Library(state_home(environ), ollama=OllamaStore(ollama_root(environ)))
+
+
+def _is_full(name: str) -> bool:
+    """Whether a name spells out the host that others leave out."""
+    return name.rpartition("://")[2].casefold().startswith(f"{DEFAULT_HOST}/")

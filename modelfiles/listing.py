@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-Origin = Literal["created", "package"]
+Origin = Literal["created", "package", "ollama"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,11 @@ class ModelName:
         return shown
 
     @property
+    def full(self) -> str:
+        """The name with nothing left out: `registry.ollama.ai/library/demo:latest`."""
+        return f"{self.host}/{self.namespace}/{self.model}:{self.tag}"
+
+    @property
     def path_parts(self) -> tuple[str, str, str, str]:
         """The path of the name's manifest below the folder `manifests`."""
         return self.host, self.namespace, self.model, self.tag

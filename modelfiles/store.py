@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -170,10 +170,13 @@ class ModelStore:
         """Return a Modelfile that creates this model again."""
         return generated_text(self.get(name))
 
-    def not_found(self, name: ModelName) -> ModelNotFoundError:
-        """Return the error for a name that no model has, with the nearest name there is."""
+    def not_found(self, name: ModelName, more: Iterable[ModelName] = ()) -> ModelNotFoundError:
+        """Return the error for a name that no model has, with the nearest name there is.
+
+        `more` are names of models that are kept elsewhere.
+        """
         # The tag that most names share would make any two of them look alike.
-        known = [_short(n) for n in (*self._names(), *self._package.names())]
+        known = [_short(n) for n in (*self._names(), *self._package.names(), *more)]
         close = hint(_short(name), known)
         return ModelNotFoundError(f"model '{name.display}' not found{close}")
 

@@ -1,11 +1,18 @@
-"""Lets pytest run `async def` tests, each on an event loop of its own."""
+"""What all tests share: event loops of their own, and no models but those they make."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _without_ollama(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the models that Ollama may have on the machine of whoever runs the tests."""
+    monkeypatch.setenv("OLLAMA_MODELS", os.devnull)
 
 
 @pytest.hookimpl(tryfirst=True)

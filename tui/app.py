@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 
-from engine.client import EngineClient
 from engine.seam import Engine
 from modelfiles.model import Model
-from modelfiles.paths import state_home
+from tui.engine import new_engine
 from tui.screens.chat import ChatScreen
 from tui.themes import DARK, LIGHT
 
@@ -53,16 +52,16 @@ class ChatApp(App[int]):
 
 def read_library() -> Library:
     """Return the models of this machine."""
-    from modelfiles.library import Library
+    from modelfiles.library import open_library
 
-    return Library(state_home())
+    return open_library()
 
 
 def run_chat(model: Model) -> int:
     """Chat with a model until the person quits; returns the exit code."""
-    return ChatApp(EngineClient(), model).run() or 0
+    return ChatApp(new_engine(), model).run() or 0
 
 
 def run_picker() -> int:
     """Let the person choose a model, then chat with it; returns the exit code."""
-    return ChatApp(EngineClient(), None).run() or 0
+    return ChatApp(new_engine(), None).run() or 0

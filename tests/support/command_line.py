@@ -39,8 +39,16 @@ class Ended:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return the environment of a `tui` that keeps its state in `home`."""
-    return {**os.environ, "LORA_TUI_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    """Return the environment of a `tui` that keeps its state in `home`.
+
+    Its Ollama store is the folder `ollama` beside that, where a test has made one.
+    """
+    return {
+        **os.environ,
+        "LORA_TUI_HOME": str(home),
+        "OLLAMA_MODELS": str(home.parent / "ollama"),
+        "PYTHONPATH": str(ROOT),
+    }
 
 
 def run_python(

@@ -35,10 +35,16 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Copy the model and say so in Ollama's words."""
+    from modelfiles.library import open_library
     from modelfiles.paths import state_home
     from modelfiles.store import ModelStore
     from tui.output import write_text
 
-    ModelStore(state_home()).copy(args.source, args.target)
+    found = open_library().find(args.source)
+    store = ModelStore(state_home())
+    if found.origin == "ollama":
+        store.create(args.target, found.model)
+    else:
+        store.copy(args.source, args.target)
     write_text(f"copied '{args.source}' to '{args.target}'")
     return ExitCode.DONE

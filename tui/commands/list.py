@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from tui.parser import Subparsers
 
 _DESCRIPTION = """\
-List the models that were created, newest first, and the demo that comes with the package.
+List the models there are, newest first: those that were created, the demo that comes with the
+package, and those in Ollama's store (OLLAMA_MODELS, else ~/.ollama/models), which is only read.
 `tui ls` is the same.
+
+Where two have one name, Ollama's is listed and reached by its full name, such as
+registry.ollama.ai/library/demo:latest.
 
 ID is the start of the model's digest, SIZE counts its base and its adapters."""
 
@@ -25,6 +29,8 @@ _EXAMPLES = """\
   tui list --json          one JSON list, for scripts"""
 
 _HEADINGS = ("NAME", "ID", "SIZE", "ADAPTERS", "MODIFIED", "ORIGIN")
+
+_USUAL = "registry.ollama.ai/library/"
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -50,12 +56,12 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the models whose names begin with the prefix, whatever its case."""
-    from modelfiles.library import Library
-    from modelfiles.paths import state_home
+    from modelfiles.library import open_library
     from tui.output import note, table_lines, warn, write_json, write_text
 
     prefix = args.prefix.lower()
-    models = [m for m in Library(state_home()).list() if m.name.lower().startswith(prefix)]
+    library = open_library()
+    models = [m for m in library.list() if _is_called(m, prefix)]
     if args.is_json:
         write_json([_document(model) for model in models])
         return ExitCode.DONE
@@ -64,11 +70,19 @@ def run(args: argparse.Namespace) -> int:
     for model in models:
         if model.problem is not None:
             warn(f"{model.name} cannot be used: {model.problem}")
+    for problem in library.problems():
+        warn(problem)
     if not models and args.prefix:
         note(f"No model has a name that begins with '{args.prefix}'.")
     elif not models:
         note("There are no models: 'tui create --help' says how to make one.")
     return ExitCode.DONE
+
+
+def _is_called(model: ListedModel, prefix: str) -> bool:
+    """Whether a name begins with the prefix, also without what is usually left out of it."""
+    name = model.name.lower()
+    return name.startswith(prefix) or name.removeprefix(_USUAL).startswith(prefix)
 
 
 def _row(model: ListedModel, now: datetime) -> tuple[str, ...]:

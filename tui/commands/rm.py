@@ -45,7 +45,23 @@ def run(args: argparse.Namespace) -> int:
     for name in args.names:
         names.setdefault(ModelName.parse(name).folded, name)
     # The names that the store does not have come first and raise before anything is deleted.
+    for name in names.values():
+        _require_own(name)
     for name in sorted(names.values(), key=store.has):
         store.remove(name)
         write_text(f"deleted '{name}'")
     return ExitCode.DONE
+
+
+def _require_own(name: str) -> None:
+    """Refuse a model of Ollama, whose store is never changed, with the command that removes it."""
+    from modelfiles.errors import OllamaError
+    from modelfiles.library import open_library
+    from modelfiles.names import ModelName
+
+    if open_library().is_ollamas(name):
+        display = ModelName.parse(name).display
+        raise OllamaError(
+            f"{display} belongs to Ollama, whose store is never changed here:"
+            f" 'ollama rm {display}' removes it"
+        )

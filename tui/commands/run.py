@@ -63,10 +63,9 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the chat, or print one answer; returns 130 where Ctrl+C cut the answer short."""
-    from modelfiles.library import Library
-    from modelfiles.paths import state_home
+    from modelfiles.library import open_library
 
-    model = with_loras(Library(state_home()).get(args.name), args.loras)
+    model = with_loras(open_library().get(args.name), args.loras)
     if not args.prompt and not args.is_json and _is_terminal(sys.stdin, sys.stdout):
         if args.loras:
             stack_of_model(model)  # a wrong file is an error here, before a screen covers it
@@ -101,7 +100,7 @@ def _ask(model: Model, prompt: str, *, is_streamed: bool) -> Answer:
     """Ask a worker of its own; a streamed answer is on stdout, with its newline, on return."""
     import asyncio
 
-    from engine.client import EngineClient
+    from tui.engine import new_engine
     from tui.oneshot import answer
     from tui.output import AnswerStream
     from tui.progress import Progress
@@ -117,7 +116,7 @@ def _ask(model: Model, prompt: str, *, is_streamed: bool) -> Answer:
         try:
             return asyncio.run(
                 answer(
-                    EngineClient(),
+                    new_engine(),
                     model,
                     stack,
                     prompt,

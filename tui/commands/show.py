@@ -49,11 +49,10 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the overview of the model, or the one part that was asked for."""
-    from modelfiles.library import Library
-    from modelfiles.paths import state_home
+    from modelfiles.library import open_library
     from tui.output import note, write_source, write_text
 
-    library = Library(state_home())
+    library = open_library()
     if args.part == "modelfile":
         write_source(library.modelfile_text(args.name))
         return ExitCode.DONE
