@@ -27,3 +27,7 @@ class GenerationError(EngineError):
 
 class WorkerError(EngineError):
     """The worker process ended or answered with nonsense."""
+
+
+class HubError(EngineError):
+    """Something cannot be downloaded from the Hugging Face Hub."""

@@ -20,7 +20,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from uuid import uuid4
 import msgspec
 
 from modelfiles.locks import FileLock
+from modelfiles.shards import shard_name, shards_of
 
 LINK_FROM_BYTES = 64 * 2**20
 CHUNK_BYTES = 2**20
@@ -86,6 +87,33 @@ class BlobFolder:
         """Return where the blob's file is, or would be."""
         return self.folder / blob.file_name
 
+    def base_path(self, parts: Sequence[Blob]) -> Path:
+        """Return the file llama.cpp opens for a base: its blob, or the first link to its parts.
+
+        llama.cpp finds the parts of a split model by their names, so they get links with names
+        of that form, in a folder of their own that `link_split` makes.
+        """
+        if len(parts) == 1:
+            return self.path_of(parts[0])
+        return self._split_folder(parts) / shard_name("base", 1, len(parts))
+
+    def has_split(self, parts: Sequence[Blob]) -> bool:
+        """Whether every part of a base can be found by the name llama.cpp looks for."""
+        return len(parts) == 1 or all(
+            link.exists() and link.stat().st_size == blob.size_bytes
+            for link, blob in zip(shards_of(self.base_path(parts)), parts, strict=True)
+        )
+
+    def link_split(self, parts: Sequence[Blob]) -> None:
+        """Make the links that `base_path` promises, where the base is split."""
+        if self.has_split(parts):
+            return
+        self._split_folder(parts).mkdir(parents=True, exist_ok=True)
+        for link, blob in zip(shards_of(self.base_path(parts)), parts, strict=True):
+            link.unlink(missing_ok=True)
+            if not _is_linked(self.path_of(blob), link):
+                link.symlink_to(Path("..", "..", self.folder.name, blob.file_name))
+
     def is_intact(self, blob: Blob, since_ns: int) -> bool:
         """Whether the blob is there with its size, and with its content if it was written to.
 
@@ -134,13 +162,25 @@ class BlobFolder:
         else:
             os.replace(staged.path, place)
 
-    def remove_all_but(self, used: set[str]) -> None:
-        """Delete every blob whose file name is not in `used`."""
+    def remove_all_but(self, used: set[str], bases: Iterable[Sequence[Blob]] = ()) -> None:
+        """Delete every blob whose file name is not in `used`, and links to other than `bases`."""
+        kept = {self._split_folder(parts) for parts in bases if len(parts) > 1}
+        for folder in list(self._splits.glob("*")):
+            if folder not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
         for path in list(self.folder.iterdir()):
             if _BLOB_NAME.match(path.name) and path.name not in used:
                 # A file that cannot go now (Windows keeps what a chat has mapped) goes next time.
                 with suppress(OSError):
                     path.unlink()
+
+    @property
+    def _splits(self) -> Path:
+        return self.folder.with_name("splits")
+
+    def _split_folder(self, parts: Sequence[Blob]) -> Path:
+        digests = "".join(blob.digest for blob in parts)
+        return self._splits / hashlib.sha256(digests.encode()).hexdigest()[:32]
 
     def _known(self, source: Path) -> Blob | None:
         if source.parent != self.folder.resolve() or not _BLOB_NAME.match(source.name):

@@ -12,6 +12,7 @@ from modelfiles.blobs import Blob, BlobFolder
 from modelfiles.errors import StoreError
 from modelfiles.model import AdapterSpec, Message, Model
 from modelfiles.parameters import Parameters
+from modelfiles.shards import shards_of
 
 VERSION = 1
 
@@ -29,6 +30,9 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
     base: Blob
+    """Of a split model the first part."""
+    base_parts: tuple[Blob, ...] = ()
+    """The other parts of a split model, in order."""
     adapters: tuple[AdapterEntry, ...] = ()
     parameters: Parameters = msgspec.field(default_factory=Parameters)
     system: str | None = None
@@ -46,6 +50,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return cls(
             version=VERSION,
             base=blobs[model.base],
+            base_parts=tuple(blobs[path] for path in shards_of(model.base)[1:]),
             adapters=tuple(AdapterEntry(a.name, a.scale, blobs[a.path]) for a in model.adapters),
             parameters=model.parameters,
             system=model.system,
@@ -62,7 +67,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         """Return the model, with the paths of its blobs."""
         return Model(
             name=name,
-            base=blobs.path_of(self.base),
+            base=blobs.base_path(self.base_blobs),
             adapters=tuple(
                 AdapterSpec(a.name, blobs.path_of(a.blob), a.scale) for a in self.adapters
             ),
@@ -78,10 +83,15 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         )
 
     @property
+    def base_blobs(self) -> tuple[Blob, ...]:
+        """All parts of the base."""
+        return (self.base, *self.base_parts)
+
+    @property
     def parts(self) -> list[tuple[str, Blob]]:
         """Every file of the model with the words that name it to a person."""
         return [
-            ("its base", self.base),
+            *(("its base", blob) for blob in self.base_blobs),
             *((f"its adapter {entry.name}", entry.blob) for entry in self.adapters),
             *(("its draft model", blob) for blob in self.drafts),
         ]

@@ -3,52 +3,82 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from modelfiles.adapter_line import AdapterLine
 from modelfiles.errors import (
     ModelfileError,
+    ModelfilesError,
     ModelNameError,
     ModelNotFoundError,
     ReferenceNotFoundError,
 )
+from modelfiles.hub_reference import Download
+from modelfiles.listing import Origin
 from modelfiles.model import AdapterSpec, Model
 from modelfiles.modelfile import Modelfile
 from modelfiles.names import ModelName
+from modelfiles.references import (
+    downloaded,
+    expand,
+    gguf_at,
+    hub_reference,
+    is_there,
+    line_prefix,
+    looks_like_path,
+    plain,
+)
+from modelfiles.shards import shards_of
 from modelfiles.wording import printable, quoted
 
-GGUF_MAGIC = b"GGUF"
+if TYPE_CHECKING:
+    # The library looks up packaged models, which are resolved here.
+    from modelfiles.library import FoundModel
 
-_HUB_PREFIXES = ("hf.co/", "huggingface.co/", "hf://", "https://hf.co/", "https://huggingface.co/")
 _NO_ID = re.compile(r"[^\w.-]+")
+_ORIGINS: dict[Origin, str] = {
+    "created": "the created model {}",
+    "package": "the model {} of the package",
+    "ollama": "the model {} of Ollama's store",
+}
 
 
 class ModelLookup(Protocol):
     """Where FROM finds models by name; `modelfiles.library.Library` is the usual one."""
 
-    def get(self, name: str) -> Model:
+    def find(self, name: str) -> FoundModel:
         """Return the model called `name`; raises `ModelNotFoundError`."""
         ...
 
 
-def resolve(modelfile: Modelfile, folder: Path, library: ModelLookup | None, name: str) -> Model:
+def resolve(
+    modelfile: Modelfile,
+    folder: Path,
+    library: ModelLookup | None,
+    name: str,
+    *,
+    download: Download | None = None,
+    on_choice: Callable[[str], None] | None = None,
+) -> Model:
     """Look up every reference of `modelfile` and return the model it describes.
 
-    FROM is an existing path (relative to `folder`, the Modelfile's own; `~` is expanded), else a
-    model of `library`, whose adapters come first and whose parameters, system, template and
-    messages hold where the Modelfile sets none. `name` becomes the model's name.
+    FROM is, in this order, an existing path (relative to `folder`, the Modelfile's own; `~` is
+    expanded), a model of `library`, or a repository of the Hugging Face Hub, which `download`
+    brings. A model's adapters come first, and its parameters, system, template and messages hold
+    where the Modelfile sets none. ADAPTER is an existing path, or a file of the Hub. `name`
+    becomes the model's name; `on_choice` is told in one sentence what FROM was taken for.
 
     Raises `ReferenceNotFoundError` where a reference leads to nothing, `ModelfileError` where it
     leads to something that cannot serve or two adapters share an explicit name, and
     `ModelNameError` if `name` is not a model name.
     """
-    parent = _base(modelfile, folder, library)
+    parent = _base(modelfile, folder, library, download, on_choice or _tell_nobody)
     return Model(
         name=ModelName.parse(name).display,
         base=parent.base,
-        adapters=_stack(modelfile.adapters, parent.adapters, folder),
+        adapters=_stack(modelfile.adapters, parent.adapters, folder, download),
         parameters=modelfile.parameters.over(parent.parameters),
         system=modelfile.system or parent.system,
         template=modelfile.template or parent.template,
@@ -66,53 +96,77 @@ def adapter_id(path: Path) -> str:
     return _NO_ID.sub("-", path.stem).strip("-.")[:60] or "adapter"
 
 
-def _base(modelfile: Modelfile, folder: Path, library: ModelLookup | None) -> Model:
+def _base(
+    modelfile: Modelfile,
+    folder: Path,
+    library: ModelLookup | None,
+    download: Download | None,
+    on_choice: Callable[[str], None],
+) -> Model:
     """Return the base as a model: of a file it has nothing but the file."""
     references = (*modelfile.earlier_bases, modelfile.base)
-    where = _where(modelfile.base_line)
-    names = [r for r in references if not _is_there(_expand(r, folder, where), where)]
-    if names:
-        return _named_base(names[-1], folder, library, where)
-    if len(references) > 1:
+    where = line_prefix(modelfile.base_line)
+    names = [r for r in references if not is_there(expand(r, folder, where), where)]
+    if not names and len(references) > 1:
         raise ModelfileError(
             f"{where}FROM stands {len(references)} times with files; a model here has one base"
-            " (split files and vision projectors are not supported), so keep one FROM line",
+            " (split files are named by their first part alone, vision projectors are not"
+            " supported), so keep one FROM line",
             modelfile.base_line,
         )
-    path = _expand(modelfile.base, folder, where)
-    return Model(name="", base=_gguf_at(path, f"{where}FROM {_plain(modelfile.base)}".rstrip()))
-
-
-def _named_base(reference: str, folder: Path, library: ModelLookup | None, where: str) -> Model:
-    what = f"{where}FROM {_plain(reference)}"
-    path = _expand(reference, folder, where)
-    if _looks_like_path(reference):
-        raise ReferenceNotFoundError(f"{what}: there is no such file (looked at {printable(path)})")
-    is_on_hub = reference.lower().startswith(_HUB_PREFIXES)
-    try:
-        if library is None:
-            raise ModelNotFoundError("no models can be looked up by name here")
-        return library.get(reference)
-    except (ModelNotFoundError, ModelNameError) as error:
-        if is_on_hub:
-            raise ReferenceNotFoundError(
-                f"{what}: downloading from the Hugging Face Hub is not supported yet;"
-                " download the GGUF file and give its path"
-            ) from None
+    reference = names[-1] if names else modelfile.base
+    what = f"FROM {plain(reference)}".rstrip()
+    if not names:
+        base = gguf_at(expand(reference, folder, where), f"{where}{what}")
+        n_parts = len(shards_of(base))
+        parts = f", in {n_parts} parts" if n_parts > 1 else ""
+        on_choice(f"{where}{what} is the file {printable(base)}{parts}")
+        return Model(name="", base=base)
+    hub = hub_reference(reference, "model", f"{where}{what}")
+    path = expand(reference, folder, where)
+    if hub is None and looks_like_path(reference):
         raise ReferenceNotFoundError(
-            f"{what}: there is no file of that name in {printable(path.parent)}, and {error}"
-        ) from None
+            f"{where}{what}: there is no such file (looked at {printable(path)})"
+        )
+    try:
+        found = _found(reference, library)
+    except (ModelNotFoundError, ModelNameError) as error:
+        if hub is None:
+            raise ReferenceNotFoundError(
+                f"{where}{what}: there is no file of that name in {printable(path.parent)},"
+                f" and {error}"
+            ) from None
+    except ModelfilesError as error:
+        # A model that is there and cannot be used.
+        raise ReferenceNotFoundError(f"{where}{what}: {error}") from error
+    else:
+        origin = _ORIGINS[found.origin].format(found.model.name)
+        hidden = f"; Ollama's model of that name is {found.hides}" if found.hides else ""
+        on_choice(f"{where}{what} is {origin}{hidden}")
+        return found.model
+    base = downloaded(hub, download, f"{where}{what}")
+    on_choice(f"{where}{what} is {plain(base.name)} of the Hugging Face Hub")
+    return Model(name="", base=base)
+
+
+def _found(reference: str, library: ModelLookup | None) -> FoundModel:
+    if library is None:
+        raise ModelNotFoundError("no models can be looked up by name here")
+    return library.find(reference)
 
 
 def _stack(
-    lines: Sequence[AdapterLine], inherited: Sequence[AdapterSpec], folder: Path
+    lines: Sequence[AdapterLine],
+    inherited: Sequence[AdapterSpec],
+    folder: Path,
+    download: Download | None,
 ) -> tuple[AdapterSpec, ...]:
-    resolved = [(line, *_adapter(line, folder)) for line in lines]
+    resolved = [(line, *_adapter(line, folder, download)) for line in lines]
     taken = {spec.name for spec in inherited}
     for line, _, _, name in resolved:
         if name is not None and name in taken:
             raise ModelfileError(
-                f"{_where(line.line)}the adapter name {quoted(name)} is already taken by an"
+                f"{line_prefix(line.line)}the adapter name {quoted(name)} is already taken by an"
                 " adapter of the FROM model or of an earlier line; choose another name=",
                 line.line,
             )
@@ -127,29 +181,29 @@ def _stack(
     return tuple(stack)
 
 
-def _adapter(line: AdapterLine, folder: Path) -> tuple[Path, float, str | None]:
+def _adapter(
+    line: AdapterLine, folder: Path, download: Download | None
+) -> tuple[Path, float, str | None]:
     """Return the file, scale and explicit name of a line, whose two readings are tried here."""
-    where = _where(line.line)
+    where = line_prefix(line.line)
     if line.argument is not None:
-        whole = _expand(line.argument, folder, where)
-        if _is_there(whole, where):
-            return _gguf_at(whole, f"{where}ADAPTER {_plain(line.argument)}", "adapter"), 1.0, None
-    path = _expand(line.reference, folder, where)
-    what = f"{where}ADAPTER {_plain(line.reference)}"
-    if line.reference and _is_there(path, where):
-        return _gguf_at(path, what, "adapter"), line.scale, line.name
+        whole = expand(line.argument, folder, where)
+        if is_there(whole, where):
+            return gguf_at(whole, f"{where}ADAPTER {plain(line.argument)}", "adapter"), 1.0, None
+    path = expand(line.reference, folder, where)
+    what = f"{where}ADAPTER {plain(line.reference)}"
+    if line.reference and is_there(path, where):
+        return gguf_at(path, what, "adapter"), line.scale, line.name
     head, _, tail = line.reference.rpartition(" ")
-    if head and _is_there(_expand(head.strip(), folder, where), where):
+    if head and is_there(expand(head.strip(), folder, where), where):
         raise ModelfileError(
             f"{where}the scale must be a finite number, not {quoted(tail)}, for the adapter"
-            f" {_plain(head.strip())}",
+            f" {plain(head.strip())}",
             line.line,
         )
-    if line.reference.lower().startswith(_HUB_PREFIXES):
-        raise ReferenceNotFoundError(
-            f"{what}: downloading from the Hugging Face Hub is not supported yet;"
-            " download the adapter and give its path"
-        )
+    hub = hub_reference(line.reference, "adapter", what)
+    if hub is not None:
+        return downloaded(hub, download, what), line.scale, line.name
     raise ReferenceNotFoundError(f"{what}: there is no such file (looked at {printable(path)})")
 
 
@@ -157,93 +211,14 @@ def _drafts(modelfile: Modelfile, folder: Path) -> tuple[Path, ...]:
     paths = []
     lines = modelfile.draft_lines or (None,) * len(modelfile.drafts)
     for reference, line in zip(modelfile.drafts, lines, strict=False):
-        what = f"{_where(line)}DRAFT {_plain(reference)}"
-        path = _expand(reference, folder, _where(line))
-        if not _is_there(path, _where(line)):
+        what = f"{line_prefix(line)}DRAFT {plain(reference)}"
+        path = expand(reference, folder, line_prefix(line))
+        if not is_there(path, line_prefix(line)):
             raise ReferenceNotFoundError(
                 f"{what}: there is no such file (looked at {printable(path)})"
             )
-        paths.append(_gguf_at(path, what))
+        paths.append(gguf_at(path, what))
     return tuple(paths)
-
-
-def _gguf_at(path: Path, what: str, kind: str = "model") -> Path:
-    """Return the GGUF file at `path`, or the only one in the folder there; `what` names it."""
-    try:
-        if path.is_dir():
-            path = _only_gguf_in(path, what, kind)
-        elif path.suffix == ".safetensors":
-            raise ModelfileError(f"{what}: {_convert_advice(kind)}")
-        with path.open("rb") as file:
-            magic = file.read(len(GGUF_MAGIC))
-    except OSError as error:
-        raise ReferenceNotFoundError(
-            f"{what}: cannot read {printable(path)}: {error.strerror or error}"
-        ) from None
-    if magic != GGUF_MAGIC:
-        raise ModelfileError(f"{what}: {printable(path)} is not a GGUF file")
-    return path
-
-
-def _only_gguf_in(folder: Path, what: str, kind: str) -> Path:
-    # A vision projector beside its model is no second model.
-    files = sorted(p for p in folder.glob("*.gguf") if not p.name.lower().startswith("mmproj"))
-    if len(files) == 1:
-        return files[0]
-    if files:
-        raise ModelfileError(
-            f"{what}: the folder {printable(folder)} holds {len(files)} GGUF files;"
-            " name one of them"
-        )
-    if any(folder.glob("*.safetensors")):
-        raise ModelfileError(f"{what}: {_convert_advice(kind)}")
-    raise ModelfileError(
-        f"{what}: the folder {printable(folder)} holds no GGUF file"
-        " (a folder comes before a model of the same name; write name:tag for the model)"
-    )
-
-
-def _convert_advice(kind: str) -> str:
-    if kind == "adapter":
-        return (
-            "safetensors adapters are not read yet; convert it to GGUF first,"
-            " with llama.cpp's convert_lora_to_gguf.py"
-        )
-    return (
-        "safetensors models cannot be run; convert it to GGUF first,"
-        " with llama.cpp's convert_hf_to_gguf.py"
-    )
-
-
-def _expand(reference: str, folder: Path, where: str) -> Path:
-    """Return the absolute path that a reference means, whether or not anything is there."""
-    if "\0" in reference:
-        raise ModelfileError(f"{where}the path {quoted(reference)} holds a NUL character")
-    try:
-        return (folder / Path(reference).expanduser()).absolute()
-    except RuntimeError:
-        raise ReferenceNotFoundError(
-            f"{where}{_plain(reference)}: there is no such user's home folder"
-        ) from None
-
-
-def _is_there(path: Path, where: str) -> bool:
-    """Whether the path leads to something; one that is too long to exist does not."""
-    try:
-        path.stat()
-    except PermissionError:
-        raise ReferenceNotFoundError(
-            f"cannot look at {printable(path)}: permission denied"
-        ) from None
-    except OSError:
-        return False
-    return True
-
-
-def _looks_like_path(reference: str) -> bool:
-    return reference.startswith((".", "/", "~", "\\")) or reference.lower().endswith(
-        (".gguf", ".safetensors", ".bin")
-    )
 
 
 def _free_name(name: str, taken: set[str]) -> str:
@@ -255,9 +230,5 @@ def _free_name(name: str, taken: set[str]) -> str:
     return f"{name}-{number}"
 
 
-def _where(line: int | None) -> str:
-    return f"(line {line}): " if line is not None else ""
-
-
-def _plain(reference: str) -> str:
-    return quoted(reference)[1:-1]
+def _tell_nobody(_: str) -> None:
+    pass

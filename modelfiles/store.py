@@ -3,6 +3,7 @@
 ```
 models/manifests/<host>/<namespace>/<model>/<tag>    a manifest (JSON, format version 1)
 models/blobs/sha256-<hex>                             a base or an adapter
+models/splits/<hex>/                                  names that llama.cpp finds split bases by
 models/staging/<random>/                              files of a create that is under way
 models/lock                                           held for the short changes below
 ```
@@ -44,6 +45,7 @@ from modelfiles.model import Model
 from modelfiles.modelfile import generated_text
 from modelfiles.names import DEFAULT_TAG, ModelName
 from modelfiles.package import PackagedModels, packaged_models
+from modelfiles.shards import shards_of
 from modelfiles.wording import hint, printable
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -88,6 +90,7 @@ class ModelStore:
                     for staged_blob in {s.path: s for s in staged.values()}.values():
                         self._blobs.adopt(staged_blob)
                     sync_folder(self._blobs.folder)
+                    self._blobs.link_split(manifest.base_blobs)
                     target = self._existing(model_name) or model_name
                     self._write(target, manifest.encode(), staging)
                     self._collect()
@@ -183,7 +186,9 @@ class ModelStore:
     def _stage(
         self, model: Model, staging: Path, on_progress: OnProgress | None
     ) -> dict[Path, StagedBlob]:
-        paths = dict.fromkeys((model.base, *(a.path for a in model.adapters), *model.drafts))
+        paths = dict.fromkeys(
+            (*shards_of(model.base), *(a.path for a in model.adapters), *model.drafts)
+        )
         sizes = {path: path.stat().st_size for path in paths}
         total_bytes = sum(sizes.values())
         staged: dict[Path, StagedBlob] = {}
@@ -215,12 +220,15 @@ class ModelStore:
         Keeps everything while a manifest cannot be read, since it may name any of them.
         """
         used: set[str] = set()
+        bases: list[tuple[Blob, ...]] = []
         for name in self._names():
             try:
-                used.update(blob.file_name for _, blob in self._manifest(name).parts)
+                manifest = self._manifest(name)
             except StoreError:
                 return
-        self._blobs.remove_all_but(used)
+            used.update(blob.file_name for _, blob in manifest.parts)
+            bases.append(manifest.base_blobs)
+        self._blobs.remove_all_but(used, bases)
 
     def _names(self) -> Iterator[ModelName]:
         for path in sorted(self._manifests.glob("*/*/*/*")):
@@ -257,6 +265,12 @@ class ModelStore:
                     " create the model again from its Modelfile"
                 )
             checked.add(blob)
+        if not self._blobs.has_split(manifest.base_blobs):
+            raise StoreError(
+                f"model {existing.display} is damaged: the links to the parts of its base"
+                f" ({self._blobs.base_path(manifest.base_blobs).parent}) are lost;"
+                " create the model again from its Modelfile"
+            )
         return manifest
 
     def _describe(self, name: ModelName, manifest: Manifest) -> ListedModel:

@@ -99,8 +99,8 @@ def test_a_file_that_is_no_gguf_is_refused(folder: Folder, library: Library) -> 
         ("demmo", "model 'demmo:latest' not found (did you mean \"demo\"?)"),
         ("a/../b", "invalid model name"),
         ("not a name", "invalid model name"),
-        ("hf.co/someone/Model-GGUF:Q4_K_M", "downloading from the Hugging Face Hub is not"),
-        ("https://huggingface.co/someone/x", "downloading from the Hugging Face Hub is not"),
+        ("hf.co/someone/Model-GGUF:Q4_K_M", "nothing can be downloaded here"),
+        ("https://huggingface.co/someone/x", "nothing can be downloaded here"),
         ("~no-such-user-here/x.gguf", "there is no such user's home folder"),
         ("x" * 5000, "invalid model name"),
         ("a\x00b", "holds a NUL character"),
@@ -122,7 +122,7 @@ def test_an_adapter_that_leads_nowhere_is_one_sentence(folder: Folder, library: 
         ("ADAPTER ./gone.gguf 0.5", "ADAPTER ./gone.gguf: there is no such file (looked at "),
         ("ADAPTER ./a.gguf 0,5", 'the scale must be a finite number, not "0,5"'),
         ("ADAPTER ./a.gguf high", 'the scale must be a finite number, not "high"'),
-        ("ADAPTER hf.co/u/lora", "downloading from the Hugging Face Hub is not supported yet"),
+        ("ADAPTER hf.co/u/lora", "nothing can be downloaded here"),
         ('ADAPTER ""', "there is no such file"),
     ]:
         message = refused(f"FROM ./base.gguf\n{line}\n", folder, library)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +58,12 @@ def run_python(
     stdin: str | bytes = "",
     before: Callable[[], None] | None = None,
     output: int = subprocess.PIPE,
+    environ: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run Python with `arguments` in `folder`; `before` runs in the child before it starts.
 
-    stdout is returned, unless it goes to the file descriptor `output`.
+    stdout is returned, unless it goes to the file descriptor `output`; `environ` is laid over the
+    environment.
     """
     given = stdin.encode() if isinstance(stdin, str) else stdin
     ended = subprocess.run(
@@ -70,7 +72,7 @@ def run_python(
         stdout=output,
         stderr=subprocess.PIPE,
         cwd=folder,
-        env=environment(home),
+        env={**environment(home), **(environ or {})},
         preexec_fn=before,
         timeout=TIMEOUT_S,
         check=False,
@@ -85,6 +87,7 @@ def run_tui(
     stdin: str | bytes = "",
     before: Callable[[], None] | None = None,
     output: int = subprocess.PIPE,
+    environ: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run `tui` with `arguments` in `folder`, with `stdin` piped in."""
     return run_python(
@@ -94,6 +97,7 @@ def run_tui(
         stdin=stdin,
         before=before,
         output=output,
+        environ=environ,
     )
 
 

@@ -52,7 +52,8 @@ def test_create_says_what_was_created(capsys: Capture) -> None:
     assert main(["create", "tiny"]) == 0
     shown = capsys.readouterr()
     assert shown.out.startswith("created 'tiny:latest' (2 adapters, ")
-    assert shown.err == ""
+    base = Path("base.gguf").absolute()
+    assert shown.err == f"Note: Modelfile:1: FROM ./base.gguf is the file {base}\n"
 
 
 def test_paths_in_a_modelfile_start_at_its_own_folder(
@@ -84,7 +85,8 @@ def test_what_has_no_effect_is_warned_about_with_its_line(capsys: Capture, tmp_p
         f"FROM {base}\nPARAMETER mirostat 1\nTEMPLATE {{{{ .Prompt }}}}\nREQUIRES 0.14.0\n"
     )
     assert main(["create", "odd", "-f", str(modelfile)]) == 0
-    warnings = capsys.readouterr().err.splitlines()
+    *warnings, choice = capsys.readouterr().err.splitlines()
+    assert choice.startswith("Note: ")
     assert len(warnings) == 3
     assert all(warning.startswith(f"Warning: {modelfile}:") for warning in warnings)
     assert warnings[0].startswith(f"Warning: {modelfile}:2: parameter mirostat is deprecated")

@@ -21,12 +21,17 @@ _DESCRIPTION = """\
 Create a model from a Modelfile. Its base and its adapters are checked against each other first:
 if anything is wrong, one sentence says what and where, and nothing is created.
 
+FROM is an existing path (a GGUF file, the first part of a split one, a folder with one GGUF), else
+a created model, whose adapters and settings are inherited, else a model of Ollama's store, else
+hf.co/user/repo[:quantisation], which is downloaded. ADAPTER is a path or hf.co/user/repo[:file].
+
 The files are linked into the store where the disk allows it, else copied."""
 
 _EXAMPLES = """\
   tui create mine                       from ./Modelfile
   tui create mine:formal -f formal.modelfile
   tui show mine --modelfile | tui create mine:copy -f -
+  echo 'FROM hf.co/user/repo:Q4_K_M' | tui create mine -f -
 
 a Modelfile:
   FROM ./base.gguf
@@ -62,25 +67,36 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, resolve, check, then store the model and say what it is."""
     from modelfiles.errors import ModelfilesError
-    from modelfiles.library import Library
+    from modelfiles.library import open_library
     from modelfiles.modelfile import Modelfile
     from modelfiles.names import ModelName
-    from modelfiles.paths import state_home
     from modelfiles.resolve import resolve
+    from tui.downloads import download
+    from tui.output import note
 
     name = ModelName.parse(args.name).display
     is_piped = args.file == _STDIN
     label = "stdin" if is_piped else args.file
     folder = Path.cwd() if is_piped else Path(args.file).absolute().parent
     source = _source(args.file)
+    choices: list[str] = []
     try:
         modelfile = Modelfile.from_text(source)
-        model = resolve(modelfile, folder, Library(state_home()), name)
+        model = resolve(
+            modelfile,
+            folder,
+            open_library(),
+            name,
+            download=download,
+            on_choice=choices.append,
+        )
     except ModelfilesError as error:
         raise InputError(located(label, str(error))) from error
     _check(model, modelfile, label)
     _warn(modelfile, label)
     _create(model)
+    for sentence in choices:
+        note(located(label, sentence))
     return ExitCode.DONE
 
 

@@ -1,0 +1,70 @@
+"""References to the Hugging Face Hub: `hf.co/user/repo[:quantisation or file]`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from modelfiles.wording import quoted
+
+Kind = Literal["model", "adapter"]
+
+_PREFIX = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/(?:models/)?|hf://(?:models/)?",
+    re.IGNORECASE,
+)
+# The address of a file's page or of the file itself, as a browser shows it.
+_PAGE = re.compile(r"/(?:blob|resolve)/main/(?P<file>[^?#]+)(?:[?#].*)?\Z")
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class HubReference:
+    """A repository of the Hub and which of its files is meant."""
+
+    repo: str
+    """`user/repo`."""
+    choice: str | None
+    """Of a model a quantisation (`Q4_K_M`) or a file, of an adapter a file; None leaves it open."""
+    kind: Kind
+
+    @classmethod
+    def parse(cls, text: str, kind: Kind) -> Self | None:
+        """Read a reference; None where the text is none.
+
+        Raises `ValueError` with a reason where it begins like one but names no repository.
+        """
+        prefix = _PREFIX.match(text)
+        if prefix is None:
+            return None
+        rest = text[prefix.end() :].strip()
+        page = _PAGE.search(rest)
+        choice: str | None
+        if page is not None:
+            rest, choice = rest[: page.start()], page["file"]
+        else:
+            rest, _, tag = rest.partition(":")
+            # Ollama's word for "whichever".
+            choice = None if tag.lower() in ("", "latest") else tag
+        parts = rest.rstrip("/").split("/")
+        if len(parts) != 2 or not all(_PART.match(p) and ".." not in p for p in parts):
+            what = "quantisation" if kind == "model" else "file"
+            raise ValueError(
+                f"{quoted(rest)} is no repository of the Hugging Face Hub; write"
+                f" hf.co/user/repo or hf.co/user/repo:<{what}>"
+            )
+        return cls("/".join(parts), choice, kind)
+
+    @property
+    def display(self) -> str:
+        """The reference as a Modelfile says it."""
+        choice = f":{self.choice}" if self.choice is not None else ""
+        return f"hf.co/{self.repo}{choice}"
+
+
+Download = Callable[[HubReference], Path]
+"""Brings a file to this machine and returns where it lies, of a split model the first part;
+raises `ReferenceNotFoundError` with the reason where it cannot."""

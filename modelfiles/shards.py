@@ -1,0 +1,31 @@
+"""Models split over several GGUF files, `x-00001-of-00003.gguf` …, which belong together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf\Z", re.DOTALL)
+_MAX_COUNT = 1024
+
+
+def shards_of(path: Path) -> tuple[Path, ...]:
+    """Return all parts of the model that a file is part of, in order; of an unsplit one itself.
+
+    Goes by the name alone; the parts need not exist.
+    """
+    match = _NAME.match(path.name)
+    count = int(match["count"]) if match is not None else 1
+    if match is None or not 1 < count <= _MAX_COUNT:
+        return (path,)
+    return tuple(path.with_name(shard_name(match["prefix"], n, count)) for n in range(1, count + 1))
+
+
+def shard_name(prefix: str, number: int, count: int) -> str:
+    """Return the name llama.cpp wants for a part, numbered from 1."""
+    return f"{prefix}-{number:05d}-of-{count:05d}.gguf"
+
+
+def missing_shards(path: Path) -> tuple[Path, ...]:
+    """Return the parts that are not there."""
+    return tuple(part for part in shards_of(path) if not part.is_file())
