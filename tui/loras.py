@@ -147,17 +147,7 @@ def _new_adapter(reference: str, scale: float, model: Model) -> AdapterSpec:
     if not path.is_file():
         own = f" nor one of the adapters of {model.name} ({', '.join(names)})" if names else ""
         raise ReferenceNotFoundError(f"--lora {reference} is not a file{own}.")
-    if not _is_utf8(str(path)):
-        raise ReferenceNotFoundError(
-            f"--lora {reference} is a path that is not UTF-8, which cannot be sent to the engine: "
-            "rename it."
-        )
     return AdapterSpec(_unused(adapter_id(path), names), path, scale)
-
-
-def _is_utf8(path: str) -> bool:
-    """Whether a path holds no bytes that Python could only keep as lone surrogates."""
-    return path == path.encode("utf-8", "replace").decode()
 
 
 def _unused(name: str, taken: Sequence[str]) -> str:
