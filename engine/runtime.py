@@ -153,7 +153,8 @@ def _description(model: Model) -> str:
     """Return llama.cpp's description with the size it could not name: `llama 2.9M Q8_0`."""
     for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
         if model.n_params >= limit:
-            size = f"{model.n_params / limit:.2g}{unit}"
+            number = model.n_params / limit
+            size = f"{number:.0f}{unit}" if number >= 10 else f"{number:.1f}{unit}"
             break
     else:
         size = str(model.n_params)
