@@ -126,10 +126,8 @@ def markdown(report: dict[str, Any]) -> str:
         f"Tokenization: {tokenization['different']} of {tokenization['strings']} strings differ "
         "from the trained tokenizer.",
         "",
-        "Decode speed, one thread, one run: "
-        + ", ".join(
-            f"{name} {speed:.0f} t/s" for name, speed in report["decode_tokens_per_s"].items()
-        )
+        "Decode speed by number of adapters, one thread, one run on a machine that may be busy: "
+        + ", ".join(f"{n}: {speed:.0f} t/s" for n, speed in report["decode_tokens_per_s"].items())
         + ".",
         "",
         *_held_out(report["held_out"]),
