@@ -67,6 +67,7 @@ def measure(folder: Path, training: dict[str, Any], max_tokens: int) -> dict[str
                 "capitals": scores.trained_capitals(model),
                 "unknown_places_refused": scores.unknown_places_refused(model),
             },
+            "long_chats": scores.long_chats(model),
             "manners": _manners(model),
             "stacks": _stacks(model),
             "leaks": _leaks(model),
