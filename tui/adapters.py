@@ -17,6 +17,7 @@ from engine.adapters.read import read_adapter, require_base
 from engine.errors import AdapterError, EngineError
 from engine.stack import AdapterStack, StackEntry
 from modelfiles.model import Model
+from modelfiles.names import free_name
 from tui.sanitize import printable_line
 
 
@@ -59,16 +60,9 @@ def read_new_adapter(reference: str, stack: AdapterStack, base: Path) -> NewAdap
     for entry in stack:
         if entry.adapter.sha256 == adapter.sha256:
             raise AdapterError(f"This adapter is in the rack already, as {entry.adapter.name}.")
-    entry = StackEntry(msgspec.structs.replace(adapter, name=free_name(adapter.name, stack)))
+    taken = {entry.adapter.name for entry in stack}
+    entry = StackEntry(msgspec.structs.replace(adapter, name=free_name(adapter.name, taken)))
     return NewAdapter(entry, notices(read_header(path), require_base(base)))
-
-
-def free_name(name: str, stack: AdapterStack) -> str:
-    """Return the name, numbered where the stack has it already: `style`, `style-2`."""
-    candidate, number = name, 2
-    while stack.find(candidate) is not None:
-        candidate, number = f"{name}-{number}", number + 1
-    return candidate
 
 
 def _existing_file(reference: str) -> Path:
