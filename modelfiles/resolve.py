@@ -19,7 +19,7 @@ from modelfiles.hub_reference import Download
 from modelfiles.listing import Origin
 from modelfiles.model import AdapterSpec, Model
 from modelfiles.modelfile import Modelfile
-from modelfiles.names import ModelName
+from modelfiles.names import ModelName, free_name
 from modelfiles.references import (
     downloaded,
     expand,
@@ -175,7 +175,7 @@ def _stack(
     stack = list(inherited)
     for _, path, scale, name in resolved:
         if name is None:
-            name = _free_name(adapter_id(path), taken)
+            name = free_name(adapter_id(path), taken)
             taken.add(name)
         stack.append(AdapterSpec(name, path, scale))
     return tuple(stack)
@@ -219,15 +219,6 @@ def _drafts(modelfile: Modelfile, folder: Path) -> tuple[Path, ...]:
             )
         paths.append(gguf_at(path, what))
     return tuple(paths)
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    if name not in taken:
-        return name
-    number = 2
-    while f"{name}-{number}" in taken:
-        number += 1
-    return f"{name}-{number}"
 
 
 def _tell_nobody(_: str) -> None:
