@@ -30,6 +30,7 @@ def overview(model: Model, base: BaseFacts, adapters: Sequence[Adapter], card: s
         ("System", (model.system or "").splitlines()),
         ("Template", [_TEMPLATE] if model.template else []),
         ("Messages", table_lines([(m.role, m.content) for m in model.messages])),
+        ("Kept for Ollama", _without_effect_lines(model)),
         ("License", _license_lines(model.licenses)),
     ]
     pages = [_section(title, lines) for title, lines in sections if lines]
@@ -71,6 +72,10 @@ def document(model: Model, base: BaseFacts, adapters: Sequence[Adapter]) -> dict
         "template": model.template,
         "messages": [{"role": m.role, "content": m.content} for m in model.messages],
         "licenses": list(model.licenses),
+        "renderer": model.renderer,
+        "parser": model.parser,
+        "requires": model.requires,
+        "drafts": [printable(str(path)) for path in model.drafts],
     }
 
 
@@ -130,6 +135,17 @@ def _adapter_lines(model: Model, adapters: Sequence[Adapter]) -> list[str]:
         if adapter.description:
             lines.append(f"  {printable_line(adapter.description)}")
     return lines
+
+
+def _without_effect_lines(model: Model) -> list[str]:
+    """Return what a Modelfile says to Ollama alone: kept, shown, without effect here."""
+    rows = [
+        ("renderer", model.renderer),
+        ("parser", model.parser),
+        ("requires", model.requires),
+        *(("draft", str(path)) for path in model.drafts),
+    ]
+    return table_lines([(name, value) for name, value in rows if value])
 
 
 def _license_lines(licenses: Sequence[str]) -> list[str]:

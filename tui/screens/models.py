@@ -25,6 +25,9 @@ from tui.units import age_text, size_text
 if TYPE_CHECKING:
     from modelfiles.library import Library, ListedModel
 
+_ORIGINS = {"package": "bundled", "ollama": "Ollama"}
+"""What stands in place of the age of a model that was not created here."""
+
 
 class ModelsScreen(ModalScreen[Model | None]):
     """Gives the model chosen, resolved, or None."""
@@ -94,7 +97,7 @@ class ModelsScreen(ModalScreen[Model | None]):
 
 def _line(model: ListedModel, width: int, now: datetime) -> Content:
     adapters = "1 adapter" if model.n_adapters == 1 else f"{model.n_adapters} adapters"
-    origin = "bundled" if model.origin == "package" else age_text(model.modified, now)
+    origin = _ORIGINS.get(model.origin) or age_text(model.modified, now)
     if model.problem is not None:
         name = Content.styled(f"{printable_line(model.name):<{width}}", "bold")
         return name + Content.styled(f"  {printable_line(model.problem)}", "$text-error")
