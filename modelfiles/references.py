@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from modelfiles.errors import ModelfileError, ReferenceNotFoundError
@@ -18,7 +19,7 @@ def gguf_at(path: Path, what: str, kind: str = "model") -> Path:
         if path.is_dir():
             path = _only_gguf_in(path, what, kind)
         elif path.suffix == ".safetensors":
-            raise ModelfileError(f"{what}: {_convert_advice(kind)}")
+            raise ModelfileError(f"{what}: {_convert_advice(kind, path.parent)}")
         with path.open("rb") as file:
             magic = file.read(len(GGUF_MAGIC))
     except OSError as error:
@@ -58,22 +59,23 @@ def _only_gguf_in(folder: Path, what: str, kind: str) -> Path:
             " name one of them"
         )
     if any(folder.glob("*.safetensors")):
-        raise ModelfileError(f"{what}: {_convert_advice(kind)}")
+        raise ModelfileError(f"{what}: {_convert_advice(kind, folder)}")
     raise ModelfileError(
         f"{what}: the folder {printable(folder)} holds no GGUF file"
         " (a folder comes before a model of the same name; write name:tag for the model)"
     )
 
 
-def _convert_advice(kind: str) -> str:
+def _convert_advice(kind: str, folder: Path) -> str:
+    where = shlex.quote(printable(folder))
     if kind == "adapter":
         return (
-            "safetensors adapters are not read yet; convert it to GGUF first,"
-            " with llama.cpp's convert_lora_to_gguf.py"
+            "safetensors adapters are not read yet; convert it to GGUF first, in a folder of"
+            f" llama.cpp: python convert_lora_to_gguf.py {where}"
         )
     return (
-        "safetensors models cannot be run; convert it to GGUF first,"
-        " with llama.cpp's convert_hf_to_gguf.py"
+        "safetensors models cannot be run; convert it to GGUF first, in a folder of llama.cpp:"
+        f" python convert_hf_to_gguf.py {where} --outtype q8_0"
     )
 
 
