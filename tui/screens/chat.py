@@ -21,10 +21,11 @@ from tui.adapters import NewAdapter
 from tui.clipboard import copy_with_tool
 from tui.conversation import Answer, Entry
 from tui.keys import Place, bindings_of
+from tui.observer import Phase, Severity
 from tui.sanitize import printable_line
 from tui.screens.add_adapter import AddAdapterScreen
 from tui.screens.help import HelpScreen
-from tui.session import ChatSession, Phase, Severity
+from tui.session import ChatSession
 from tui.themes import MUTED
 from tui.widgets.conversation import ConversationView
 from tui.widgets.message import AnswerView
