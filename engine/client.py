@@ -73,16 +73,22 @@ class EngineClient:
         return applied
 
     async def generate(
-        self, messages: Sequence[ChatMessage], parameters: Parameters
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
     ) -> AsyncGenerator[GenerationEvent, None]:
-        """Answer a conversation; the last event is always `Finished`, also after a crash."""
+        """Answer a conversation; the last event is always `Finished`, also after a crash.
+
+        `template` is the TEMPLATE of the Modelfile; None means the base's own chat template.
+        """
         request_id = next(self._ids)
         text, n_decoded, is_finished = "", 0, False
         self._generation_id = request_id
         worker: WorkerProcess | None = None
         try:
             worker = await self._restored()
-            request = Generate(request_id, tuple(messages), parameters)
+            request = Generate(request_id, tuple(messages), parameters, template)
             async with contextlib.aclosing(self._ask(worker, request_id, request)) as events:
                 async for event in events:
                     if isinstance(event, Tokens):

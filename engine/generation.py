@@ -27,6 +27,7 @@ def generate(
     messages: Sequence[ChatMessage],
     parameters: Parameters,
     *,
+    template: str | None = None,
     is_cancelled: Callable[[], bool] = lambda: False,
     request_id: int = 0,
 ) -> Iterator[GenerationEvent]:
@@ -36,12 +37,13 @@ def generate(
         runtime: The base with its stack.
         messages: Oldest first; the system message, if any, first of all.
         parameters: The sampling ones, num_predict and stop are read.
+        template: The TEMPLATE of the Modelfile; None for the base's own chat template.
         is_cancelled: Asked between prompt chunks and between tokens.
         request_id: Copied into every event.
     """
     answer = _Answer(runtime, parameters, is_cancelled, request_id)
     try:
-        yield from answer.events(messages)
+        yield from answer.events(messages, template)
     except EngineError as error:
         yield answer.finished("failed", str(error))
 
@@ -65,11 +67,17 @@ class _Answer:
         self._n_prompt = self._n_reused = self._n_decoded = self._n_dropped = 0
         self._prefill_s = self._decode_s = 0.0
 
-    def events(self, messages: Sequence[ChatMessage]) -> Iterator[GenerationEvent]:
+    def events(
+        self, messages: Sequence[ChatMessage], template: str | None
+    ) -> Iterator[GenerationEvent]:
         """Evaluate the prompt, then decode."""
         n_ctx = self._runtime.context.n_ctx
         prompt = build_prompt(
-            self._runtime.model, messages, n_ctx=n_ctx, n_answer=self._reserve(n_ctx)
+            self._runtime.model,
+            messages,
+            n_ctx=n_ctx,
+            n_answer=self._reserve(n_ctx),
+            template=template,
         )
         self._notices, self._n_dropped = prompt.notices, prompt.n_dropped
         self._n_prompt = len(prompt.tokens)

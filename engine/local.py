@@ -45,6 +45,8 @@ class Base:
         """The conversation so far, without the system message."""
         self.system: str | None = None
         """The system message, if any."""
+        self.template: str | None = None
+        """A Go template, as TEMPLATE has it; None for the base's own chat template."""
         self.stats: GenerationStats | None = None
         """What the last answer cost."""
 
@@ -106,7 +108,8 @@ class Base:
         system = [ChatMessage("system", self.system)] if self.system else []
         asked = ChatMessage("user", message)
         finished: Finished | None = None
-        for event in generate(self._runtime, [*system, *self.messages, asked], merged):
+        conversation = [*system, *self.messages, asked]
+        for event in generate(self._runtime, conversation, merged, template=self.template):
             if isinstance(event, Tokens) and on_text is not None:
                 on_text(event.text)
             elif isinstance(event, Finished):

@@ -110,6 +110,8 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     messages: tuple[ChatMessage, ...]
     """Oldest first, the system message (if any) first of all, a user message last."""
     parameters: Parameters = msgspec.field(default_factory=Parameters)
+    template: str | None = None
+    """The TEMPLATE of the Modelfile, a Go template; None for the base's own chat template."""
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):

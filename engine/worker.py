@@ -135,6 +135,7 @@ class Worker:
             self._loaded_runtime(),
             request.messages,
             request.parameters,
+            template=request.template,
             is_cancelled=lambda: self._is_closing or request.request_id in self._cancelled,
             request_id=request.request_id,
         ):

@@ -73,7 +73,8 @@ async def _generate(
     on_text: Callable[[str], None],
     on_progress: Callable[[str, float], None],
 ) -> Finished:
-    async for event in engine.generate(messages_of(model, prompt), model.parameters):
+    messages = messages_of(model, prompt)
+    async for event in engine.generate(messages, model.parameters, model.template):
         if isinstance(event, Tokens):
             on_text(event.text)
         elif isinstance(event, PromptProgress):

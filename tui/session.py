@@ -219,7 +219,7 @@ class ChatSession:
         self._observer.entry_added(answer)
         n_tokens, started_s = 0, self._clock()
         try:
-            async for event in self.engine.generate(prompt, model.parameters):
+            async for event in self.engine.generate(prompt, model.parameters, model.template):
                 if isinstance(event, PromptProgress):
                     meter.n_prefilled, meter.n_prompt = event.n_done, event.n_total
                     started_s = self._clock()

@@ -53,6 +53,7 @@ class ScriptedEngine:
     loads: list[LoadSpec] = field(default_factory=list)
     stacks: list[AdapterStack] = field(default_factory=list)
     prompts: list[tuple[ChatMessage, ...]] = field(default_factory=list)
+    templates: list[str | None] = field(default_factory=list)
     is_closed: bool = False
     _cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -75,9 +76,13 @@ class ScriptedEngine:
         return StackApplied(0, stack.digest, 0.0)
 
     async def generate(
-        self, messages: Sequence[ChatMessage], parameters: Parameters
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
     ) -> AsyncIterator[GenerationEvent]:
         self.prompts.append(tuple(messages))
+        self.templates.append(template)
         if self.generate_error is not None:
             raise self.generate_error
         self._cancelled.clear()

@@ -48,6 +48,14 @@ async def test_a_message_is_answered_under_its_stack(tmp_path: Path) -> None:
     assert engine.is_closed
 
 
+async def test_a_model_with_a_template_is_asked_with_it(tmp_path: Path) -> None:
+    engine = ScriptedEngine([["Hello."]])
+    model = tiny_model(tmp_path, template="{{ .Prompt }}")
+    async with chat(engine, model) as (app, pilot):
+        await say(app, pilot, "Hi")
+    assert engine.templates == ["{{ .Prompt }}"]
+
+
 async def test_the_first_frame_comes_before_the_model(model: Model) -> None:
     engine = ScriptedEngine([["Done."]], load_gate=asyncio.Event())
     async with chat(engine, model, is_loaded=False) as (app, pilot):

@@ -24,9 +24,12 @@ class InterruptedEngine(ScriptedEngine):
     """Gets the program a Ctrl+C after the first piece of the answer."""
 
     async def generate(
-        self, messages: Sequence[ChatMessage], parameters: Parameters
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
     ) -> AsyncIterator[GenerationEvent]:
-        async for event in super().generate(messages, parameters):
+        async for event in super().generate(messages, parameters, template):
             yield event
             if isinstance(event, Tokens):
                 signal.raise_signal(signal.SIGINT)

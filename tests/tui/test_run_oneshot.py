@@ -15,7 +15,9 @@ from modelfiles.parameters import Parameters
 from tests.support.scripted_engine import BASE, ScriptedEngine
 from tui.oneshot import Answer, answer, messages_of
 
-MODEL = Model("tiny:latest", Path("/base.gguf"), parameters=Parameters(seed=1))
+MODEL = Model(
+    "tiny:latest", Path("/base.gguf"), parameters=Parameters(seed=1), template="{{ .Prompt }}"
+)
 
 
 async def ask(
@@ -49,6 +51,7 @@ async def test_an_answer_comes_in_pieces_and_the_engine_is_closed() -> None:
     assert stages == [("loading tiny:latest", 0.5), ("reading the prompt", 1.0)]
     assert (given.finished.text, given.info, len(given.stack)) == ("One two", BASE, 0)
     assert engine.prompts == [messages_of(MODEL, "Hello")]
+    assert engine.templates == ["{{ .Prompt }}"]
     assert [(spec.base, spec.parameters.seed) for spec in engine.loads] == [("/base.gguf", 1)]
     assert engine.is_closed
 
