@@ -47,6 +47,10 @@ class Base:
         """The system message, if any."""
         self.template: str | None = None
         """A Go template, as TEMPLATE has it; None for the base's own chat template."""
+        self.thinks: bool | None = None
+        """Whether a reasoning model is asked to think; None leaves it to its template."""
+        self.thinking = ""
+        """What the model thought before its last answer."""
         self.stats: GenerationStats | None = None
         """What the last answer cost."""
 
@@ -109,8 +113,10 @@ class Base:
         asked = ChatMessage("user", message)
         finished: Finished | None = None
         conversation = [*system, *self.messages, asked]
-        for event in generate(self._runtime, conversation, merged, template=self.template):
-            if isinstance(event, Tokens) and on_text is not None:
+        for event in generate(
+            self._runtime, conversation, merged, template=self.template, thinks=self.thinks
+        ):
+            if isinstance(event, Tokens) and on_text is not None and event.text:
                 on_text(event.text)
             elif isinstance(event, Finished):
                 finished = event
@@ -118,6 +124,7 @@ class Base:
             raise GenerationError(finished.error if finished else "There was no answer.")
         self.messages += [asked, ChatMessage("assistant", finished.text)]
         self.stats = finished.stats
+        self.thinking = finished.thinking
         return finished.text
 
     def clear(self) -> None:

@@ -10,6 +10,7 @@ from engine.llama import Model
 from engine.protocol import ChatMessage
 from modelfiles.errors import TemplateError
 from modelfiles.template.choice import ChatFormat, choose_format
+from modelfiles.template.thoughts import DEFAULT_TAGS, ThoughtTags
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,10 @@ class Prompt:
     stops: tuple[str, ...] = ()
     """Stop strings this way of rendering needs."""
     notices: tuple[str, ...] = ()
+    tags: ThoughtTags = DEFAULT_TAGS
+    """Between which the model thinks."""
+    opens_thought: bool = False
+    """Whether the prompt ends in the opening tag, so that the answer begins with a thought."""
 
 
 def build_prompt(
@@ -31,6 +36,7 @@ def build_prompt(
     n_ctx: int,
     n_answer: int,
     template: str | None = None,
+    thinks: bool | None = None,
 ) -> Prompt:
     """Render `messages` with `template`, else the base's chat template, and tokenise them.
 
@@ -43,6 +49,7 @@ def build_prompt(
         n_ctx: Context length in tokens.
         n_answer: Tokens to leave free for the answer.
         template: The TEMPLATE of the Modelfile, a Go template.
+        thinks: Whether the model is asked to reason; None leaves it to the template.
 
     Raises:
         PromptError: The template cannot render the conversation, or the system message and the
@@ -54,11 +61,18 @@ def build_prompt(
         raise PromptError("There is no message to answer.")
     limit = n_ctx - n_answer
     chat_format = choose_format(
-        template, model.chat_template, bos_token=model.bos_text, eos_token=model.eos_text
+        template,
+        model.chat_template,
+        bos_token=model.bos_text,
+        eos_token=model.eos_text,
+        thinks=thinks,
     )
 
+    def text_without(n_dropped: int) -> str:
+        return _render(chat_format, [*system, *turns[n_dropped:]])
+
     def tokens_without(n_dropped: int) -> list[int]:
-        return _tokenize(model, _render(chat_format, [*system, *turns[n_dropped:]]))
+        return _tokenize(model, text_without(n_dropped))
 
     tokens = tokens_without(0)
     n_dropped = 0
@@ -77,7 +91,12 @@ def build_prompt(
             f"The {n_dropped} oldest {plural} left out: the context of {n_ctx} tokens is full."
         )
     notices += chat_format.notices
-    return Prompt(tokens, n_dropped, chat_format.stops, tuple(notices))
+    tags = chat_format.tags or DEFAULT_TAGS
+    # A question that ends in the tag opens nothing where the template knows of no thoughts.
+    opens_thought = chat_format.tags is not None and (
+        text_without(n_dropped).rstrip().endswith(tags.opening)
+    )
+    return Prompt(tokens, n_dropped, chat_format.stops, tuple(notices), tags, opens_thought)
 
 
 def _possible_starts(turns: Sequence[ChatMessage]) -> list[int]:

@@ -30,10 +30,12 @@ class Engine(Protocol):
         messages: Sequence[ChatMessage],
         parameters: Parameters,
         template: str | None = None,
+        thinks: bool | None = None,
     ) -> AsyncIterator[GenerationEvent]:
         """Answer a conversation; the last event is always `Finished`, also after a crash.
 
         `template` is the TEMPLATE of the Modelfile; None means the base's own chat template.
+        `thinks` asks a reasoning model to think or not; None leaves it to the template.
         """
 
     async def cancel(self) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 
 from modelfiles.template.chat import render_messages
 from modelfiles.template.jinja import render_conversation
+from modelfiles.template.thoughts import ThoughtTags, tags_in
 
 PLAIN_STOPS = ("\nUser:",)
 """Stop strings of the plain transcript used for a base without a chat template."""
@@ -35,10 +36,17 @@ class ChatFormat:
     stops: tuple[str, ...] = ()
     """Stop strings this way of writing needs."""
     notices: tuple[str, ...] = ()
+    tags: ThoughtTags | None = None
+    """Tags of the thoughts that the template knows of."""
 
 
 def choose_format(
-    template: str | None, chat_template: str | None, *, bos_token: str, eos_token: str
+    template: str | None,
+    chat_template: str | None,
+    *,
+    bos_token: str,
+    eos_token: str,
+    thinks: bool | None = None,
 ) -> ChatFormat:
     """Choose how to write a conversation.
 
@@ -47,12 +55,14 @@ def choose_format(
         chat_template: The Jinja chat template of the base, used where there is no TEMPLATE.
         bos_token: Text of the base's first token, for its own template.
         eos_token: Text of the base's last token, for its own template.
+        thinks: Whether the model is asked to reason; None leaves it to the template.
 
     Without either, the plain transcript is used, and a notice says so. An empty template counts
     as none.
     """
     if template:
-        return ChatFormat(partial(render_messages, template), Origin.MODELFILE)
+        render_go = partial(render_messages, template, thinks=thinks)
+        return ChatFormat(render_go, Origin.MODELFILE, tags=tags_in(template))
     if chat_template:
 
         def render(messages: Sequence[Mapping[str, str]]) -> str:
@@ -62,9 +72,10 @@ def choose_format(
                 bos_token=bos_token,
                 eos_token=eos_token,
                 add_generation_prompt=True,
+                thinks=thinks,
             )
 
-        return ChatFormat(render, Origin.BASE)
+        return ChatFormat(render, Origin.BASE, tags=tags_in(chat_template))
     return ChatFormat(_plain_transcript, Origin.PLAIN, PLAIN_STOPS, (_PLAIN_NOTICE,))
 
 

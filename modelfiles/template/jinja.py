@@ -42,10 +42,12 @@ def render_chat(
     bos_token: str,
     eos_token: str,
     add_generation_prompt: bool,
+    thinks: bool | None = None,
 ) -> str:
     """Render a conversation with a model's own Jinja template.
 
     `messages` have `role` and `content`; the tokens are the texts of the model's special tokens.
+    `thinks` says whether a reasoning model is to think; None leaves it to the template.
     Raises `TemplateRefusedError` if the template rejects the conversation, and `TemplateError` if
     it is not valid Jinja, fails, or exceeds the bounds of
     `modelfiles.template.bounds`.
@@ -65,6 +67,7 @@ def render_chat(
                 "documents": None,
                 "raise_exception": _refuse,
                 "strftime_now": _strftime_now,
+                **({} if thinks is None else {"enable_thinking": thinks, "thinking": thinks}),
                 _STEP: budget.step,
                 _CONCAT: _concat,
             }
@@ -92,6 +95,7 @@ def render_conversation(
     bos_token: str,
     eos_token: str,
     add_generation_prompt: bool,
+    thinks: bool | None = None,
 ) -> str:
     """Render like `render_chat`, also where the template accepts no system message.
 
@@ -106,6 +110,7 @@ def render_conversation(
             bos_token=bos_token,
             eos_token=eos_token,
             add_generation_prompt=add_generation_prompt,
+            thinks=thinks,
         )
 
     try:

@@ -170,3 +170,37 @@ def test_a_template_of_a_modelfile_that_fails_is_one_sentence_with_its_place(mod
     assert str(raised.value) == (
         "In the TEMPLATE of the Modelfile, line 1, column 1: unclosed action."
     )
+
+
+@pytest.mark.parametrize(("thinks", "flag"), [(None, "unset"), (True, "True"), (False, "False")])
+def test_a_template_is_told_whether_to_think(
+    tmp_path: Path, thinks: bool | None, flag: str
+) -> None:
+    jinja = "{{ enable_thinking if enable_thinking is defined else 'unset' }}"
+    with Model(write_base(tmp_path / "base.gguf", chat_template=jinja)) as model:
+        ask = [ChatMessage("user", "Hi")]
+        prompt = build_prompt(model, ask, n_ctx=512, n_answer=64, thinks=thinks)
+        assert text_of(model, prompt.tokens) == flag
+        go = "{{ if .Messages }}{{ .IsThinkSet }} {{ .Think }}{{ end }}"
+        prompt = build_prompt(model, ask, n_ctx=512, n_answer=64, template=go, thinks=thinks)
+        assert (
+            text_of(model, prompt.tokens)
+            == {None: "false false", True: "true true", False: "true false"}[thinks]
+        )
+
+
+@pytest.mark.parametrize(
+    ("template", "closing", "opens"),
+    [
+        ("{{ .Prompt }}<think>\n", "</think>", True),
+        ("{{ .Prompt }}[THINK]", "[/THINK]", True),
+        ("{{ .Prompt }}<think></think>", "</think>", False),
+        ("{{ .Prompt }}", "</think>", False),
+    ],
+)
+def test_the_tags_of_thoughts_come_from_the_template(
+    model: Model, template: str, closing: str, opens: bool
+) -> None:
+    ask = [ChatMessage("user", "What is <think>")]
+    prompt = build_prompt(model, ask, n_ctx=512, n_answer=64, template=template)
+    assert (prompt.tags.closing, prompt.opens_thought) == (closing, opens)

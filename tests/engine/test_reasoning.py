@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ def test_where_the_pieces_are_cut_changes_nothing(
     output: str, cuts: list[int], is_open: bool
 ) -> None:
     ends = [0, *sorted(min(cut, len(output)) for cut in cuts), len(output)]
-    pieces = [output[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    pieces = [output[start:end] for start, end in pairwise(ends)]
     assert split(pieces, is_open=is_open) == split([output], is_open=is_open)
 
 
