@@ -224,7 +224,7 @@ class ChatSession:
                     meter.n_prefilled, meter.n_prompt = event.n_done, event.n_total
                     started_s = self._clock()
                 elif isinstance(event, Tokens):
-                    answer = self.conversation.grow_answer(answer, event.text)
+                    answer = self.conversation.grow_answer(answer, event.text, event.thinking)
                     self._observer.answer_grew(answer)
                     n_tokens += event.n_tokens
                     elapsed_s = self._clock() - started_s

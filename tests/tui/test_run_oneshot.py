@@ -56,6 +56,25 @@ async def test_an_answer_comes_in_pieces_and_the_engine_is_closed() -> None:
     assert engine.is_closed
 
 
+async def test_thoughts_are_told_apart_from_the_answer() -> None:
+    engine = ScriptedEngine([["Yes."]], thoughts=["Hm, ", "well."])
+    pieces: list[str] = []
+    thoughts: list[str] = []
+    given = await answer(
+        engine,
+        MODEL,
+        AdapterStack(),
+        "Hello",
+        on_text=pieces.append,
+        on_progress=lambda title, fraction: None,
+        on_thought=thoughts.append,
+        thinks=True,
+    )
+    assert (pieces, thoughts) == (["Yes."], ["Hm, ", "well."])
+    assert (given.finished.text, given.finished.thinking) == ("Yes.", "Hm, well.")
+    assert engine.wishes_to_think == [True]
+
+
 async def test_cancelling_an_answer_keeps_its_beginning() -> None:
     engine = ScriptedEngine([["One", " two"]], gate=asyncio.Event())
     has_begun = asyncio.Event()

@@ -27,7 +27,7 @@ from tui.screens.help import HelpScreen
 from tui.session import ChatSession, Phase, Severity
 from tui.themes import MUTED
 from tui.widgets.conversation import ConversationView
-from tui.widgets.message import AnswerView
+from tui.widgets.message import THOUGHTS_UNFOLDED, AnswerView
 from tui.widgets.prompt import Prompt
 from tui.widgets.rack import Rack
 from tui.widgets.status import Status
@@ -266,6 +266,12 @@ class ChatScreen(Screen[None]):
         else:
             self.told("Press ctrl+c again to quit, or ctrl+q.", "information")
             self._quit_timer = self.set_timer(_QUIT_WINDOW_S, self._forget_quit)
+
+    def action_toggle_thoughts(self) -> None:
+        """Show or fold what the model thought before its answers."""
+        self.toggle_class(THOUGHTS_UNFOLDED)
+        for view in self.query(AnswerView):
+            view.show_thought()
 
     def action_new_chat(self) -> None:
         """Begin a new conversation under the same stack."""

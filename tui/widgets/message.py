@@ -19,6 +19,8 @@ from tui.sanitize import printable, printable_line
 from tui.themes import MUTED
 from tui.widgets.blocks import BlockView, TailView, view_of
 
+THOUGHTS_UNFOLDED = "-thoughts"
+"""Class of a screen that shows the whole of what the model thought."""
 FLUSH_INTERVAL_S = 1 / 12
 """Shortest time between two updates of the tail; 12 Hz keeps the processor for the model."""
 _FLUSH_SHARE = 6
@@ -53,6 +55,7 @@ class AnswerView(VerticalGroup):
         self._last: Block | None = None
         self._timer: Timer | None = None
         self._header = Static(self._header_text(), markup=False, classes="author")
+        self._thought = Static("", markup=False, classes="thought")
         self._tail = TailView()
         self._note = Static("", markup=False, classes="note")
 
@@ -69,7 +72,8 @@ class AnswerView(VerticalGroup):
         yield self._note
 
     def on_mount(self) -> None:
-        """Show how the answer ended where it has."""
+        """Show the thought, and how the answer ended where it has."""
+        self.show_thought()
         self._show_note()
 
     @property
@@ -102,7 +106,24 @@ class AnswerView(VerticalGroup):
             body.mount_all(views, before=self._tail)
         self._tail.remove()
         self._header.update(self._header_text())
+        self.show_thought()
         self._show_note()
+
+    def show_thought(self) -> None:
+        """Show one line for what was thought, and the whole of it where the screen unfolds it."""
+        answer = self.entry
+        if not answer.thinking:
+            return
+        if not self._thought.is_attached:
+            self.mount(self._thought, after=self._header)
+        plural = "token" if answer.n_thought == 1 else "tokens"
+        line = f"thought for {answer.n_thought} {plural}" if answer.n_thought else "thought"
+        if answer.state is AnswerState.WRITING and not answer.text:
+            line = "thinking …"
+        is_unfolded = self.screen.has_class(THOUGHTS_UNFOLDED)
+        fold = "ctrl+t folds it" if is_unfolded else "ctrl+t shows it"
+        lines = [f"{line} · {fold}", *([printable(answer.thinking)] if is_unfolded else [])]
+        self._thought.update("\n".join(lines))
 
     def _feed(self, text: str) -> None:
         """Take what the whole text has more than what was taken before."""
@@ -111,6 +132,7 @@ class AnswerView(VerticalGroup):
 
     def _flush(self) -> None:
         started_s = time.perf_counter()
+        self.show_thought()
         views = self._views(self._stream.settle())
         if views:
             self.query_one(".body", VerticalGroup).mount_all(views, before=self._tail)
