@@ -69,17 +69,20 @@ def render_messages(
     """
     parsed = _parsed(template)
     merged = merge_roles(messages)
+    wish: dict[str, Value] = {
+        "Think": bool(thinks),
+        "ThinkLevel": "",
+        "IsThinkSet": thinks is not None,
+    }
     if parsed.until_response is not None:
-        return _turn_by_turn(parsed.whole, parsed.until_response, merged)
+        return _turn_by_turn(parsed.whole, parsed.until_response, merged, wish)
     return parsed.whole.render(
         {
             "System": _SEPARATOR.join(m["content"] for m in merged if m["role"] == "system"),
             "Messages": [_message(message) for message in merged],
             "Tools": [],
             "Response": "",
-            "Think": bool(thinks),
-            "ThinkLevel": "",
-            "IsThinkSet": thinks is not None,
+            **wish,
         }
     )
 
@@ -111,10 +114,14 @@ def _message(message: Mapping[str, str]) -> Struct:
 
 
 def _turn_by_turn(
-    whole: GoTemplate, until_response: GoTemplate, messages: Sequence[Mapping[str, str]]
+    whole: GoTemplate,
+    until_response: GoTemplate,
+    messages: Sequence[Mapping[str, str]],
+    wish: Mapping[str, Value],
 ) -> str:
     turns: list[dict[str, Value]] = []
-    turn: dict[str, Value] = {"System": "", "Prompt": "", "Response": ""}
+    empty: dict[str, Value] = {"System": "", "Prompt": "", "Response": "", **wish}
+    turn = empty
     # What of a turn must be empty still for a message to belong to it.
     names = {"system": "System", "user": "Prompt", "assistant": "Response"}
     later = {"system": ("Prompt", "Response"), "user": ("Response",), "assistant": ()}
@@ -124,7 +131,7 @@ def _turn_by_turn(
             continue
         if any(turn[name] for name in later[role]):
             turns.append(turn)
-            turn = {"System": "", "Prompt": "", "Response": ""}
+            turn = empty
         turn = {**turn, names[role]: message["content"]}
     return "".join([*(whole.render(turn) for turn in turns), until_response.render(turn)])
 

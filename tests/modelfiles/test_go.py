@@ -302,6 +302,13 @@ def test_an_older_template_is_cut_at_the_first_response_of_the_last_turn(
     assert render_messages(template, MESSAGES[1:]) == expected
 
 
+def test_an_older_template_can_ask_not_to_think() -> None:
+    template = "{{ .Prompt }}{{ if and .IsThinkSet (not .Think) }} /no_think{{ end }}"
+    asked = [{"role": "user", "content": "Hi"}]
+    prompts = [render_messages(template, asked, thinks=thinks) for thinks in (None, True, False)]
+    assert prompts == ["Hi", "Hi", "Hi /no_think"]
+
+
 def test_a_template_is_checked_with_a_conversation() -> None:
     check_template("{{ range .Messages }}{{ .Role }}: {{ .Content }}{{ end }}")
     with pytest.raises(TemplateError, match="line 2, column 4: can't evaluate field Text"):

@@ -136,9 +136,12 @@ def test_thoughts_come_before_the_answer_between_two_lines(
     assert engine.wishes_to_think == [wish]
 
 
-def test_thoughts_can_be_hidden(folder: Path, monkeypatch: Patch, capsys: Capture) -> None:
+@pytest.mark.parametrize("option", ["--hide-thinking", "--hidethinking"])
+def test_thoughts_can_be_hidden(
+    option: str, folder: Path, monkeypatch: Patch, capsys: Capture
+) -> None:
     engine = ScriptedEngine([["Yes."]], thoughts=["Hm."])
-    assert run(engine, folder, monkeypatch, "--hide-thinking") == 0
+    assert run(engine, folder, monkeypatch, option) == 0
     assert capsys.readouterr() == ("Yes.\n", "")
 
 

@@ -62,6 +62,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--hide-thinking",
+        "--hidethinking",  # as Ollama spells it
         action="store_true",
         dest="hides_thinking",
         help="print only the answer, not what the model thinks before it",
