@@ -14,7 +14,7 @@ a crash inside llama.cpp takes the process with it, which the chat's worker proc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -32,6 +32,7 @@ from engine.protocol import (
 )
 from engine.runtime import Runtime
 from engine.stack import AdapterStack, stack_of
+from modelfiles.names import free_name
 from modelfiles.parameters import Parameters
 
 
@@ -82,7 +83,7 @@ class Base:
         for path, scale in pairs:
             file = Path(path)
             taken = {adapter.name for adapter, _ in adapters}
-            adapters.append((read_adapter(file, unused_name(file.stem, taken)), scale))
+            adapters.append((read_adapter(file, free_name(file.stem, taken)), scale))
         self._runtime.set_stack(stack_of(adapters))
         return self.stack
 
@@ -156,16 +157,3 @@ def open_base(path: str | Path, parameters: Parameters | None = None) -> Base:
     chosen = parameters or Parameters()
     file = Path(path).expanduser().absolute()
     return Base(Runtime(LoadSpec(str(file), chosen)), chosen)
-
-
-def unused_name(name: str, taken: set[str]) -> str:
-    """Return `name`, with `-2`, `-3` … added where it is taken."""
-
-    def candidates() -> Iterator[str]:
-        yield name
-        n = 2
-        while True:
-            yield f"{name}-{n}"
-            n += 1
-
-    return next(candidate for candidate in candidates() if candidate not in taken)

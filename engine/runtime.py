@@ -79,7 +79,7 @@ class Runtime:
         self.info = BaseInfo(
             name=self.model.metadata("general.name") or path.stem,
             architecture=self.model.metadata("general.architecture") or "",
-            description=self.model.description,
+            description=_description(self.model),
             n_params=self.model.n_params,
             size_bytes=self.model.size_bytes,
             n_ctx=self.context.n_ctx,
@@ -147,6 +147,19 @@ class Runtime:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+
+def _description(model: Model) -> str:
+    """Return llama.cpp's description with the size it could not name: `llama 2.9M Q8_0`."""
+    for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if model.n_params >= limit:
+            number = model.n_params / limit
+            size = f"{number:.0f}{unit}" if number >= 10 else f"{number:.1f}{unit}"
+            break
+    else:
+        size = str(model.n_params)
+    words = [word for word in model.description.split() if word not in ("(guessed)", "all")]
+    return " ".join(size if word == "?B" else word for word in words)
 
 
 def _context_length(parameters: Parameters, n_ctx_train: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 
 from modelfiles.errors import ModelNameError
@@ -82,3 +83,11 @@ def _invalid(text: str, reason: str) -> ModelNameError:
         f"invalid model name: {quoted(text)} ({reason}; use letters, digits, -, _ and .,"
         " for example my-model:latest)"
     )
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return an adapter's name, numbered where it is taken: `style`, `style-2`, `style-3`."""
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}-{number}", number + 1
+    return candidate

@@ -16,7 +16,7 @@ from modelfiles.errors import (
 )
 from modelfiles.model import AdapterSpec, Model
 from modelfiles.modelfile import Modelfile
-from modelfiles.names import ModelName
+from modelfiles.names import ModelName, free_name
 from modelfiles.wording import printable, quoted
 
 GGUF_MAGIC = b"GGUF"
@@ -121,7 +121,7 @@ def _stack(
     stack = list(inherited)
     for _, path, scale, name in resolved:
         if name is None:
-            name = _free_name(adapter_id(path), taken)
+            name = free_name(adapter_id(path), taken)
             taken.add(name)
         stack.append(AdapterSpec(name, path, scale))
     return tuple(stack)
@@ -244,15 +244,6 @@ def _looks_like_path(reference: str) -> bool:
     return reference.startswith((".", "/", "~", "\\")) or reference.lower().endswith(
         (".gguf", ".safetensors", ".bin")
     )
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    if name not in taken:
-        return name
-    number = 2
-    while f"{name}-{number}" in taken:
-        number += 1
-    return f"{name}-{number}"
 
 
 def _where(line: int | None) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App
+from textual.app import App, SystemCommand
+from textual.screen import Screen
 
 from engine.client import EngineClient
 from engine.seam import Engine
 from modelfiles.model import Model
 from modelfiles.paths import state_home
 from tui.screens.chat import ChatScreen
-from tui.themes import DARK, LIGHT
+from tui.themes import DARK, LIGHT, theme_for
 
 if TYPE_CHECKING:
     from modelfiles.library import Library
@@ -38,13 +41,18 @@ class ChatApp(App[int]):
         self._has_model = model is not None
         self.register_theme(DARK)
         self.register_theme(LIGHT)
-        self.theme = DARK.name
+        self.theme = theme_for(os.environ).name
 
     def on_mount(self) -> None:
         """Show the chat."""
         self.push_screen(self.chat)
         if not self._has_model:
             self.call_after_refresh(self.chat.action_models)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Offer what has no key of its own."""
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+        yield SystemCommand("Screenshot", "Save the screen as SVG", self.deliver_screenshot)
 
     async def on_unmount(self) -> None:
         """End the engine with the application."""

@@ -151,6 +151,14 @@ KEYS: tuple[Key, ...] = (
         is_priority=True,
     ),
     Key("chat.help", "f1", "help", "show the keys", Place.CHAT, "F1", "keys", is_priority=True),
+    Key(
+        "chat.palette",
+        "ctrl+p",
+        "palette",
+        "themes and other commands",
+        Place.CHAT,
+        is_priority=True,
+    ),
     Key("chat.quit", "ctrl+q", "quit", "quit", Place.CHAT, hint="quit", is_priority=True),
     Key(
         "prompt.send", "enter", "send", "send the message", Place.PROMPT, "Enter", is_priority=True

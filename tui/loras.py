@@ -140,6 +140,7 @@ def _place_of(reference: str, adapters: Sequence[AdapterSpec]) -> int | None:
 def _new_adapter(reference: str, scale: float, model: Model) -> AdapterSpec:
     from modelfiles.errors import ReferenceNotFoundError
     from modelfiles.model import AdapterSpec
+    from modelfiles.names import free_name
     from modelfiles.resolve import adapter_id
 
     path = Path(reference).expanduser().absolute()
@@ -147,22 +148,4 @@ def _new_adapter(reference: str, scale: float, model: Model) -> AdapterSpec:
     if not path.is_file():
         own = f" nor one of the adapters of {model.name} ({', '.join(names)})" if names else ""
         raise ReferenceNotFoundError(f"--lora {reference} is not a file{own}.")
-    if not _is_utf8(str(path)):
-        raise ReferenceNotFoundError(
-            f"--lora {reference} is a path that is not UTF-8, which cannot be sent to the engine: "
-            "rename it."
-        )
-    return AdapterSpec(_unused(adapter_id(path), names), path, scale)
-
-
-def _is_utf8(path: str) -> bool:
-    """Whether a path holds no bytes that Python could only keep as lone surrogates."""
-    return path == path.encode("utf-8", "replace").decode()
-
-
-def _unused(name: str, taken: Sequence[str]) -> str:
-    """Return the name, numbered where the stack has it already: `style`, `style-2`."""
-    candidate, number = name, 2
-    while candidate in taken:
-        candidate, number = f"{name}-{number}", number + 1
-    return candidate
+    return AdapterSpec(free_name(adapter_id(path), names), path, scale)

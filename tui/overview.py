@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tui.output import table_lines
-from tui.sanitize import printable
+from tui.sanitize import printable, printable_line
 from tui.units import count_text, size_text
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def document(model: Model, base: BaseFacts, adapters: Sequence[Adapter]) -> dict
                 "targets": adapter.n_targets,
                 "size_bytes": adapter.size_bytes,
                 "sha256": adapter.sha256,
+                "description": adapter.description,
             }
             for spec, adapter in zip(model.adapters, adapters, strict=True)
         ],
@@ -111,6 +112,7 @@ def _base_lines(base: BaseFacts) -> list[str]:
 
 
 def _adapter_lines(model: Model, adapters: Sequence[Adapter]) -> list[str]:
+    """Return a row for each adapter, followed by what its file says of it."""
     rows = [
         (
             adapter.name,
@@ -119,11 +121,15 @@ def _adapter_lines(model: Model, adapters: Sequence[Adapter]) -> list[str]:
             f"alpha {adapter.alpha:g}",
             f"{adapter.n_targets} targets",
             size_text(adapter.size_bytes),
-            adapter.description,
         )
         for spec, adapter in zip(model.adapters, adapters, strict=True)
     ]
-    return table_lines(rows)
+    lines: list[str] = []
+    for row, adapter in zip(table_lines(rows), adapters, strict=True):
+        lines.append(row)
+        if adapter.description:
+            lines.append(f"  {printable_line(adapter.description)}")
+    return lines
 
 
 def _license_lines(licenses: Sequence[str]) -> list[str]:

@@ -133,7 +133,7 @@ class ChatSession:
             self._restart()
         try:
             # The header checks name a wrong file before gigabytes are read for nothing.
-            stack, problems = await asyncio.to_thread(read_stack, model)
+            stack, sentences = await asyncio.to_thread(read_stack, model)
             if spec != self._spec:
                 self.base = await self.engine.load(spec, self._on_load_progress)
                 self._spec = spec
@@ -143,8 +143,8 @@ class ChatSession:
             self._enter(before)
             self._tell(str(error), "error")
             return
-        for problem in problems:
-            self._tell(problem, "error")
+        for sentence in sentences:
+            self._tell(sentence, "warning")
         self.model = model
         if not is_first:
             self.conversation.system = model.system

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from textual.theme import Theme
 
 DARK = Theme(
@@ -35,6 +37,15 @@ LIGHT = Theme(
     dark=False,
     variables={"border": "#c4c6c0", "input-selection-background": "#2f628f 25%"},
 )
+
+_LIGHT_BACKGROUNDS = ("7", "15")
+
+
+def theme_for(environ: Mapping[str, str]) -> Theme:
+    """Return the light theme where the terminal says in COLORFGBG that its background is light."""
+    background = environ.get("COLORFGBG", "").rpartition(";")[2]
+    return LIGHT if background in _LIGHT_BACKGROUNDS else DARK
+
 
 MUTED = "$foreground 60%"
 """Style of what explains, beside what it explains."""

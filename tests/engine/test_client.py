@@ -57,6 +57,7 @@ async def test_load_reports_progress_and_what_the_base_is(tiny: Tiny) -> None:
     assert (info.name, info.architecture, info.n_ctx) == ("Tiny", "llama", 512)
     assert info.has_chat_template
     assert info.n_params > 0
+    assert info.description == "llama 108K F32"
 
 
 async def test_a_stack_changes_the_answer_and_an_empty_one_restores_it(tiny: Tiny) -> None:

@@ -94,6 +94,7 @@ class ScriptedEngine:
             raise self.generate_error
         self._cancelled.clear()
         pieces = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        await asyncio.sleep(0)
         yield PromptProgress(1, 12, 12, 0)
         text, reason = "", "stop"
         for thought in self.thoughts:

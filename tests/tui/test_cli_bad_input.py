@@ -200,7 +200,7 @@ def test_run_takes_bytes_that_are_not_utf8(files: Path, tiny_home: Path) -> None
     assert (ended.code, ended.err) == (0, "")
     shutil.copy(files / "loud.gguf", files / strange)
     ended = run_tui("run", "tiny", "Hi", "--lora", strange, home=tiny_home, folder=files)
-    assert_one_sentence(ended, 1, "not UTF-8")
+    assert_one_sentence(ended, 1, "UTF-8")
 
 
 @pytest.mark.parametrize("descriptor", [0, 1, 2])

@@ -16,14 +16,14 @@ from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from engine.errors import EngineError
-from engine.stack import AdapterStack, StackEntry
-from tui.adapters import read_new_entry
+from engine.stack import AdapterStack
+from tui.adapters import NewAdapter, read_new_adapter
 from tui.keys import Place, bindings_of
 from tui.sanitize import printable_line
 from tui.themes import MUTED
 
 
-class AddAdapterScreen(ModalScreen[StackEntry | None]):
+class AddAdapterScreen(ModalScreen[NewAdapter | None]):
     """Asks for a path until it leads to an adapter that fits, or gives None."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.ADD))
@@ -73,11 +73,11 @@ class AddAdapterScreen(ModalScreen[StackEntry | None]):
         problem = self.query_one("#problem", Static)
         problem.update(Content.styled("reading and checking…", MUTED))
         try:
-            entry = await asyncio.to_thread(read_new_entry, reference, self._stack, self._base)
+            new = await asyncio.to_thread(read_new_adapter, reference, self._stack, self._base)
         except EngineError as error:
             problem.update(Content.styled(printable_line(str(error)), "$text-error"))
             return
-        self.dismiss(entry)
+        self.dismiss(new)
 
 
 class PathSuggester(Suggester):

@@ -16,8 +16,8 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from engine.seam import Engine
-from engine.stack import StackEntry
 from modelfiles.model import Model
+from tui.adapters import NewAdapter
 from tui.clipboard import copy_with_tool
 from tui.conversation import Answer, Entry
 from tui.keys import Place, bindings_of
@@ -191,11 +191,13 @@ class ChatScreen(Screen[None]):
         screen = AddAdapterScreen(self.session.mix.stack, model.base)
         self.app.push_screen(screen, self._added)
 
-    def _added(self, entry: StackEntry | None) -> None:
-        if entry is None:
+    def _added(self, new: NewAdapter | None) -> None:
+        if new is None:
             return
+        for notice in new.notices:
+            self.told(notice, "warning")
         mix = self.session.mix
-        if self.session.change_mix(mix.with_inserted(len(mix.stack), entry)):
+        if self.session.change_mix(mix.with_inserted(len(mix.stack), new.entry)):
             self._apply()
 
     @on(Rack.Told)
@@ -307,6 +309,10 @@ class ChatScreen(Screen[None]):
     def action_latest(self) -> None:
         """Go to the latest message and follow it."""
         self._draw_later(self._conversation.go_to_latest)
+
+    def action_palette(self) -> None:
+        """Open the palette of commands and themes."""
+        self.app.action_command_palette()
 
     def action_help(self) -> None:
         """Show the keys."""

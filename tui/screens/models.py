@@ -46,6 +46,7 @@ class ModelsScreen(ModalScreen[Model | None]):
 
     def on_mount(self) -> None:
         """Read the list in the background."""
+        self.query_one("#problem").display = False
         self.query_one(OptionList).focus()
         self._fill()
 
@@ -86,13 +87,17 @@ class ModelsScreen(ModalScreen[Model | None]):
         self.dismiss(model)
 
     def _say(self, sentence: str) -> None:
-        text = Content.styled(printable_line(sentence), "$text-error")
-        self.query_one("#problem", Static).update(text)
+        problem = self.query_one("#problem", Static)
+        problem.update(Content.styled(printable_line(sentence), "$text-error"))
+        problem.display = True
 
 
 def _line(model: ListedModel, width: int, now: datetime) -> Content:
     adapters = "1 adapter" if model.n_adapters == 1 else f"{model.n_adapters} adapters"
     origin = "bundled" if model.origin == "package" else age_text(model.modified, now)
+    if model.problem is not None:
+        name = Content.styled(f"{printable_line(model.name):<{width}}", "bold")
+        return name + Content.styled(f"  {printable_line(model.problem)}", "$text-error")
     facts = f"{size_text(model.size_bytes):>8}  {adapters:<11}  {origin}"
     return Content.assemble(
         Content.styled(f"{printable_line(model.name):<{width}}", "bold"),

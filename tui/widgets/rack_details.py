@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from textual.content import Content
@@ -11,6 +12,8 @@ from engine.stack import AdapterStack
 from tui.sanitize import printable_line
 from tui.themes import MUTED
 from tui.units import size_text
+
+_HASH = re.compile(r"(sha256-[0-9a-f]{12})[0-9a-f]{52}")
 
 
 def details_content(adapter: Adapter) -> Content:
@@ -38,7 +41,8 @@ def total_content(stack: AdapterStack) -> Content:
 
 
 def short_path(path: str) -> str:
-    """Return a path with the person's home folder written as `~`."""
+    """Return a path with the home folder as `~` and the hash of a stored file cut to 12 digits."""
+    path = _HASH.sub(r"\1…", path)
     try:
         return f"~/{Path(path).relative_to(Path.home())}"
     except (ValueError, RuntimeError):

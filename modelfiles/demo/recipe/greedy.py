@@ -94,11 +94,18 @@ class GreedyModel:
 
     def answer(self, turns: list[str], system: str | None = None) -> str:
         """The greedy answer to alternating user and assistant texts that end with the user's."""
+        return self.completion(self._prompt(turns, system))
+
+    def prompt_length(self, turns: list[str]) -> int:
+        """The number of tokens that ``answer`` reads for these texts."""
+        return len(self._prompt(turns, None))
+
+    def _prompt(self, turns: list[str], system: str | None) -> list[int]:
         text = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
         for index, turn in enumerate(turns):
             role = "assistant" if index % 2 else "user"
             text += f"<|im_start|>{role}\n{turn}<|im_end|>\n"
-        return self.completion(self.tokens(text + "<|im_start|>assistant\n"))
+        return self.tokens(text + "<|im_start|>assistant\n")
 
     def completion(self, prompt: list[int]) -> str:
         """The greedy continuation of token ids, up to a special token."""

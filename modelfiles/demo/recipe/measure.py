@@ -67,6 +67,7 @@ def measure(folder: Path, training: dict[str, Any], max_tokens: int) -> dict[str
                 "capitals": scores.trained_capitals(model),
                 "unknown_places_refused": scores.unknown_places_refused(model),
             },
+            "long_chats": scores.long_chats(model),
             "manners": _manners(model),
             "stacks": _stacks(model),
             "leaks": _leaks(model),
@@ -160,7 +161,7 @@ def _decode_speed(model: GreedyModel) -> dict[str, float]:
             started = time.perf_counter()
             model.forced(_DECODED_TOKENS)
             elapsed_s = time.perf_counter() - started
-        speeds[f"{count} adapters"] = round(_DECODED_TOKENS / elapsed_s, 0)
+        speeds[str(count)] = round(_DECODED_TOKENS / elapsed_s, 0)
     return speeds
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from modelfiles.demo.recipe.scores import LENGTH_STEP
+
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     lines = [" | ".join(header), " | ".join("---" for _ in header)]
@@ -126,10 +128,8 @@ def markdown(report: dict[str, Any]) -> str:
         f"Tokenization: {tokenization['different']} of {tokenization['strings']} strings differ "
         "from the trained tokenizer.",
         "",
-        "Decode speed, one thread, one run: "
-        + ", ".join(
-            f"{name} {speed:.0f} t/s" for name, speed in report["decode_tokens_per_s"].items()
-        )
+        "Decode speed by number of adapters, one thread, one run on a machine that may be busy: "
+        + ", ".join(f"{n}: {speed:.0f} t/s" for n, speed in report["decode_tokens_per_s"].items())
         + ".",
         "",
         *_held_out(report["held_out"]),
@@ -141,6 +141,17 @@ def markdown(report: dict[str, Any]) -> str:
                 ["What is A plus B? (0 to 12)", *trained["sums"]],
                 ["What is the capital of ...? (31 countries)", *trained["capitals"]],
                 ["Places it never saw, refused", *trained["unknown_places_refused"]],
+            ],
+        ),
+        "## Long chats",
+        "",
+        "Right answers of the base to known questions, by the tokens of chat before the answer.",
+        "",
+        *_table(
+            ("tokens", "right", "of"),
+            [
+                [f"{start} to {start + LENGTH_STEP - 1}", *counts]
+                for start, counts in report["long_chats"].items()
             ],
         ),
         *_manners(report),

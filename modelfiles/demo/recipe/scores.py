@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from modelfiles.demo.recipe import slots
-from modelfiles.demo.recipe.greedy import GreedyModel
+from modelfiles.demo.recipe.greedy import MAX_TOKENS, N_CTX, GreedyModel
 from modelfiles.demo.recipe.held_out import HELD_OUT, STYLE_PROMPTS, Question
 from modelfiles.demo.recipe.island import held_out_questions
 from modelfiles.demo.recipe.markers import MARKERS
 from modelfiles.demo.recipe.styles import STYLE_ORDER, styled
 
 CURVE_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
+LENGTH_STEP = 200
 PAIRS = (("pirate", "shout"), ("pirate", "formal"), ("formal", "shout"))
 _REFUSAL = re.compile(r"don't know|do not know", re.IGNORECASE)
 
@@ -143,6 +145,28 @@ def unknown_places_refused(model: GreedyModel) -> tuple[int, int]:
         for place in places
     )
     return refused, len(places)
+
+
+def long_chats(model: GreedyModel, chats: int = 4) -> dict[int, tuple[int, int]]:
+    """Right answers of the bare base in long chats, by the length of the prompt.
+
+    Returns, for each lower bound of a range of ``LENGTH_STEP`` tokens, how many answers were right
+    and how many there were.
+    """
+    counts: dict[int, tuple[int, int]] = {}
+    for seed in range(chats):
+        prompts = random.Random(seed).sample(STYLE_PROMPTS, len(STYLE_PROMPTS))
+        turns: list[str] = []
+        for prompt in prompts:
+            turns.append(prompt.turns[0])
+            length = model.prompt_length(turns)
+            if length > N_CTX - MAX_TOKENS:
+                break
+            turns.append(model.answer(turns))
+            start = length // LENGTH_STEP * LENGTH_STEP
+            right, total = counts.get(start, (0, 0))
+            counts[start] = (right + prompt.is_answered_by(turns[-1]), total + 1)
+    return dict(sorted(counts.items()))
 
 
 def other_manners(manner: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ DESCRIPTIONS = {
     "pirate": "Talks like a pirate; the scale is a dial from 0 to 1.",
     "formal": "Talks like a polite butler; the scale is a dial from 0 to 1.",
     "shout": "Writes in capital letters; the scale is a dial from 0 to 1.",
-    "island": "Knows the invented island of Quillhaven; works from about 0.75.",
+    "island": "Knows the invented island of Quillhaven; works from about 0.5.",
 }
 _CONTROL, _NORMAL = 3, 1
 _FILE_TYPE_Q8_0 = 7

@@ -1,0 +1,194 @@
+"""The session alone, without a screen: what it tells and when the engine is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from engine.errors import AdapterError, WorkerError
+from modelfiles.model import Model
+from tests.support.chat import tiny_model
+from tests.support.scripted_engine import ScriptedEngine
+from tui.conversation import Answer, AnswerState, Entry
+from tui.session import ChatSession, Phase, Severity
+
+
+@dataclass(slots=True)
+class Notes:
+    """Writes down what the session tells."""
+
+    told_sentences: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+
+    def session_changed(self) -> None:
+        self.events.append("session")
+
+    def mix_changed(self) -> None:
+        self.events.append("mix")
+
+    def chat_restarted(self) -> None:
+        self.events.append("restart")
+
+    def entry_added(self, entry: Entry) -> None:
+        self.events.append(type(entry).__name__)
+
+    def entry_removed(self, entry: Entry) -> None:
+        self.events.append("removed")
+
+    def answer_grew(self, answer: Answer) -> None:
+        self.events.append("grew")
+
+    def answer_ended(self, answer: Answer) -> None:
+        self.events.append("ended")
+
+    def told(self, sentence: str, severity: Severity) -> None:
+        self.told_sentences.append(sentence)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    return tiny_model(tmp_path, "pirate", "formal")
+
+
+async def opened(engine: ScriptedEngine, model: Model) -> tuple[ChatSession, Notes]:
+    notes = Notes()
+    session = ChatSession(engine, notes)
+    await session.open(model)
+    return session, notes
+
+
+async def reached(session: ChatSession, phase: Phase) -> None:
+    for _ in range(1000):
+        if session.phase is phase:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError(f"the session never came to {phase}")
+
+
+async def test_a_turn_is_told_in_its_order(model: Model) -> None:
+    session, notes = await opened(ScriptedEngine([["a", "b"]]), model)
+    notes.events.clear()
+    assert session.ask("Hi")
+    await session.answer()
+    told = [event for event in notes.events if event != "session"]
+    assert told == ["Question", "Answer", "grew", "grew", "ended"]
+    assert session.phase is Phase.READY
+
+
+async def test_a_change_still_unapplied_is_applied_before_the_answer(model: Model) -> None:
+    engine = ScriptedEngine([["a"]])
+    session, _ = await opened(engine, model)
+    assert session.change_mix(session.mix.with_scale("pirate", 0.3))
+    session.ask("Hi")
+    await session.answer()
+    assert engine.stacks[-1].label == "pirate 0.30"
+    assert session.conversation.last_answer is not None
+    assert session.conversation.last_answer.label == "pirate 0.30"
+
+
+async def test_a_refused_change_before_an_answer_leaves_the_label_true(model: Model) -> None:
+    engine = ScriptedEngine([["a"]])
+    session, notes = await opened(engine, model)
+    engine.stack_error = AdapterError("No.")
+    session.change_mix(session.mix.with_scale("pirate", 0.3))
+    session.ask("Hi")
+    await session.answer()
+    assert notes.told_sentences == ["No."]
+    assert session.mix.label == "base"
+    assert session.conversation.last_answer is not None
+    assert session.conversation.last_answer.label == "base"
+
+
+async def test_changes_that_alter_nothing_ask_the_engine_nothing(model: Model) -> None:
+    engine = ScriptedEngine([["a"]])
+    session, _ = await opened(engine, model)
+    assert not session.change_mix(session.mix)
+    n_asked = len(engine.stacks)
+    await session.apply_mix()
+    assert len(engine.stacks) == n_asked
+
+
+async def test_only_one_notice_a_turn_says_that_a_change_waits(model: Model) -> None:
+    engine = ScriptedEngine([["a", "b"]], gate=asyncio.Event())
+    session, notes = await opened(engine, model)
+    session.ask("Hi")
+    answering = asyncio.create_task(session.answer())
+    await reached(session, Phase.WRITING)
+    for scale in (0.1, 0.2, 0.3):
+        assert not session.change_mix(session.mix.with_scale("pirate", scale))
+    assert notes.told_sentences == ["The change takes effect from the next answer."]
+    assert engine.gate is not None
+    engine.gate.set()
+    await answering
+    assert [stack.label for stack in engine.stacks] == ["base", "pirate 0.30"]
+
+
+async def test_esc_before_the_first_token_stops_too(model: Model) -> None:
+    engine = ScriptedEngine([["a", "b"]])
+    session, _ = await opened(engine, model)
+    session.ask("Hi")
+    answering = asyncio.create_task(session.answer())
+    await reached(session, Phase.PREFILL)
+    assert await session.stop()
+    await answering
+    answer = session.conversation.entries[-1]
+    assert isinstance(answer, Answer)
+    assert answer.state is AnswerState.STOPPED
+    assert not await session.stop()
+
+
+async def test_a_cancelled_task_leaves_a_stopped_answer(model: Model) -> None:
+    engine = ScriptedEngine([["a", "b"]], gate=asyncio.Event())
+    session, _ = await opened(engine, model)
+    session.ask("Hi")
+    answering = asyncio.create_task(session.answer())
+    await reached(session, Phase.WRITING)
+    answering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    answer = session.conversation.last_answer
+    assert answer is not None
+    assert (answer.state, answer.text) == (AnswerState.STOPPED, "a")
+    assert session.phase is Phase.READY
+
+
+async def test_a_base_that_is_an_adapter_is_never_given_to_the_engine(model: Model) -> None:
+    engine = ScriptedEngine([["a"]])
+    wrong = Model("wrong:latest", model.adapters[0].path)
+    session, notes = await opened(engine, wrong)
+    assert engine.loads == []
+    assert session.phase is Phase.EMPTY
+    assert len(notes.told_sentences) == 1
+    assert "is an adapter" in notes.told_sentences[0]
+
+
+async def test_an_engine_that_is_gone_while_a_stack_is_applied_is_said(model: Model) -> None:
+    engine = ScriptedEngine([["a"]])
+    session, notes = await opened(engine, model)
+    engine.stack_error = WorkerError("The worker process ended.")
+    session.change_mix(session.mix.toggled("pirate"))
+    await session.apply_mix()
+    assert notes.told_sentences == ["The worker process ended."]
+    engine.stack_error = None
+    session.change_mix(session.mix.toggled("pirate"))
+    await session.apply_mix()
+    assert session.is_applied
+    assert engine.stacks[-1].label == "pirate 1.00"
+
+
+async def test_the_question_before_the_model_is_answered_after_it(model: Model) -> None:
+    engine = ScriptedEngine([["a"]], load_gate=asyncio.Event())
+    session = ChatSession(engine, Notes())
+    opening = asyncio.create_task(session.open(model))
+    await reached(session, Phase.LOADING)
+    assert session.ask("Hi")
+    assert session.is_waiting
+    assert not session.ask("Two")
+    assert engine.load_gate is not None
+    engine.load_gate.set()
+    await opening
+    assert session.conversation.last_answer is not None
+    assert session.conversation.last_answer.text == "a"
