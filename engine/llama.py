@@ -12,14 +12,11 @@ then itself, and an adapter takes itself out of every context before it is freed
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import llama_cpp.llama_cpp as lc
 import numpy as np
@@ -27,54 +24,21 @@ import numpy.typing as npt
 
 from engine.cpu import reports_amx
 from engine.errors import AdapterError, BaseError, EngineError, GenerationError
-
-log = logging.getLogger("engine.llama")
-
-# ggml_log_level of ggml.h; 5 continues the message before it.
-_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
+from engine.handle import Handle
+from engine.llama_log import pass_on, reasons
 
 
 @lc.llama_log_callback  # type: ignore[untyped-decorator]  # a ctypes function type
-def _to_logging(level: int, text: bytes | None, _user_data: int | None) -> None:
-    """Pass llama.cpp's messages to `logging`; llama.cpp prints to stderr when no callback is set.
+def _on_log(level: int, text: bytes | None, _user_data: int | None) -> None:
+    """Receive llama.cpp's messages, which go to stderr where no callback is set.
 
     The callback must outlive every call into the library, hence a module-level function.
     """
-    message = (text or b"").decode("utf-8", "replace").strip()
-    if message.strip("."):
-        log.log(_LEVELS.get(level, logging.DEBUG), "%s", message)
+    pass_on(level, text or b"")
 
 
-lc.llama_log_set(_to_logging, ctypes.c_void_p(0))
+lc.llama_log_set(_on_log, ctypes.c_void_p(0))
 lc.llama_backend_init()
-
-
-class _Reasons(logging.Handler):
-    """Keeps llama.cpp's latest warnings and errors, the only place where it says why it failed."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._lines: deque[str] = deque(maxlen=20)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(record.getMessage())
-
-    def clear(self) -> None:
-        """Forget what was said before the call that is about to be made."""
-        self._lines.clear()
-
-    def first(self, default: str = "llama.cpp gave no reason") -> str:
-        """Return the first message, without the name of the C function before it."""
-        line = next(iter(self._lines), default).rstrip(".")
-        head, colon, rest = line.partition(": ")
-        return rest if colon and " " not in head and rest else line
-
-
-# One for the process, as llama.cpp's log is: attaching a handler per call cost 3 microseconds of
-# every token.
-_reasons = _Reasons()
-log.addHandler(_reasons)
-log.setLevel(logging.WARNING)
 
 
 class KvType(IntEnum):
@@ -85,33 +49,7 @@ class KvType(IntEnum):
     Q8_0 = 8
 
 
-class _Handle:
-    """A C object that is freed once, at the latest when a `with` block ends."""
-
-    is_closed = False
-
-    def close(self) -> None:
-        """Free the C object; closing twice does nothing."""
-        if not self.is_closed:
-            self.is_closed = True
-            self._free()
-
-    def _free(self) -> None:
-        raise NotImplementedError  # each kind of handle frees its own C object
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Model(_Handle):
+class Model(Handle):
     """A base model's weights and vocabulary.
 
     Args:
@@ -145,10 +83,10 @@ class Model(_Handle):
             # The name keeps the C callback alive during the call below.
             callback = lc.llama_progress_callback(lambda fraction, _data: report(fraction))
             params.progress_callback = callback
-        _reasons.clear()
+        reasons.clear()
         self._model: Any = lc.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
-            raise BaseError(f"{path} cannot be loaded: {_reasons.first()}.")
+            raise BaseError(f"{path} cannot be loaded: {reasons.first()}.")
         self.path = path
         self._vocab: Any = lc.llama_model_get_vocab(self._model)
         self._contexts: list[Context] = []
@@ -229,7 +167,7 @@ class Model(_Handle):
         return text.decode("utf-8", "replace") if text else ""
 
 
-class LoraAdapter(_Handle):
+class LoraAdapter(Handle):
     """An adapter loaded for one model.
 
     llama.cpp does not survive every malformed file: pass only files that
@@ -240,11 +178,11 @@ class LoraAdapter(_Handle):
     """
 
     def __init__(self, model: Model, path: Path) -> None:
-        _reasons.clear()
+        reasons.clear()
         # A failure gives a NULL pointer object, which is not None but false.
         self.pointer: Any = lc.llama_adapter_lora_init(model._model, os.fsencode(path))
         if not self.pointer:
-            raise AdapterError(f"{path} cannot be loaded as an adapter: {_reasons.first()}.")
+            raise AdapterError(f"{path} cannot be loaded as an adapter: {reasons.first()}.")
         self.path = path
         self._model = model
         model._adapters.append(self)
@@ -256,7 +194,7 @@ class LoraAdapter(_Handle):
         lc.llama_adapter_lora_free(self.pointer)
 
 
-class Context(_Handle):
+class Context(Handle):
     """Evaluates tokens of one sequence; holds the KV cache.
 
     Args:
@@ -293,12 +231,12 @@ class Context(_Handle):
         # A sliding-window cache that forgets cannot be cut back to a shorter prefix.
         params.swa_full = True
         params.no_perf = True
-        _reasons.clear()
+        reasons.clear()
         self._context: Any = lc.llama_init_from_model(model._model, params)
         if not self._context:
             raise EngineError(
                 f"A context of {n_ctx} tokens cannot be made for {model.path.name}: "
-                f"{_reasons.first()}. "
+                f"{reasons.first()}. "
                 "A smaller num_ctx needs less memory."
             )
         self._model = model
@@ -336,12 +274,12 @@ class Context(_Handle):
             GenerationError: No room in the context, or a failure inside llama.cpp.
         """
         array = (lc.llama_token * len(tokens))(*tokens)
-        _reasons.clear()
+        reasons.clear()
         code = lc.llama_decode(self._context, lc.llama_batch_get_one(array, len(tokens)))
         if code == 1:
             raise GenerationError(f"The context of {self.n_ctx} tokens is full.")
         if code != 0:
-            reason = _reasons.first(f"code {code}")
+            reason = reasons.first(f"code {code}")
             raise GenerationError(f"llama.cpp could not evaluate the prompt: {reason}.")
 
     def logits(self) -> npt.NDArray[np.float32]:
@@ -363,7 +301,7 @@ class Context(_Handle):
         return bool(lc.llama_memory_seq_rm(self._memory, 0, n_tokens, -1))
 
 
-class SamplerChain(_Handle):
+class SamplerChain(Handle):
     """A chain of llama.cpp samplers that ends in a choice; order is the order of the calls."""
 
     def __init__(self) -> None:

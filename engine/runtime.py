@@ -50,7 +50,7 @@ class Runtime:
         started = time.perf_counter()
         parameters = spec.parameters
         path = Path(spec.base)
-        require_base(path)
+        self._header = require_base(path)
         self.model = Model(
             path,
             n_gpu_layers=-1 if parameters.num_gpu is None else parameters.num_gpu,
@@ -135,7 +135,7 @@ class Runtime:
             yield n_done
 
     def _load(self, entry: StackEntry) -> LoraAdapter:
-        require_fit(entry.adapter.file, self.model.path)
+        require_fit(entry.adapter.file, self._header)
         return LoraAdapter(self.model, entry.adapter.file)
 
     def close(self) -> None:

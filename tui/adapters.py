@@ -40,7 +40,7 @@ def read_stack(model: Model) -> tuple[AdapterStack, tuple[str, ...]]:
     sentences: list[str] = []
     for spec in model.adapters:
         try:
-            require_fit(spec.path, model.base)
+            require_fit(spec.path, base)
             entries.append(StackEntry(read_adapter(spec.path, spec.name), spec.scale))
             sentences += [f"{spec.name}: {text}" for text in notices(read_header(spec.path), base)]
         except EngineError as error:
@@ -55,14 +55,15 @@ def read_new_adapter(reference: str, stack: AdapterStack, base: Path) -> NewAdap
     another base, or in the stack already.
     """
     path = _existing_file(reference)
-    require_fit(path, base)
+    header = require_base(base)
+    require_fit(path, header)
     adapter = read_adapter(path)
     for entry in stack:
         if entry.adapter.sha256 == adapter.sha256:
             raise AdapterError(f"This adapter is in the rack already, as {entry.adapter.name}.")
     taken = {entry.adapter.name for entry in stack}
     entry = StackEntry(msgspec.structs.replace(adapter, name=free_name(adapter.name, taken)))
-    return NewAdapter(entry, notices(read_header(path), require_base(base)))
+    return NewAdapter(entry, notices(read_header(path), header))
 
 
 def _existing_file(reference: str) -> Path:

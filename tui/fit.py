@@ -15,5 +15,6 @@ def adapter_notices(adapter: Path, base: Path) -> tuple[str, ...]:
     from engine.adapters.notices import notices
     from engine.adapters.read import require_base
 
-    require_fit(adapter, base)
-    return notices(read_header(adapter), require_base(base))
+    header = require_base(base)
+    require_fit(adapter, header)
+    return notices(read_header(adapter), header)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal, Protocol
 
 from engine.errors import EngineError
 from engine.protocol import BaseInfo, Finished, LoadSpec, PromptProgress, Tokens
@@ -15,67 +12,14 @@ from engine.seam import Engine
 from modelfiles.model import Model
 from modelfiles.parameters import Parameters
 from tui.adapters import read_stack
-from tui.conversation import Answer, AnswerState, Conversation, Entry
+from tui.conversation import Answer, AnswerState, Conversation
 from tui.mix import Mix
-
-Severity = Literal["information", "warning", "error"]
+from tui.observer import Meter, Observer, Phase, Severity
 
 _LOAD_PARAMETERS = (
     *("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread"),
     "draft_num_predict",
 )
-
-
-class Phase(StrEnum):
-    """What the engine is doing for the chat."""
-
-    EMPTY = "no model"
-    LOADING = "loading"
-    READY = "ready"
-    PREFILL = "reading the prompt"
-    WRITING = "writing"
-
-
-@dataclass(slots=True)
-class Meter:
-    """The numbers of the footer."""
-
-    load_fraction: float = 0.0
-    n_prefilled: int = 0
-    n_prompt: int = 0
-    n_context: int = 0
-    """Tokens of the context in use."""
-    tokens_per_s: float = 0.0
-    is_stopped: bool = False
-    """Whether the last answer was cut short."""
-
-
-class Observer(Protocol):
-    """What a session tells the screen, always on the event loop."""
-
-    def session_changed(self) -> None:
-        """The phase or a number has changed."""
-
-    def mix_changed(self) -> None:
-        """The rack shows another mix."""
-
-    def chat_restarted(self) -> None:
-        """The conversation was replaced."""
-
-    def entry_added(self, entry: Entry) -> None:
-        """A message was added at the end."""
-
-    def entry_removed(self, entry: Entry) -> None:
-        """The last message was taken away."""
-
-    def answer_grew(self, answer: Answer) -> None:
-        """A piece was added to the answer being written."""
-
-    def answer_ended(self, answer: Answer) -> None:
-        """The answer is over, whatever ended it."""
-
-    def told(self, sentence: str, severity: Severity) -> None:
-        """Something for the person to read."""
 
 
 class ChatSession:

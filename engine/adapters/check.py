@@ -40,13 +40,14 @@ def check_headers(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
     return (*own, *base_rules_broken(adapter, base))
 
 
-def require_fit(adapter: Path, base: Path) -> None:
-    """Raise unless the adapter in the one file can be used with the base in the other.
+def require_fit(adapter: Path, base: Path | GgufHeader) -> None:
+    """Raise unless the adapter in a file can be used with a base, given as a file or its header.
 
     Raises `AdapterError` with the first broken rule in one sentence, `BaseError` where the base is
     no model, `GgufError` where a file is no GGUF.
     """
-    broken = check(read_header(adapter), require_base(base))
+    header = base if isinstance(base, GgufHeader) else require_base(base)
+    broken = check(read_header(adapter), header)
     if broken:
         others = len(broken) - 1
         more = f" ({others} more of its rules are broken.)" if others else ""

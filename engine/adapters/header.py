@@ -24,6 +24,7 @@ MAX_KEYS: Final = 16_384
 """Model files have under 200; llama.cpp's check for duplicates takes quadratic time."""
 MAX_TENSORS: Final = 65_536
 _DEFAULT_ALIGNMENT: Final = 32
+_NEWEST_CREDIBLE_VERSION: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ def _read_version(cursor: FileCursor) -> int:
     version = cursor.u32("the version")
     if version & 0xFFFF == 0 and version != 0:
         raise GgufError(f"{path} is a big-endian GGUF file: get or convert a little-endian one.")
+    if version > _NEWEST_CREDIBLE_VERSION:
+        raise cursor.damaged(f"it claims GGUF version {version}")
     if version not in (2, 3):
         advice = "convert the model again" if version < 2 else "use a newer version of this program"
         raise GgufError(f"{path} has GGUF version {version}; 2 and 3 can be read: {advice}.")

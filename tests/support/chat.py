@@ -15,7 +15,7 @@ from modelfiles.parameters import Parameters
 from tests.support.tiny_models import write_adapter, write_base
 from tui.app import ChatApp
 from tui.conversation import Answer, AnswerState
-from tui.session import Phase
+from tui.observer import Phase
 
 _PATIENCE_S = 120.0
 

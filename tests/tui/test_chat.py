@@ -23,7 +23,7 @@ from tests.support.chat import (
 )
 from tests.support.scripted_engine import ScriptedEngine
 from tui.conversation import AnswerState
-from tui.session import Phase
+from tui.observer import Phase
 from tui.widgets.message import AnswerView
 from tui.widgets.prompt import Prompt
 
@@ -246,12 +246,12 @@ async def test_a_growing_answer_has_one_live_block(model: Model) -> None:
         await begin(app, pilot, "Hi")
         view = app.chat.query(AnswerView).last()
         await wait_until(pilot, lambda: "Three" in screen_text(app), "the first piece")
-        assert [block.content.plain for block in view.blocks] == ["One", "Two"]
+        assert [block.content.plain for block in view.body.blocks] == ["One", "Two"]
         assert len(view.query("TailView")) == 1
         assert engine.gate is not None
         engine.gate.set()
         await ended(app, pilot)
-        assert [block.content.plain for block in view.blocks] == ["One", "Two", "Three\nfour"]
+        assert [block.content.plain for block in view.body.blocks] == ["One", "Two", "Three\nfour"]
         assert len(view.query("TailView")) == 0
 
 

@@ -13,7 +13,8 @@ from modelfiles.model import Model
 from tests.support.chat import tiny_model
 from tests.support.scripted_engine import ScriptedEngine
 from tui.conversation import Answer, AnswerState, Entry
-from tui.session import ChatSession, Phase, Severity
+from tui.observer import Phase, Severity
+from tui.session import ChatSession
 
 
 @dataclass(slots=True)

@@ -21,16 +21,18 @@ from tui.adapters import NewAdapter
 from tui.clipboard import copy_with_tool
 from tui.conversation import Answer, Entry
 from tui.keys import Place, bindings_of
+from tui.observer import Phase, Severity
 from tui.sanitize import printable_line
 from tui.screens.add_adapter import AddAdapterScreen
 from tui.screens.help import HelpScreen
-from tui.session import ChatSession, Phase, Severity
+from tui.session import ChatSession
 from tui.themes import MUTED
 from tui.widgets.conversation import ConversationView
-from tui.widgets.message import THOUGHTS_UNFOLDED, AnswerView
+from tui.widgets.message import AnswerView
 from tui.widgets.prompt import Prompt
 from tui.widgets.rack import Rack
 from tui.widgets.status import Status
+from tui.widgets.thought import THOUGHTS_UNFOLDED
 
 if TYPE_CHECKING:
     from modelfiles.library import Library

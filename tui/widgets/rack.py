@@ -226,4 +226,4 @@ class Rack(Vertical, can_focus=True):
                 row.scroll_visible(animate=False)
         chosen = mix.stack.entries[self.selected] if self.selected < len(mix.stack) else None
         self._details.update("" if chosen is None else details_content(chosen.adapter))
-        self._total.update(total_content(mix.stack))
+        self._total.update(total_content(mix))

@@ -8,7 +8,7 @@ from pathlib import Path
 from textual.content import Content
 
 from engine.adapters.adapter import Adapter
-from engine.stack import AdapterStack
+from tui.mix import Mix
 from tui.sanitize import printable_line
 from tui.themes import MUTED
 from tui.units import size_text
@@ -32,12 +32,15 @@ def details_content(adapter: Adapter) -> Content:
     return Content("\n").join(lines)
 
 
-def total_content(stack: AdapterStack) -> Content:
+def total_content(mix: Mix) -> Content:
     """Return how many adapters there are and the memory they take together."""
+    stack = mix.stack
     if not len(stack):
         return Content("")
     memory = size_text(sum(entry.adapter.memory_bytes for entry in stack))
-    return Content.styled(f"{len(stack.active)} of {len(stack)} on · {memory} in memory", MUTED)
+    return Content.styled(
+        f"{len(mix.in_force.active)} of {len(stack)} on · {memory} in memory", MUTED
+    )
 
 
 def short_path(path: str) -> str:

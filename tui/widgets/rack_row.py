@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from engine.stack import StackEntry
 from tui.sanitize import printable_line
-from tui.themes import MUTED
+from tui.themes import FAINT, MUTED
 from tui.units import size_text
 from tui.widgets.bar import scale_bar
 
@@ -59,7 +59,7 @@ def row_content(index: int, entry: StackEntry, width: int, *, is_bypassed: bool)
     """Return a row such as `1 ● pirate ███████░  0.70 r8 0.3 MB` in `width` cells."""
     is_active = entry.is_active and not is_bypassed
     number = str(index + 1) if index < 9 else " "
-    mark = "●" if is_active else "○"
+    mark = "●" if entry.is_active else "○"
     extra = ""
     if width >= _WIDE:
         adapter = entry.adapter
@@ -69,11 +69,13 @@ def row_content(index: int, entry: StackEntry, width: int, *, is_bypassed: bool)
     name = printable_line(entry.adapter.name)
     if cell_len(name) > name_width:
         name = set_cell_size(name, name_width - 1) + "…"
+    bar = scale_bar(entry.scale, bar_width, is_active=entry.is_active)
     return Content.assemble(
         Content.styled(f"{number} ", MUTED),
         Content.styled(f"{mark} ", "$success" if is_active else MUTED),
         Content(set_cell_size(name, name_width) + " "),
-        scale_bar(entry.scale, bar_width, is_active=is_active),
+        # Bypassed, the row still tells what comes back.
+        Content.styled(bar.plain, FAINT) if is_bypassed else bar,
         Content.styled(f" {entry.scale:5.2f}", "" if is_active else MUTED),
         Content.styled(extra, MUTED),
     )

@@ -8,7 +8,7 @@ from textual.widgets import Static
 
 from engine.protocol import BaseInfo
 from tui.keys import Place, hints_of
-from tui.session import Meter, Phase
+from tui.observer import Meter, Phase
 from tui.themes import MUTED
 from tui.widgets.bar import progress_bar
 

@@ -50,6 +50,7 @@ HOSTILE = {
     "version 0": (gguf_bytes(version=0), "version 0"),
     "version 1": (gguf_bytes(version=1), "version 1"),
     "version 4": (gguf_bytes(version=4), "version 4"),
+    "random bytes after the magic": (b"GGUF" + bytes(range(60)), "damaged"),
     "big-endian": (gguf_bytes(version=3 << 24), "big-endian"),
     "too many tensors": (gguf_bytes(n_tensors=2**63), "claims 9223372036854775808 tensors"),
     "too many keys": (gguf_bytes(n_keys=2**64 - 1), "metadata keys"),

@@ -73,6 +73,12 @@ def test_any_split_gives_the_blocks_of_one_parse(text: str, cuts: list[int]) -> 
     assert described(streamed(text, cuts)) == described(parse_blocks(printable(text)))
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=80), st.lists(st.integers(0, 80), max_size=6))
+def test_any_characters_at_all_are_drawn(text: str, cuts: list[int]) -> None:
+    assert described(streamed(text, cuts)) == described(parse_blocks(printable(text)))
+
+
 @settings(max_examples=200, deadline=None)
 @given(MARKDOWN)
 def test_a_stop_anywhere_gives_the_blocks_of_the_partial_text(text: str) -> None:
