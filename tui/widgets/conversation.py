@@ -22,6 +22,9 @@ _NEAR_ROWS = 2
 """Scrolling down to within this many rows of the end follows it again: a wheel rarely stops
 on the last row while the text below still grows."""
 
+_LAYOUT_REFRESHES, _STILL_REFRESHES = 40, 3
+"""Refreshes to wait at most for a layout, and those without a change that end it."""
+
 
 class ConversationView(VerticalScroll, can_focus=False):
     """Shows the last messages; older ones are mounted when scrolling to the top."""
@@ -174,22 +177,29 @@ class ConversationView(VerticalScroll, can_focus=False):
         is_shifted = await self._drop_from_start()
         self._keep_in_place(pivot if is_shifted else None, before)
 
-    def _keep_in_place(
-        self, pivot: QuestionView | AnswerView | None, before: float, tries: int = 20
-    ) -> None:
-        """Scroll so that a view stays where the person sees it once it has been laid out anew.
+    def _keep_in_place(self, pivot: QuestionView | AnswerView | None, before: float) -> None:
+        """Scroll so that a view stays where the person sees it while others are laid out.
 
-        `before` is the row it had; a layout may take some refreshes to come.
+        `before` is the row it had. The layout comes some refreshes after the mount, and in steps:
+        a message is mounted before its blocks are.
         """
-        if pivot is None or not pivot.is_attached or tries == 0:
-            self.is_moving = False
-            return
-        shift = pivot.virtual_region.y - before
-        if not shift:
-            self.call_after_refresh(self._keep_in_place, pivot, before, tries - 1)
-            return
-        self.scroll_to(y=self.scroll_y + shift, animate=False, immediate=True)
-        self.is_moving = False
+        at, n_still, n_left = before, 0, _LAYOUT_REFRESHES
+
+        def pin() -> None:
+            nonlocal at, n_still, n_left
+            n_left -= 1
+            if pivot is None or not pivot.is_attached or not n_left or n_still == _STILL_REFRESHES:
+                self.is_moving = False
+                return
+            shift = pivot.virtual_region.y - at
+            if shift:
+                at, n_still = pivot.virtual_region.y, 0
+                self.scroll_to(y=self.scroll_y + shift, animate=False, immediate=True)
+            elif at != before:
+                n_still += 1
+            self.call_after_refresh(pin)
+
+        pin()
 
     async def _drop_from_start(self) -> bool:
         beyond = self.views[: max(0, len(self.views) - WINDOW)]
