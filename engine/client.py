@@ -73,20 +73,29 @@ class EngineClient:
         return applied
 
     async def generate(
-        self, messages: Sequence[ChatMessage], parameters: Parameters
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
+        thinks: bool | None = None,
     ) -> AsyncGenerator[GenerationEvent, None]:
-        """Answer a conversation; the last event is always `Finished`, also after a crash."""
+        """Answer a conversation; the last event is always `Finished`, also after a crash.
+
+        `template` is the TEMPLATE of the Modelfile; None means the base's own chat template.
+        `thinks` asks a reasoning model to think or not; None leaves it to the template.
+        """
         request_id = next(self._ids)
-        text, n_decoded, is_finished = "", 0, False
+        text, thinking, n_decoded, is_finished = "", "", 0, False
         self._generation_id = request_id
         worker: WorkerProcess | None = None
         try:
             worker = await self._restored()
-            request = Generate(request_id, tuple(messages), parameters)
+            request = Generate(request_id, tuple(messages), parameters, template, thinks)
             async with contextlib.aclosing(self._ask(worker, request_id, request)) as events:
                 async for event in events:
                     if isinstance(event, Tokens):
                         text += event.text
+                        thinking += event.thinking
                         n_decoded += event.n_tokens
                     if isinstance(event, PromptProgress | Tokens | Finished):
                         is_finished = isinstance(event, Finished)
@@ -96,7 +105,7 @@ class EngineClient:
         except EngineError as error:
             is_finished = True
             stats = GenerationStats(0, 0, n_decoded, 0.0, 0.0, 0)
-            yield Finished(request_id, "failed", text, stats, error=str(error))
+            yield Finished(request_id, "failed", text, stats, error=str(error), thinking=thinking)
         finally:
             self._generation_id = None
             if not is_finished and worker is not None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from engine.errors import EngineError
-from engine.prompt import build_prompt
+from engine.prompt import Prompt, build_prompt
 from engine.protocol import (
     ChatMessage,
     Finished,
@@ -16,6 +16,7 @@ from engine.protocol import (
     PromptProgress,
     Tokens,
 )
+from engine.reasoning import Split, ThoughtSplitter
 from engine.runtime import Runtime
 from engine.sampling import Sampling
 from engine.text import TextStream
@@ -27,6 +28,8 @@ def generate(
     messages: Sequence[ChatMessage],
     parameters: Parameters,
     *,
+    template: str | None = None,
+    thinks: bool | None = None,
     is_cancelled: Callable[[], bool] = lambda: False,
     request_id: int = 0,
 ) -> Iterator[GenerationEvent]:
@@ -36,12 +39,14 @@ def generate(
         runtime: The base with its stack.
         messages: Oldest first; the system message, if any, first of all.
         parameters: The sampling ones, num_predict and stop are read.
+        template: The TEMPLATE of the Modelfile; None for the base's own chat template.
+        thinks: Whether a reasoning model is asked to think; None leaves it to its template.
         is_cancelled: Asked between prompt chunks and between tokens.
         request_id: Copied into every event.
     """
     answer = _Answer(runtime, parameters, is_cancelled, request_id)
     try:
-        yield from answer.events(messages)
+        yield from answer.events(messages, template, thinks)
     except EngineError as error:
         yield answer.finished("failed", str(error))
 
@@ -60,16 +65,23 @@ class _Answer:
         self._parameters = parameters
         self._is_cancelled = is_cancelled
         self._id = request_id
-        self._text = ""
+        self._text = self._thinking = ""
         self._notices: tuple[str, ...] = ()
-        self._n_prompt = self._n_reused = self._n_decoded = self._n_dropped = 0
+        self._n_prompt = self._n_reused = self._n_decoded = self._n_dropped = self._n_thought = 0
         self._prefill_s = self._decode_s = 0.0
 
-    def events(self, messages: Sequence[ChatMessage]) -> Iterator[GenerationEvent]:
+    def events(
+        self, messages: Sequence[ChatMessage], template: str | None, thinks: bool | None
+    ) -> Iterator[GenerationEvent]:
         """Evaluate the prompt, then decode."""
         n_ctx = self._runtime.context.n_ctx
         prompt = build_prompt(
-            self._runtime.model, messages, n_ctx=n_ctx, n_answer=self._reserve(n_ctx)
+            self._runtime.model,
+            messages,
+            n_ctx=n_ctx,
+            n_answer=self._reserve(n_ctx),
+            template=template,
+            thinks=thinks,
         )
         self._notices, self._n_dropped = prompt.notices, prompt.n_dropped
         self._n_prompt = len(prompt.tokens)
@@ -77,7 +89,7 @@ class _Answer:
         if self._is_cancelled():
             yield self.finished("cancelled")
             return
-        yield from self._decode(prompt.tokens, prompt.stops)
+        yield from self._decode(prompt)
 
     def _reserve(self, n_ctx: int) -> int:
         """Return how much of the context is kept free for the answer."""
@@ -95,16 +107,17 @@ class _Answer:
             if self._is_cancelled():
                 return
 
-    def _decode(self, prompt: list[int], stops: tuple[str, ...]) -> Iterator[GenerationEvent]:
+    def _decode(self, prompt: Prompt) -> Iterator[GenerationEvent]:
         model, context, kv = self._runtime.model, self._runtime.context, self._runtime.kv
-        stream = TextStream((*stops, *(self._parameters.stop or ())))
+        stream = TextStream((*prompt.stops, *(self._parameters.stop or ())))
+        thoughts = ThoughtSplitter(prompt.tags, is_open=prompt.opens_thought)
         limit = self._parameters.num_predict
-        n_most = context.n_ctx - len(prompt)
+        n_most = context.n_ctx - len(prompt.tokens)
         if limit is not None and limit >= 0:
             n_most = min(n_most, limit)
         started = time.perf_counter()
         reason: FinishReason = "length"
-        with Sampling.of(self._parameters).chain(model, prompt, context.n_ctx) as chain:
+        with Sampling.of(self._parameters).chain(model, prompt.tokens, context.n_ctx) as chain:
             while self._n_decoded < n_most:
                 if self._is_cancelled():
                     reason = "cancelled"
@@ -114,21 +127,25 @@ class _Answer:
                     reason = "stop"
                     break
                 self._n_decoded += 1
-                yield from self._show(stream.push(model.piece(token)), n_tokens=1)
+                piece = thoughts.push(stream.push(model.piece(token)))
+                self._n_thought += thoughts.is_thinking
+                yield from self._show(piece, n_tokens=1)
                 self._decode_s = time.perf_counter() - started
                 if stream.is_stopped:
                     reason = "stop"
                     break
                 if self._n_decoded < n_most:
                     kv.decode([token])
-        yield from self._show(stream.finish(), n_tokens=0)
+        yield from self._show(thoughts.push(stream.finish()), n_tokens=0)
+        yield from self._show(thoughts.finish(), n_tokens=0)
         self._decode_s = time.perf_counter() - started
         yield self.finished(reason)
 
-    def _show(self, text: str, *, n_tokens: int) -> Iterator[GenerationEvent]:
-        self._text += text
-        if text or n_tokens:
-            yield Tokens(self._id, text, n_tokens)
+    def _show(self, piece: Split, *, n_tokens: int) -> Iterator[GenerationEvent]:
+        self._text += piece.text
+        self._thinking += piece.thinking
+        if piece.text or piece.thinking or n_tokens:
+            yield Tokens(self._id, piece.text, n_tokens, piece.thinking)
 
     def finished(self, reason: FinishReason, error: str = "") -> Finished:
         """Return the last event, with whatever text there is."""
@@ -140,5 +157,6 @@ class _Answer:
             decode_s=self._decode_s,
             n_ctx=self._runtime.context.n_ctx,
             n_dropped_messages=self._n_dropped,
+            n_thought=self._n_thought,
         )
-        return Finished(self._id, reason, self._text, stats, self._notices, error)
+        return Finished(self._id, reason, self._text, stats, self._notices, error, self._thinking)

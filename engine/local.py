@@ -46,6 +46,12 @@ class Base:
         """The conversation so far, without the system message."""
         self.system: str | None = None
         """The system message, if any."""
+        self.template: str | None = None
+        """A Go template, as TEMPLATE has it; None for the base's own chat template."""
+        self.thinks: bool | None = None
+        """Whether a reasoning model is asked to think; None leaves it to its template."""
+        self.thinking = ""
+        """What the model thought before its last answer."""
         self.stats: GenerationStats | None = None
         """What the last answer cost."""
 
@@ -107,8 +113,11 @@ class Base:
         system = [ChatMessage("system", self.system)] if self.system else []
         asked = ChatMessage("user", message)
         finished: Finished | None = None
-        for event in generate(self._runtime, [*system, *self.messages, asked], merged):
-            if isinstance(event, Tokens) and on_text is not None:
+        conversation = [*system, *self.messages, asked]
+        for event in generate(
+            self._runtime, conversation, merged, template=self.template, thinks=self.thinks
+        ):
+            if isinstance(event, Tokens) and on_text is not None and event.text:
                 on_text(event.text)
             elif isinstance(event, Finished):
                 finished = event
@@ -116,6 +125,7 @@ class Base:
             raise GenerationError(finished.error if finished else "There was no answer.")
         self.messages += [asked, ChatMessage("assistant", finished.text)]
         self.stats = finished.stats
+        self.thinking = finished.thinking
         return finished.text
 
     def clear(self) -> None:

@@ -9,10 +9,8 @@ from engine.errors import PromptError
 from engine.llama import Model
 from engine.protocol import ChatMessage
 from modelfiles.errors import TemplateError
-from modelfiles.template.jinja import render_conversation
-
-PLAIN_STOPS = ("\nUser:",)
-"""Stop strings of the plain transcript used for a base without a chat template."""
+from modelfiles.template.choice import ChatFormat, choose_format
+from modelfiles.template.thoughts import DEFAULT_TAGS, ThoughtTags
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +23,22 @@ class Prompt:
     stops: tuple[str, ...] = ()
     """Stop strings this way of rendering needs."""
     notices: tuple[str, ...] = ()
+    tags: ThoughtTags = DEFAULT_TAGS
+    """Between which the model thinks."""
+    opens_thought: bool = False
+    """Whether the prompt ends in the opening tag, so that the answer begins with a thought."""
 
 
 def build_prompt(
-    model: Model, messages: Sequence[ChatMessage], *, n_ctx: int, n_answer: int
+    model: Model,
+    messages: Sequence[ChatMessage],
+    *,
+    n_ctx: int,
+    n_answer: int,
+    template: str | None = None,
+    thinks: bool | None = None,
 ) -> Prompt:
-    """Render `messages` with the base's chat template and tokenise them.
+    """Render `messages` with `template`, else the base's chat template, and tokenise them.
 
     Where they do not fit, the oldest messages are left out, never the system message and never
     the last message.
@@ -40,6 +48,8 @@ def build_prompt(
         messages: Oldest first; the system message, if any, first of all.
         n_ctx: Context length in tokens.
         n_answer: Tokens to leave free for the answer.
+        template: The TEMPLATE of the Modelfile, a Go template.
+        thinks: Whether the model is asked to reason; None leaves it to the template.
 
     Raises:
         PromptError: The template cannot render the conversation, or the system message and the
@@ -50,9 +60,19 @@ def build_prompt(
     if not turns:
         raise PromptError("There is no message to answer.")
     limit = n_ctx - n_answer
+    chat_format = choose_format(
+        template,
+        model.chat_template,
+        bos_token=model.bos_text,
+        eos_token=model.eos_text,
+        thinks=thinks,
+    )
+
+    def text_without(n_dropped: int) -> str:
+        return _render(chat_format, [*system, *turns[n_dropped:]])
 
     def tokens_without(n_dropped: int) -> list[int]:
-        return _tokenize(model, _render(model, [*system, *turns[n_dropped:]]))
+        return _tokenize(model, text_without(n_dropped))
 
     tokens = tokens_without(0)
     n_dropped = 0
@@ -70,10 +90,13 @@ def build_prompt(
         notices.append(
             f"The {n_dropped} oldest {plural} left out: the context of {n_ctx} tokens is full."
         )
-    if model.chat_template is None:
-        notices.append("The base has no chat template: a plain transcript is used.")
-    stops = PLAIN_STOPS if model.chat_template is None else ()
-    return Prompt(tokens, n_dropped, stops, tuple(notices))
+    notices += chat_format.notices
+    tags = chat_format.tags or DEFAULT_TAGS
+    # A question that ends in the tag opens nothing where the template knows of no thoughts.
+    opens_thought = chat_format.tags is not None and (
+        text_without(n_dropped).rstrip().endswith(tags.opening)
+    )
+    return Prompt(tokens, n_dropped, chat_format.stops, tuple(notices), tags, opens_thought)
 
 
 def _possible_starts(turns: Sequence[ChatMessage]) -> list[int]:
@@ -96,23 +119,11 @@ def _first_that_fits(
     return starts[low], tokens_without(starts[low])
 
 
-def _render(model: Model, messages: Sequence[ChatMessage]) -> str:
-    template = model.chat_template
-    if template is None:
-        names = {"system": "System", "user": "User", "assistant": "Assistant"}
-        lines = [f"{names.get(m.role, m.role)}: {m.content}" for m in messages]
-        return "\n".join([*lines, "Assistant:"])
+def _render(chat_format: ChatFormat, messages: Sequence[ChatMessage]) -> str:
     try:
-        return render_conversation(
-            template,
-            [{"role": m.role, "content": m.content} for m in messages],
-            bos_token=model.bos_text,
-            eos_token=model.eos_text,
-            add_generation_prompt=True,
-        )
+        return chat_format.render([{"role": m.role, "content": m.content} for m in messages])
     except TemplateError as error:
-        text = str(error)
-        raise PromptError(f"In the base, {text}.") from error
+        raise PromptError(f"{chat_format.origin}, {error}.") from error
 
 
 def _tokenize(model: Model, text: str) -> list[int]:

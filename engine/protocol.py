@@ -68,6 +68,8 @@ class GenerationStats(msgspec.Struct, frozen=True):
     n_ctx: int
     n_dropped_messages: int = 0
     """Oldest messages left out because the conversation no longer fits the context."""
+    n_thought: int = 0
+    """Tokens of `n_decoded` that belong to what the model thought."""
 
     @property
     def prefill_tokens_per_s(self) -> float:
@@ -110,6 +112,10 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     messages: tuple[ChatMessage, ...]
     """Oldest first, the system message (if any) first of all, a user message last."""
     parameters: Parameters = msgspec.field(default_factory=Parameters)
+    template: str | None = None
+    """The TEMPLATE of the Modelfile, a Go template; None for the base's own chat template."""
+    thinks: bool | None = None
+    """Whether a reasoning model is asked to think; None leaves it to its template."""
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -165,6 +171,8 @@ class Tokens(msgspec.Struct, frozen=True, tag="tokens"):
     request_id: int
     text: str
     n_tokens: int
+    thinking: str = ""
+    """What the model thinks before it answers; no part of the answer."""
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
@@ -178,6 +186,8 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """Sentences for the person, such as messages left out of the context."""
     error: str = ""
     """One sentence, only where `reason` is `failed`."""
+    thinking: str = ""
+    """What the model thought before it answered; no part of `text`."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

@@ -26,9 +26,17 @@ class Engine(Protocol):
         """Apply `stack` from the next evaluation on; on an error the old stack stays in force."""
 
     def generate(
-        self, messages: Sequence[ChatMessage], parameters: Parameters
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
+        thinks: bool | None = None,
     ) -> AsyncIterator[GenerationEvent]:
-        """Answer a conversation; the last event is always `Finished`, also after a crash."""
+        """Answer a conversation; the last event is always `Finished`, also after a crash.
+
+        `template` is the TEMPLATE of the Modelfile; None means the base's own chat template.
+        `thinks` asks a reasoning model to think or not; None leaves it to the template.
+        """
 
     async def cancel(self) -> None:
         """Stop the running generation; its last event then says `cancelled`."""

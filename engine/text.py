@@ -39,13 +39,13 @@ class TextStream:
             text, self._pending = self._pending[: min(found)], ""
             self.is_stopped = True
             return text
-        n_held = max((_overlap(self._pending, stop) for stop in self._stops), default=0)
+        n_held = max((overlap(self._pending, stop) for stop in self._stops), default=0)
         split = len(self._pending) - n_held
         text, self._pending = self._pending[:split], self._pending[split:]
         return text
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """Return the length of the longest end of `text` that begins `stop` without being all of it."""
     return next(
         (n for n in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-n:])), 0

@@ -135,6 +135,8 @@ class Worker:
             self._loaded_runtime(),
             request.messages,
             request.parameters,
+            template=request.template,
+            thinks=request.thinks,
             is_cancelled=lambda: self._is_closing or request.request_id in self._cancelled,
             request_id=request.request_id,
         ):
@@ -172,12 +174,13 @@ class _TokenBatch:
         self._id = request_id
         self._send = send
         self._throttle = _Throttle(TOKEN_INTERVAL_S)
-        self._text = ""
+        self._text = self._thinking = ""
         self._n_tokens = 0
 
     def add(self, event: GenerationEvent) -> None:
         if isinstance(event, Tokens):
             self._text += event.text
+            self._thinking += event.thinking
             self._n_tokens += event.n_tokens
             if self._throttle.is_due():
                 self._flush()
@@ -186,9 +189,10 @@ class _TokenBatch:
             self._send(event)
 
     def _flush(self) -> None:
-        if self._n_tokens or self._text:
-            self._send(Tokens(self._id, self._text, self._n_tokens))
-            self._text, self._n_tokens = "", 0
+        if self._n_tokens or self._text or self._thinking:
+            self._send(Tokens(self._id, self._text, self._n_tokens, self._thinking))
+            self._text = self._thinking = ""
+            self._n_tokens = 0
 
 
 def _id_of(request: Request) -> int:

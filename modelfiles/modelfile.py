@@ -42,6 +42,7 @@ class Modelfile:
     earlier_bases: tuple[str, ...] = ()
     """FROM lines before the last one, in order."""
     base_line: int | None = field(default=None, compare=False)
+    template_line: int | None = field(default=None, compare=False)
     draft_lines: tuple[int, ...] = field(default=(), compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     """What was accepted without effect, one sentence each."""
@@ -81,6 +82,7 @@ class Modelfile:
             drafts=tuple(c.args for c in texts["draft"]),
             earlier_bases=tuple(c.args for c in bases[:-1]),
             base_line=bases[-1].line,
+            template_line=texts["template"][-1].line if texts["template"] else None,
             draft_lines=tuple(c.line for c in texts["draft"]),
             warnings=warnings,
         )

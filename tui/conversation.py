@@ -46,6 +46,10 @@ class Answer:
     error: str = ""
     """One sentence, only where the answer failed."""
     notices: tuple[str, ...] = ()
+    thinking: str = ""
+    """What the model thought before it answered; never sent back to it."""
+    n_thought: int = 0
+    """Tokens of that thought."""
     is_opening: bool = False
 
 
@@ -108,9 +112,9 @@ class Conversation:
         self.entries.append(answer)
         return answer
 
-    def grow_answer(self, answer: Answer, text: str) -> Answer:
-        """Add text to an answer that is being written."""
-        return self._replaced(answer, text=answer.text + text)
+    def grow_answer(self, answer: Answer, text: str, thinking: str = "") -> Answer:
+        """Add text, and what was thought, to an answer that is being written."""
+        return self._replaced(answer, text=answer.text + text, thinking=answer.thinking + thinking)
 
     def end_answer(self, answer: Answer, finished: Finished) -> Answer:
         """Record how an answer ended; its text stays whatever ended it."""
@@ -122,6 +126,8 @@ class Conversation:
             tokens_per_s=finished.stats.decode_tokens_per_s,
             error=finished.error,
             notices=finished.notices,
+            thinking=finished.thinking or answer.thinking,
+            n_thought=finished.stats.n_thought,
         )
 
     def fail_answer(self, answer: Answer, error: str) -> Answer:

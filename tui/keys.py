@@ -107,6 +107,14 @@ KEYS: tuple[Key, ...] = (
         is_priority=True,
     ),
     Key(
+        "chat.thoughts",
+        "ctrl+t",
+        "toggle_thoughts",
+        "show or fold what a reasoning model thought",
+        Place.CHAT,
+        is_priority=True,
+    ),
+    Key(
         "chat.new",
         "ctrl+n",
         "new_chat",

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.protocol import BaseInfo, ChatMessage, Finished, LoadSpec, PromptProgress, Tokens
+from engine.protocol import (
+    BaseInfo,
+    ChatMessage,
+    Finished,
+    GenerationEvent,
+    LoadSpec,
+    PromptProgress,
+    Tokens,
+)
 from tui.conversation import Conversation
 
 if TYPE_CHECKING:
     from engine.seam import Engine
     from engine.stack import AdapterStack
     from modelfiles.model import Model
+
+
+def ignore(_piece: str) -> None:
+    """Take a piece of a thought that nobody reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +53,14 @@ async def answer(
     *,
     on_text: Callable[[str], None],
     on_progress: Callable[[str, float], None],
+    on_thought: Callable[[str], None] = ignore,
+    thinks: bool | None = None,
 ) -> Answer:
     """Answer `prompt` and close the engine, whatever happens; raises `EngineError`.
 
     `on_text` gets the answer piece by piece, `on_progress` what goes on before it and how much
-    of that is done (0 to 1).
+    of that is done (0 to 1), `on_thought` what a reasoning model thinks before it answers.
+    `thinks` asks it to think or not; None leaves that to its template.
     Cancelling the task, which is what Ctrl+C does, stops the generation and returns what was
     answered until then, with the reason `cancelled`; while loading it raises `CancelledError`.
     """
@@ -55,7 +70,9 @@ async def answer(
             lambda fraction: on_progress(f"loading {model.name}", fraction),
         )
         await engine.set_stack(stack)
-        task = asyncio.create_task(_generate(engine, model, prompt, on_text, on_progress))
+        messages = messages_of(model, prompt)
+        events = engine.generate(messages, model.parameters, model.template, thinks)
+        task = asyncio.create_task(_follow(events, on_text, on_progress, on_thought))
         try:
             finished = await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -66,16 +83,18 @@ async def answer(
         await engine.close()
 
 
-async def _generate(
-    engine: Engine,
-    model: Model,
-    prompt: str,
+async def _follow(
+    events: AsyncIterator[GenerationEvent],
     on_text: Callable[[str], None],
     on_progress: Callable[[str, float], None],
+    on_thought: Callable[[str], None],
 ) -> Finished:
-    async for event in engine.generate(messages_of(model, prompt), model.parameters):
+    async for event in events:
         if isinstance(event, Tokens):
-            on_text(event.text)
+            if event.thinking:
+                on_thought(event.thinking)
+            if event.text:
+                on_text(event.text)
         elif isinstance(event, PromptProgress):
             on_progress("reading the prompt", event.n_done / max(event.n_total, 1))
         elif isinstance(event, Finished):

@@ -59,14 +59,31 @@ def _narrate(kind: str, sentence: str) -> None:
 
 
 class AnswerStream:
-    """An answer written to stdout piece by piece, cleaned, each piece visible at once."""
+    """An answer written to stdout piece by piece, cleaned, each piece visible at once.
+
+    What a reasoning model thinks comes before it, between two lines that Ollama writes too.
+    """
 
     def __init__(self, is_shown: bool = True) -> None:
         self._is_shown = is_shown
+        self._is_thinking = False
         self._last = "\n"
 
+    def think(self, thinking: str) -> None:
+        """Write the next piece of what the model thinks."""
+        if not self._is_thinking:
+            self._is_thinking = True
+            self._write("Thinking...\n")
+        self._write(thinking)
+
     def write(self, text: str) -> None:
-        """Write the next piece."""
+        """Write the next piece of the answer."""
+        if self._is_thinking:
+            self._is_thinking = False
+            self._write("\n...done thinking.\n\n")
+        self._write(text)
+
+    def _write(self, text: str) -> None:
         shown = printable(text)
         if self._is_shown and shown:
             sys.stdout.write(shown)
@@ -76,4 +93,4 @@ class AnswerStream:
     def end(self) -> None:
         """End the line if one has begun, so that whatever follows starts a new one."""
         if self._last != "\n":
-            self.write("\n")
+            self._write("\n")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tui.base_facts import BaseFacts
 
 _LICENSE_LINES = 2
-_TEMPLATE = "kept, but not used yet: the base's own chat template is (--template prints this one)"
+_TEMPLATE = "its own, used in place of the base's chat template (--template prints it)"
 
 
 def overview(model: Model, base: BaseFacts, adapters: Sequence[Adapter], card: str | None) -> str:

@@ -23,6 +23,7 @@ def answer_document(model: Model, answer: Answer, elapsed_s: float) -> dict[str,
     return {
         "model": model.name,
         "response": printable(finished.text),
+        "thinking": printable(finished.thinking),
         "finish_reason": finished.reason,
         "stack": [
             {
@@ -37,6 +38,7 @@ def answer_document(model: Model, answer: Answer, elapsed_s: float) -> dict[str,
             "prompt_tokens": stats.n_prompt,
             "reused_tokens": stats.n_reused,
             "generated_tokens": stats.n_decoded,
+            "thinking_tokens": stats.n_thought,
             "context_tokens": stats.n_context,
             "context_length": stats.n_ctx,
             "dropped_messages": stats.n_dropped_messages,

@@ -163,12 +163,12 @@ class ChatSession:
         self._observer.entry_added(answer)
         n_tokens, started_s = 0, self._clock()
         try:
-            async for event in self.engine.generate(prompt, model.parameters):
+            async for event in self.engine.generate(prompt, model.parameters, model.template):
                 if isinstance(event, PromptProgress):
                     meter.n_prefilled, meter.n_prompt = event.n_done, event.n_total
                     started_s = self._clock()
                 elif isinstance(event, Tokens):
-                    answer = self.conversation.grow_answer(answer, event.text)
+                    answer = self.conversation.grow_answer(answer, event.text, event.thinking)
                     self._observer.answer_grew(answer)
                     n_tokens += event.n_tokens
                     elapsed_s = self._clock() - started_s

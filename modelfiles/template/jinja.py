@@ -9,8 +9,6 @@ templates are written against them.
 from __future__ import annotations
 
 import json
-import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, wraps
@@ -25,19 +23,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from modelfiles.errors import TemplateError
+from modelfiles.template.bounds import Budget, limit_length, limit_widths
 from modelfiles.wording import quoted
 
-MAX_OUTPUT_CHARACTERS = 64 * 2**20
-"""Longest rendered prompt, and longest text or list a template may build on the way."""
-MAX_STEPS = 500_000
-"""Most loop turns and macro calls in one rendering; a chat of 1,000 messages takes a few
-thousand."""
-MAX_SECONDS = 10.0
-"""Of processor time of the rendering thread, so that a busy machine fails no template."""
-
 _MAX_POWER = 1024
-# A width in a format string such as "%9d" or "{:>9}"; other numbers are no danger.
-_WIDTH = re.compile(r"[%:][^%:}a-zA-Z]*?([0-9]{4,})")
 _STEP = "_count_step"
 _CONCAT = "_concat"
 
@@ -53,14 +42,17 @@ def render_chat(
     bos_token: str,
     eos_token: str,
     add_generation_prompt: bool,
+    thinks: bool | None = None,
 ) -> str:
     """Render a conversation with a model's own Jinja template.
 
     `messages` have `role` and `content`; the tokens are the texts of the model's special tokens.
+    `thinks` says whether a reasoning model is to think; None leaves it to the template.
     Raises `TemplateRefusedError` if the template rejects the conversation, and `TemplateError` if
-    it is not valid Jinja, fails, or exceeds the bounds of this module.
+    it is not valid Jinja, fails, or exceeds the bounds of
+    `modelfiles.template.bounds`.
     """
-    budget = _Budget()
+    budget = Budget()
     compiled = _compile(template)
     try:
         parts = []
@@ -75,12 +67,13 @@ def render_chat(
                 "documents": None,
                 "raise_exception": _refuse,
                 "strftime_now": _strftime_now,
+                **({} if thinks is None else {"enable_thinking": thinks, "thinking": thinks}),
                 _STEP: budget.step,
                 _CONCAT: _concat,
             }
         ):
             n_characters += len(part)
-            _limit(n_characters)
+            limit_length(n_characters)
             parts.append(part)
         return "".join(parts)
     except TemplateError:
@@ -102,6 +95,7 @@ def render_conversation(
     bos_token: str,
     eos_token: str,
     add_generation_prompt: bool,
+    thinks: bool | None = None,
 ) -> str:
     """Render like `render_chat`, also where the template accepts no system message.
 
@@ -116,6 +110,7 @@ def render_conversation(
             bos_token=bos_token,
             eos_token=eos_token,
             add_generation_prompt=add_generation_prompt,
+            thinks=thinks,
         )
 
     try:
@@ -147,20 +142,6 @@ def merge_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]] 
     return [first, *(dict(message) for message in messages[n_system + 1 :])]
 
 
-class _Budget:
-    """Counts the steps of one rendering."""
-
-    def __init__(self) -> None:
-        self._n_left = MAX_STEPS
-        self._deadline_s = time.thread_time() + MAX_SECONDS
-
-    def step(self) -> str:
-        self._n_left -= 1
-        if self._n_left < 0 or time.thread_time() > self._deadline_s:
-            raise TemplateError("the chat template takes too long; it loops without end")
-        return ""
-
-
 class _Generation(jinja2.ext.Extension):
     """`{% generation %}` of transformers, which marks text for training and prints it as it is."""
 
@@ -180,19 +161,19 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         if operator == "**" and (abs(left) > _MAX_POWER or abs(right) > _MAX_POWER):
             raise TemplateError("the chat template computes a number that is too large")
         if operator == "%":
-            _limit_widths(left)
+            limit_widths(left)
         if operator == "*":
-            _limit(_length(left) * abs(right) if isinstance(right, int) else 0)
-            _limit(_length(right) * abs(left) if isinstance(left, int) else 0)
+            limit_length(_length(left) * abs(right) if isinstance(right, int) else 0)
+            limit_length(_length(right) * abs(left) if isinstance(left, int) else 0)
         result = super().call_binop(context, operator, left, right)
-        _limit(_length(result))
+        limit_length(_length(result))
         return result
 
     def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         # The sandbox hands out `str.format` wrapped in a function of its own.
         method = getattr(function, "__wrapped__", function)
         if isinstance(text := getattr(method, "__self__", None), str):
-            _limit_widths(text, *args, *kwargs.values())
+            limit_widths(text, *args, *kwargs.values())
         return super().call(context, function, *args, **kwargs)
 
 
@@ -251,7 +232,7 @@ def _refuse(message: object) -> NoReturn:
 
 def _concat(*values: object) -> str:
     texts = [str(value) for value in values]
-    _limit(sum(len(text) for text in texts))
+    limit_length(sum(len(text) for text in texts))
     return "".join(texts)
 
 
@@ -261,26 +242,10 @@ def _length(value: object) -> int:
     return len(value) if isinstance(value, str | list | tuple) else 0
 
 
-def _limit(n_characters: int) -> None:
-    if n_characters > MAX_OUTPUT_CHARACTERS:
-        raise TemplateError(
-            f"the chat template builds a text of more than {MAX_OUTPUT_CHARACTERS} characters"
-        )
-
-
-def _limit_widths(*values: object) -> None:
-    """Refuse numbers, and numbers in format strings, by which a text would be padded too far."""
-    for value in values:
-        if isinstance(value, int):
-            _limit(abs(value))
-        elif isinstance(value, str):
-            _limit(max((int(digits[:20]) for digits in _WIDTH.findall(value)), default=0))
-
-
 def _with_limited_widths(text_filter: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(text_filter)
     def limited(*values: Any, **options: Any) -> Any:
-        _limit_widths(*values, *options.values())
+        limit_widths(*values, *options.values())
         return text_filter(*values, **options)
 
     return limited

@@ -71,6 +71,32 @@ async def test_a_stack_changes_the_answer_and_an_empty_one_restores_it(tiny: Tin
         assert (await answer(client)).text == plain.text != adapted.text
 
 
+async def test_a_template_travels_to_the_worker(tiny: Tiny) -> None:
+    async with opened(tiny) as client:
+        plain = await answer(client)
+        template = "{{ range .Messages }}{{ .Content }}{{ end }}"
+        events = [event async for event in client.generate(ASK, GREEDY, template)]
+        finished = events[-1]
+        assert isinstance(finished, Finished)
+        assert finished.stats.n_prompt < plain.stats.n_prompt
+        events = [event async for event in client.generate(ASK, GREEDY, "{{ shout }}")]
+        finished = events[-1]
+        assert isinstance(finished, Finished)
+        assert finished.reason == "failed"
+        assert 'function "shout" not defined' in finished.error
+
+
+async def test_thoughts_travel_apart_from_the_answer(tiny: Tiny) -> None:
+    async with opened(tiny) as client:
+        template = "{{ .Prompt }}<think>"
+        events = [event async for event in client.generate(ASK, GREEDY, template, True)]
+        finished = events[-1]
+        assert isinstance(finished, Finished)
+        thinking = "".join(e.thinking for e in events if isinstance(e, Tokens))
+        assert thinking == finished.thinking != ""
+        assert finished.text == ""
+
+
 async def test_prompt_progress_counts_up_to_the_prompt(tiny: Tiny) -> None:
     async with opened(tiny) as client:
         long = [ChatMessage("user", "word " * 80)]

@@ -186,3 +186,25 @@ def test_load_parameters_beyond_what_llama_cpp_takes_do_no_harm(tiny: Tiny) -> N
         assert answer(runtime).reason == "length"
     with Runtime(tiny.spec(num_ctx=256, num_thread=100_000)) as runtime:
         assert runtime.info.n_threads == 512
+
+
+@pytest.mark.parametrize("template", ["{{ .Prompt }}<think>", "{{ .Prompt }}<think>\n"])
+def test_a_prompt_that_opens_a_thought_gives_no_answer_before_it_is_closed(
+    runtime: Runtime, template: str
+) -> None:
+    events = list(generate(runtime, ASK, GREEDY, template=template))
+    pieces = [event for event in events if isinstance(event, Tokens)]
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert "".join(piece.thinking for piece in pieces) == last.thinking != ""
+    assert last.text == "" == "".join(piece.text for piece in pieces)
+    assert last.stats.n_thought == last.stats.n_decoded == 24
+
+
+def test_a_model_that_does_not_think_has_no_thoughts(runtime: Runtime) -> None:
+    asks = [ChatMessage("user", "What is <think>")]
+    for template in (None, "{{ .Prompt }}"):
+        last = list(generate(runtime, asks, GREEDY, template=template))[-1]
+        assert isinstance(last, Finished)
+        assert (last.thinking, last.stats.n_thought) == ("", 0)
+        assert last.text

@@ -34,6 +34,16 @@ def test_a_conversation_is_kept(base: Base) -> None:
     assert base.chat("Hello") == first
 
 
+def test_a_template_replaces_the_bases_own(base: Base) -> None:
+    base.chat("Hello")
+    assert base.stats is not None
+    n_prompt = base.stats.n_prompt
+    base.clear()
+    base.template = "{{ .Prompt }}"
+    base.chat("Hello")
+    assert base.stats.n_prompt == len("Hello") < n_prompt
+
+
 def test_a_stack_is_set_rescaled_and_described(base: Base, tiny: Tiny) -> None:
     plain = base.chat("Hello")
     base.clear()

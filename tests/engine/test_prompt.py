@@ -9,8 +9,9 @@ import pytest
 
 from engine.errors import PromptError
 from engine.llama import Model
-from engine.prompt import PLAIN_STOPS, build_prompt
+from engine.prompt import build_prompt
 from engine.protocol import ChatMessage
+from modelfiles.template.choice import PLAIN_STOPS
 from tests.engine.conftest import Tiny
 from tests.support.tiny_models import END_OF_TEXT, write_base
 
@@ -119,3 +120,87 @@ def test_a_template_without_a_system_role_gets_the_system_text_in_the_first_mess
 def test_nothing_to_answer_is_an_error(model: Model) -> None:
     with pytest.raises(PromptError, match="no message"):
         build_prompt(model, [ChatMessage("system", "Be brief.")], n_ctx=512, n_answer=64)
+
+
+GO_TEMPLATE = "{{ range .Messages }}[{{ .Role }}] {{ .Content }}\n{{ end }}[assistant]"
+
+
+@pytest.mark.parametrize("chat_template", [None, "{{ 'unused' }}"])
+def test_the_template_of_a_modelfile_wins_over_the_bases_own(
+    tmp_path: Path, chat_template: str | None
+) -> None:
+    with Model(write_base(tmp_path / "base.gguf", chat_template=chat_template)) as model:
+        prompt = build_prompt(model, conversation(1), n_ctx=512, n_answer=64, template=GO_TEMPLATE)
+        assert text_of(model, prompt.tokens) == (
+            "[system] Be brief.\n[user] Question 0?\n[assistant] Reply 0.\n"
+            "[user] The last question?\n[assistant]"
+        )
+        assert (prompt.stops, prompt.notices) == ((), ())
+
+
+@pytest.mark.parametrize("written", ["", END_OF_TEXT])
+@pytest.mark.parametrize("add_bos", [False, True])
+def test_a_template_of_a_modelfile_makes_no_second_bos_token_either(
+    tmp_path: Path, written: str, add_bos: bool
+) -> None:
+    with Model(write_base(tmp_path / "base.gguf", add_bos=add_bos)) as model:
+        ask = [ChatMessage("user", "Hi")]
+        template = f"{written}{GO_TEMPLATE}"
+        prompt = build_prompt(model, ask, n_ctx=512, n_answer=64, template=template)
+        bos = model.tokenize(END_OF_TEXT, add_special=False)
+        assert prompt.tokens.count(bos[0]) == int(add_bos or bool(written))
+
+
+def test_an_empty_template_of_a_modelfile_counts_as_none(model: Model) -> None:
+    plain = build_prompt(model, conversation(1), n_ctx=512, n_answer=64)
+    assert build_prompt(model, conversation(1), n_ctx=512, n_answer=64, template="") == plain
+
+
+def test_an_overlong_conversation_loses_its_oldest_turns_under_a_template_too(model: Model) -> None:
+    prompt = build_prompt(model, conversation(20), n_ctx=400, n_answer=100, template=GO_TEMPLATE)
+    kept = text_of(model, prompt.tokens)
+    assert kept.startswith("[system] Be brief.\n[user] ")
+    assert kept.endswith("The last question?\n[assistant]")
+    assert 0 < prompt.n_dropped < 40
+
+
+def test_a_template_of_a_modelfile_that_fails_is_one_sentence_with_its_place(model: Model) -> None:
+    with pytest.raises(PromptError) as raised:
+        build_prompt(model, conversation(0), n_ctx=512, n_answer=64, template="{{ .Prompt")
+    assert str(raised.value) == (
+        "In the TEMPLATE of the Modelfile, line 1, column 1: unclosed action."
+    )
+
+
+@pytest.mark.parametrize(("thinks", "flag"), [(None, "unset"), (True, "True"), (False, "False")])
+def test_a_template_is_told_whether_to_think(
+    tmp_path: Path, thinks: bool | None, flag: str
+) -> None:
+    jinja = "{{ enable_thinking if enable_thinking is defined else 'unset' }}"
+    with Model(write_base(tmp_path / "base.gguf", chat_template=jinja)) as model:
+        ask = [ChatMessage("user", "Hi")]
+        prompt = build_prompt(model, ask, n_ctx=512, n_answer=64, thinks=thinks)
+        assert text_of(model, prompt.tokens) == flag
+        go = "{{ if .Messages }}{{ .IsThinkSet }} {{ .Think }}{{ end }}"
+        prompt = build_prompt(model, ask, n_ctx=512, n_answer=64, template=go, thinks=thinks)
+        assert (
+            text_of(model, prompt.tokens)
+            == {None: "false false", True: "true true", False: "true false"}[thinks]
+        )
+
+
+@pytest.mark.parametrize(
+    ("template", "closing", "opens"),
+    [
+        ("{{ .Prompt }}<think>\n", "</think>", True),
+        ("{{ .Prompt }}[THINK]", "[/THINK]", True),
+        ("{{ .Prompt }}<think></think>", "</think>", False),
+        ("{{ .Prompt }}", "</think>", False),
+    ],
+)
+def test_the_tags_of_thoughts_come_from_the_template(
+    model: Model, template: str, closing: str, opens: bool
+) -> None:
+    ask = [ChatMessage("user", "What is <think>")]
+    prompt = build_prompt(model, ask, n_ctx=512, n_answer=64, template=template)
+    assert (prompt.tags.closing, prompt.opens_thought) == (closing, opens)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelfiles.errors import TemplateError
-from modelfiles.template import jinja
+from modelfiles.template import bounds
 from modelfiles.template.jinja import (
     TemplateRefusedError,
     merge_system,
@@ -218,7 +218,7 @@ NEVER_ENDING = [
 
 @pytest.mark.parametrize("template", NEVER_ENDING, ids=["loops", "macros"])
 def test_a_template_that_goes_on_is_stopped(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jinja, "MAX_STEPS", 5_000)
+    monkeypatch.setattr(bounds, "MAX_STEPS", 5_000)
     with pytest.raises(TemplateError, match="takes too long"):
         render(template)
 
@@ -244,7 +244,7 @@ TOO_LARGE = [
 def test_a_template_that_builds_too_much_is_stopped(
     template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jinja, "MAX_OUTPUT_CHARACTERS", 100_000)
+    monkeypatch.setattr(bounds, "MAX_OUTPUT_CHARACTERS", 100_000)
     with pytest.raises(TemplateError, match=re.compile("more than 100000 char|number that is too")):
         render(template)
 

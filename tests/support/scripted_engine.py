@@ -42,7 +42,11 @@ class ScriptedEngine:
 
     answers: list[Sequence[str]] = field(default_factory=list)
     """Pieces of each answer in turn; the last one is used again."""
+    thoughts: Sequence[str] = ()
+    """Pieces of what is thought before every answer."""
     gate: asyncio.Event | None = None
+    thought_gate: asyncio.Event | None = None
+    """Holds a generation back after each piece of its thoughts."""
     load_gate: asyncio.Event | None = None
     load_error: EngineError | None = None
     stack_error: EngineError | None = None
@@ -53,6 +57,8 @@ class ScriptedEngine:
     loads: list[LoadSpec] = field(default_factory=list)
     stacks: list[AdapterStack] = field(default_factory=list)
     prompts: list[tuple[ChatMessage, ...]] = field(default_factory=list)
+    templates: list[str | None] = field(default_factory=list)
+    wishes_to_think: list[bool | None] = field(default_factory=list)
     is_closed: bool = False
     _cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -75,9 +81,15 @@ class ScriptedEngine:
         return StackApplied(0, stack.digest, 0.0)
 
     async def generate(
-        self, messages: Sequence[ChatMessage], parameters: Parameters
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
+        thinks: bool | None = None,
     ) -> AsyncIterator[GenerationEvent]:
         self.prompts.append(tuple(messages))
+        self.templates.append(template)
+        self.wishes_to_think.append(thinks)
         if self.generate_error is not None:
             raise self.generate_error
         self._cancelled.clear()
@@ -85,9 +97,14 @@ class ScriptedEngine:
         await asyncio.sleep(0)
         yield PromptProgress(1, 12, 12, 0)
         text, reason = "", "stop"
+        for thought in self.thoughts:
+            yield Tokens(1, "", 1, thought)
+            if self.thought_gate is not None:
+                await self._held(self.thought_gate)
+            await asyncio.sleep(0)
         for piece in pieces:
             if text and self.gate is not None:
-                await self._held()
+                await self._held(self.gate)
             if self._cancelled.is_set():
                 reason = "cancelled"
                 break
@@ -102,15 +119,21 @@ class ScriptedEngine:
     async def close(self) -> None:
         self.is_closed = True
 
-    async def _held(self) -> None:
-        assert self.gate is not None
-        waits = [asyncio.ensure_future(e.wait()) for e in (self.gate, self._cancelled)]
+    async def _held(self, gate: asyncio.Event) -> None:
+        waits = [asyncio.ensure_future(e.wait()) for e in (gate, self._cancelled)]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
 
     def _finished(self, text: str, reason: FinishReason | str) -> Finished:
         stats = GenerationStats(
-            n_prompt=12, n_reused=0, n_decoded=20, prefill_s=0.1, decode_s=0.5, n_ctx=4096
+            n_prompt=12,
+            n_reused=0,
+            n_decoded=20,
+            prefill_s=0.1,
+            decode_s=0.5,
+            n_ctx=4096,
+            n_thought=len(self.thoughts),
         )
-        return Finished(1, reason, text, stats, self.notices, self.crash)  # type: ignore[arg-type]
+        thinking = "".join(self.thoughts)
+        return Finished(1, reason, text, stats, self.notices, self.crash, thinking)  # type: ignore[arg-type]

@@ -48,6 +48,48 @@ async def test_a_message_is_answered_under_its_stack(tmp_path: Path) -> None:
     assert engine.is_closed
 
 
+async def test_a_model_with_a_template_is_asked_with_it(tmp_path: Path) -> None:
+    engine = ScriptedEngine([["Hello."]])
+    model = tiny_model(tmp_path, template="{{ .Prompt }}")
+    async with chat(engine, model) as (app, pilot):
+        await say(app, pilot, "Hi")
+    assert engine.templates == ["{{ .Prompt }}"]
+
+
+async def test_a_thought_is_one_line_above_the_answer_until_it_is_unfolded(model: Model) -> None:
+    engine = ScriptedEngine([["Yes."]], thoughts=["Hm, ", "let me\x1b see."])
+    async with chat(engine, model) as (app, pilot):
+        answer = await say(app, pilot, "Hi")
+        assert (answer.text, answer.thinking) == ("Yes.", "Hm, let me\x1b see.")
+        shown = screen_text(app)
+        assert "thought for 2 tokens" in shown
+        assert "let me" not in shown
+        await pilot.press("ctrl+t")
+        await pilot.pause()
+        shown = screen_text(app)
+        assert shown.index("Hm, let me see.") < shown.index("Yes.")
+        await pilot.press("ctrl+t")
+        await pilot.pause()
+        assert "let me" not in screen_text(app)
+        await say(app, pilot, "And?")
+    assert [m.content for m in engine.prompts[1]] == ["Hi", "Yes.", "And?"]
+
+
+async def test_a_thought_says_that_it_goes_on_and_stays_when_stopped(model: Model) -> None:
+    engine = ScriptedEngine([["One"]], thoughts=["Hm."], thought_gate=asyncio.Event())
+    async with chat(engine, model) as (app, pilot):
+        app.chat.query_one(Prompt).text = "Hi"
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: "thinking …" in screen_text(app), "the thought")
+        await pilot.press("escape")
+        answer = await ended(app, pilot)
+        assert (answer.text, answer.thinking) == ("", "Hm.")
+        shown = screen_text(app)
+        assert "thought for 1 token ·" in shown
+        assert "thinking …" not in shown
+        assert "stopped" in shown
+
+
 async def test_the_first_frame_comes_before_the_model(model: Model) -> None:
     engine = ScriptedEngine([["Done."]], load_gate=asyncio.Event())
     async with chat(engine, model, is_loaded=False) as (app, pilot):

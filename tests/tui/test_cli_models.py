@@ -87,11 +87,33 @@ def test_what_has_no_effect_is_warned_about_with_its_line(capsys: Capture, tmp_p
     assert main(["create", "odd", "-f", str(modelfile)]) == 0
     *warnings, choice = capsys.readouterr().err.splitlines()
     assert choice.startswith("Note: ")
-    assert len(warnings) == 3
+    assert len(warnings) == 2
     assert all(warning.startswith(f"Warning: {modelfile}:") for warning in warnings)
     assert warnings[0].startswith(f"Warning: {modelfile}:2: parameter mirostat is deprecated")
-    assert "TEMPLATE is kept" in warnings[1]
-    assert "REQUIRES is kept" in warnings[2]
+    assert "REQUIRES is kept" in warnings[1]
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ .Prompt | shout }}", 'line 1, column 14: function "shout" not defined'),
+        ('"""{{ if .System }}\n{{ .System }"""', 'line 2, column 12: unexpected "}" in action'),
+        (
+            "{{ range .Messages }}{{ .Text }}{{ end }}",
+            "line 1, column 25: can't evaluate field Text in type Message",
+        ),
+    ],
+)
+def test_a_template_that_cannot_be_used_creates_nothing(
+    template: str, reason: str, capsys: Capture, tmp_path: Path
+) -> None:
+    modelfile = tmp_path / "Modelfile"
+    base = Path("base.gguf").absolute()
+    modelfile.write_text(f"FROM {base}\nTEMPLATE {template}\n")
+    assert main(["create", "odd", "-f", str(modelfile)]) == 1
+    expected = f"Error: {modelfile}:2: The TEMPLATE cannot be used: {reason}.\n"
+    assert capsys.readouterr() == ("", expected)
+    assert "odd:latest" not in names(capsys)
 
 
 def test_list_shows_the_newest_first_in_columns(capsys: Capture, tiny: str) -> None:

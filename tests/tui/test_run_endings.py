@@ -24,9 +24,13 @@ class InterruptedEngine(ScriptedEngine):
     """Gets the program a Ctrl+C after the first piece of the answer."""
 
     async def generate(
-        self, messages: Sequence[ChatMessage], parameters: Parameters
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
+        thinks: bool | None = None,
     ) -> AsyncIterator[GenerationEvent]:
-        async for event in super().generate(messages, parameters):
+        async for event in super().generate(messages, parameters, template, thinks):
             yield event
             if isinstance(event, Tokens):
                 signal.raise_signal(signal.SIGINT)
@@ -117,3 +121,42 @@ def test_a_document_has_no_control_characters_either(
 ) -> None:
     assert run(ScriptedEngine([["\x1b[2JHi\x07"]]), folder, monkeypatch, "--json") == 0
     assert json.loads(capsys.readouterr().out)["response"] == "[2JHi"
+
+
+@pytest.mark.parametrize(
+    ("options", "wish"), [([], None), (["--think"], True), (["--no-think"], False)]
+)
+def test_thoughts_come_before_the_answer_between_two_lines(
+    options: list[str], wish: bool | None, folder: Path, monkeypatch: Patch, capsys: Capture
+) -> None:
+    engine = ScriptedEngine([["Yes."]], thoughts=["Hm, ", "well.\x1b"])
+    assert run(engine, folder, monkeypatch, *options) == 0
+    expected = "Thinking...\nHm, well.\n...done thinking.\n\nYes.\n"
+    assert capsys.readouterr() == (expected, "")
+    assert engine.wishes_to_think == [wish]
+
+
+@pytest.mark.parametrize("option", ["--hide-thinking", "--hidethinking"])
+def test_thoughts_can_be_hidden(
+    option: str, folder: Path, monkeypatch: Patch, capsys: Capture
+) -> None:
+    engine = ScriptedEngine([["Yes."]], thoughts=["Hm."])
+    assert run(engine, folder, monkeypatch, option) == 0
+    assert capsys.readouterr() == ("Yes.\n", "")
+
+
+def test_thoughts_are_a_field_of_the_document(
+    folder: Path, monkeypatch: Patch, capsys: Capture
+) -> None:
+    engine = ScriptedEngine([["Yes."]], thoughts=["Hm."])
+    assert run(engine, folder, monkeypatch, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["response"], document["thinking"]) == ("Yes.", "Hm.")
+    assert document["stats"]["thinking_tokens"] == 1
+
+
+def test_a_thought_without_an_answer_ends_its_line(
+    folder: Path, monkeypatch: Patch, capsys: Capture
+) -> None:
+    assert run(ScriptedEngine([[]], thoughts=["Hm."]), folder, monkeypatch) == 0
+    assert capsys.readouterr() == ("Thinking...\nHm.\n", "")

@@ -15,7 +15,9 @@ from modelfiles.parameters import Parameters
 from tests.support.scripted_engine import BASE, ScriptedEngine
 from tui.oneshot import Answer, answer, messages_of
 
-MODEL = Model("tiny:latest", Path("/base.gguf"), parameters=Parameters(seed=1))
+MODEL = Model(
+    "tiny:latest", Path("/base.gguf"), parameters=Parameters(seed=1), template="{{ .Prompt }}"
+)
 
 
 async def ask(
@@ -49,8 +51,28 @@ async def test_an_answer_comes_in_pieces_and_the_engine_is_closed() -> None:
     assert stages == [("loading tiny:latest", 0.5), ("reading the prompt", 1.0)]
     assert (given.finished.text, given.info, len(given.stack)) == ("One two", BASE, 0)
     assert engine.prompts == [messages_of(MODEL, "Hello")]
+    assert engine.templates == ["{{ .Prompt }}"]
     assert [(spec.base, spec.parameters.seed) for spec in engine.loads] == [("/base.gguf", 1)]
     assert engine.is_closed
+
+
+async def test_thoughts_are_told_apart_from_the_answer() -> None:
+    engine = ScriptedEngine([["Yes."]], thoughts=["Hm, ", "well."])
+    pieces: list[str] = []
+    thoughts: list[str] = []
+    given = await answer(
+        engine,
+        MODEL,
+        AdapterStack(),
+        "Hello",
+        on_text=pieces.append,
+        on_progress=lambda title, fraction: None,
+        on_thought=thoughts.append,
+        thinks=True,
+    )
+    assert (pieces, thoughts) == (["Yes."], ["Hm, ", "well."])
+    assert (given.finished.text, given.finished.thinking) == ("Yes.", "Hm, well.")
+    assert engine.wishes_to_think == [True]
 
 
 async def test_cancelling_an_answer_keeps_its_beginning() -> None:

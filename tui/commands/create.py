@@ -137,6 +137,9 @@ def _check(model: Model, modelfile: Modelfile, label: str) -> None:
     n_inherited = len(model.adapters) - len(modelfile.adapters)
     lines = [modelfile.base_line] * n_inherited + [adapter.line for adapter in modelfile.adapters]
     line = modelfile.base_line
+    if model.template:
+        # A TEMPLATE inherited from the model that FROM names has no line of its own.
+        _check_template(model.template, f"{label}:{modelfile.template_line or line}")
     try:
         require_base(model.base)
         for line, spec in zip(lines, model.adapters, strict=True):
@@ -146,6 +149,17 @@ def _check(model: Model, modelfile: Modelfile, label: str) -> None:
         raise InputError(f"{label}:{line}: {error}") from error
 
 
+def _check_template(template: str, place: str) -> None:
+    """Refuse a TEMPLATE that no conversation could be written with."""
+    from modelfiles.errors import TemplateError
+    from modelfiles.template.chat import check_template
+
+    try:
+        check_template(template)
+    except TemplateError as error:
+        raise InputError(f"{place}: The TEMPLATE cannot be used: {error}.") from error
+
+
 def _warn(modelfile: Modelfile, label: str) -> None:
     """Say on stderr what the Modelfile asks for that has no effect."""
     from tui.output import warn
@@ -153,9 +167,7 @@ def _warn(modelfile: Modelfile, label: str) -> None:
     for sentence in modelfile.warnings:
         warn(located(label, sentence.removeprefix("warning: ")))
     without_effect = {
-        "TEMPLATE is kept, but Go templates cannot be rendered yet: the base's own chat template "
-        "is used.": modelfile.template,
-        "RENDERER is kept, but has no effect: the base's own chat template is used.": (
+        "RENDERER is kept, but has no effect: the TEMPLATE, else the base's own, is used.": (
             modelfile.renderer
         ),
         "PARSER is kept, but has no effect: answers are shown as the model writes them.": (

@@ -51,7 +51,21 @@ def add_parser(subparsers: Subparsers) -> None:
         "--json",
         action="store_true",
         dest="is_json",
-        help="print one JSON document: model, response, finish_reason, stack, stats, notices",
+        help="print one JSON document: model, response, thinking, finish_reason, stack, stats, "
+        "notices",
+    )
+    parser.add_argument(
+        "--think",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="ask a reasoning model to think before it answers, or not to (default: as it does)",
+    )
+    parser.add_argument(
+        "--hide-thinking",
+        "--hidethinking",  # as Ollama spells it
+        action="store_true",
+        dest="hides_thinking",
+        help="print only the answer, not what the model thinks before it",
     )
     parser.add_argument(
         "--verbose",
@@ -72,15 +86,15 @@ def run(args: argparse.Namespace) -> int:
         from tui.app import run_chat
 
         return run_chat(model)
-    return _print_answer(model, _prompt(args.prompt), args.is_json, args.is_verbose)
+    return _print_answer(model, _prompt(args.prompt), args)
 
 
-def _print_answer(model: Model, prompt: str, is_json: bool, is_verbose: bool) -> int:
+def _print_answer(model: Model, prompt: str, args: argparse.Namespace) -> int:
     from tui.output import note, write_json
     from tui.report import answer_document, statistics_lines
 
     started = time.monotonic()
-    answer = _ask(model, prompt, is_streamed=not is_json)
+    answer = _ask(model, prompt, args)
     elapsed_s = time.monotonic() - started
     for notice in answer.finished.notices:
         note(notice)
@@ -88,30 +102,34 @@ def _print_answer(model: Model, prompt: str, is_json: bool, is_verbose: bool) ->
         from engine.errors import GenerationError
 
         raise GenerationError(answer.finished.error)
-    if is_json:
+    if args.is_json:
         write_json(answer_document(model, answer, elapsed_s))
-    if is_verbose:
+    if args.is_verbose:
         sys.stdout.flush()
         print("\n".join(statistics_lines(answer, elapsed_s)), file=sys.stderr)
     return ExitCode.INTERRUPTED if answer.finished.reason == "cancelled" else ExitCode.DONE
 
 
-def _ask(model: Model, prompt: str, *, is_streamed: bool) -> Answer:
+def _ask(model: Model, prompt: str, args: argparse.Namespace) -> Answer:
     """Ask a worker of its own; a streamed answer is on stdout, with its newline, on return."""
     import asyncio
 
     from tui.engine import new_engine
-    from tui.oneshot import answer
+    from tui.oneshot import answer, ignore
     from tui.output import AnswerStream
     from tui.progress import Progress
 
     stack = stack_of_model(model)
-    stream = AnswerStream(is_streamed)
+    stream = AnswerStream(not args.is_json)
     with Progress() as progress:
 
         def show(text: str) -> None:
             progress.close()  # the bar must be gone before the first word stands there
             stream.write(text)
+
+        def show_thought(thinking: str) -> None:
+            progress.close()
+            stream.think(thinking)
 
         try:
             return asyncio.run(
@@ -122,6 +140,8 @@ def _ask(model: Model, prompt: str, *, is_streamed: bool) -> Answer:
                     prompt,
                     on_text=show,
                     on_progress=progress.show,
+                    on_thought=ignore if args.hides_thinking else show_thought,
+                    thinks=args.think,
                 )
             )
         finally:

@@ -32,6 +32,7 @@ from tui.widgets.message import AnswerView
 from tui.widgets.prompt import Prompt
 from tui.widgets.rack import Rack
 from tui.widgets.status import Status
+from tui.widgets.thought import THOUGHTS_UNFOLDED
 
 if TYPE_CHECKING:
     from modelfiles.library import Library
@@ -269,6 +270,12 @@ class ChatScreen(Screen[None]):
         else:
             self.told("Press ctrl+c again to quit, or ctrl+q.", "information")
             self._quit_timer = self.set_timer(_QUIT_WINDOW_S, self._forget_quit)
+
+    def action_toggle_thoughts(self) -> None:
+        """Show or fold what the model thought before its answers."""
+        self.toggle_class(THOUGHTS_UNFOLDED)
+        for view in self.query(AnswerView):
+            view.show_thought()
 
     def action_new_chat(self) -> None:
         """Begin a new conversation under the same stack."""

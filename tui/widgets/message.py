@@ -14,6 +14,7 @@ from tui.conversation import Answer, AnswerState, Entry, Question
 from tui.sanitize import printable, printable_line
 from tui.themes import MUTED
 from tui.widgets.markdown_body import MarkdownBody
+from tui.widgets.thought import Thought
 
 
 class QuestionView(VerticalGroup):
@@ -42,6 +43,7 @@ class AnswerView(VerticalGroup):
         self.body = MarkdownBody(answer.text, is_over=answer.state is not AnswerState.WRITING)
         self._timer: Timer | None = None
         self._header = Static(self._header_text(), markup=False, classes="author")
+        self._thought = Thought()
         self._note = Static("", markup=False, classes="note")
 
     def compose(self) -> ComposeResult:
@@ -51,7 +53,8 @@ class AnswerView(VerticalGroup):
         yield self._note
 
     def on_mount(self) -> None:
-        """Show how the answer ended where it has."""
+        """Show what was thought, and how the answer ended where it has."""
+        self.show_thought()
         self._show_note()
 
     def grow(self, answer: Answer) -> None:
@@ -71,10 +74,20 @@ class AnswerView(VerticalGroup):
             self._timer = None
         self.body.finish(answer.text)
         self._header.update(self._header_text())
+        self.show_thought()
         self._show_note()
+
+    def show_thought(self) -> None:
+        """Show what was thought, if anything, folded or not as the screen says."""
+        if not self.entry.thinking:
+            return
+        if not self._thought.is_attached:
+            self.mount(self._thought, after=self._header)
+        self._thought.show(self.entry)
 
     def _flush(self) -> None:
         self._timer = None
+        self.show_thought()
         self.body.flush()
 
     def _header_text(self) -> Content:

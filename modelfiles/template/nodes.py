@@ -1,0 +1,192 @@
+"""The syntax tree of a Go text template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from modelfiles.errors import TemplateError
+
+Literal = str | int | float | bool | None
+
+
+def error_at(source: str, offset: int, reason: str) -> TemplateError:
+    """Return the error of a template with the line and the column of `offset`, from 1."""
+    line = source.count("\n", 0, offset) + 1
+    column = offset - source.rfind("\n", 0, offset)
+    return TemplateError(f"line {line}, column {column}: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A literal: text, number, true, false or nil."""
+
+    offset: int
+    value: Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """`.`: the value the enclosing range or with has chosen."""
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """`.Messages` or `.Function.Name`: fields of the dot."""
+
+    offset: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """`$m` or `$m.Role`; `$` alone is the root."""
+
+    offset: int
+    name: str
+    """With its dollar sign."""
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """The name of a function."""
+
+    offset: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """`(index .Messages 0).Role`: fields of a parenthesised pipeline."""
+
+    offset: int
+    pipeline: Pipeline
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Operands side by side: a value alone, or a function with its arguments."""
+
+    offset: int
+    operands: tuple[Operand, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Commands joined by `|`, perhaps behind `$x :=` or `$x =`."""
+
+    offset: int
+    commands: tuple[Command, ...]
+    variables: tuple[str, ...] = ()
+    """Names set to the value, with their dollar signs; two of them only in a range."""
+    is_assignment: bool = False
+    """Whether the variables are set with `=` rather than declared with `:=`."""
+
+
+Operand = Constant | Dot | Field | Variable | Function | Chain | Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What stands outside of the actions, after trimming."""
+
+    offset: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """`{{ pipeline }}`, which prints its value unless it sets variables."""
+
+    offset: int
+    pipeline: Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One condition of an if or a with, and what it guards."""
+
+    pipeline: Pipeline
+    body: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """`if`, every `else if`, `else`."""
+
+    offset: int
+    branches: tuple[Branch, ...]
+    otherwise: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class With:
+    """`with`, every `else with`, `else`."""
+
+    offset: int
+    branches: tuple[Branch, ...]
+    otherwise: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """`range`, and what an empty collection gives instead."""
+
+    offset: int
+    pipeline: Pipeline
+    body: tuple[Node, ...]
+    otherwise: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Ends the innermost range."""
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Ends the turn of the innermost range."""
+
+    offset: int
+
+
+Node = Text | Action | If | With | Range | Break | Continue
+
+
+def names_in(nodes: tuple[Node, ...]) -> Iterator[str]:
+    """Yield the name of every field that `nodes` mention, in order."""
+    for node in nodes:
+        match node:
+            case Action(_, pipeline):
+                yield from names_of(pipeline)
+            case If(_, branches, otherwise) | With(_, branches, otherwise):
+                for branch in branches:
+                    yield from names_of(branch.pipeline)
+                    yield from names_in(branch.body)
+                yield from names_in(otherwise)
+            case Range(_, pipeline, body, otherwise):
+                yield from names_of(pipeline)
+                yield from names_in(body)
+                yield from names_in(otherwise)
+
+
+def names_of(pipeline: Pipeline, *, is_of_variables: bool = True) -> Iterator[str]:
+    """Yield the name of every field in `pipeline`; those of `$x.Field` only where wanted."""
+    for command in pipeline.commands:
+        for operand in command.operands:
+            match operand:
+                case Field(_, names):
+                    yield from names
+                case Variable(_, _, names) if is_of_variables:
+                    yield from names
+                case Chain(_, inner, names):
+                    yield from names_of(inner, is_of_variables=is_of_variables)
+                    yield from names
+                case Pipeline():
+                    yield from names_of(operand, is_of_variables=is_of_variables)
