@@ -47,6 +47,7 @@ class ChatSession:
         self._has_told_next = False
         self._wants_stop = False
         self._spec: LoadSpec | None = None
+        self._expected: Model | None = None
 
     @property
     def is_answering(self) -> bool:
@@ -63,12 +64,22 @@ class ChatSession:
         """Whether the engine uses the mix shown."""
         return self.mix == self._accepted
 
+    def expect(self, model: Model) -> None:
+        """Say which model `open` will load first: from now on a question waits for it."""
+        self.model = self._expected = model
+        self._restart()
+        self._enter(Phase.LOADING)
+
     async def open(self, model: Model) -> None:
         """Load a model, or only swap the stack where the base is the one already loaded."""
-        if self.phase in (Phase.LOADING, Phase.PREFILL, Phase.WRITING):
+        is_expected = model is self._expected
+        self._expected = None
+        if self.phase in (Phase.LOADING, Phase.PREFILL, Phase.WRITING) and not is_expected:
             self._tell("Wait for the answer or stop it (Esc) before changing the model.", "warning")
             return
         before, is_first = self.phase, self.model is None
+        if is_expected:
+            before = Phase.EMPTY
         spec = LoadSpec(str(model.base), _load_parameters(model.parameters))
         self._enter(Phase.LOADING)
         self.meter.load_fraction = 0.0

@@ -85,6 +85,7 @@ class ChatScreen(Screen[None]):
         self.session_changed()
         self._draw()
         if self._first_model is not None:
+            self.session.expect(self._first_model)
             self.call_after_refresh(self.open_model, self._first_model)
 
     def open_model(self, model: Model) -> None:
