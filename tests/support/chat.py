@@ -103,7 +103,7 @@ def notices(app: ChatApp) -> list[str]:
 
 def tiny_model(folder: Path, *names: str, scale: float = 0.0, **changes: object) -> Model:
     """Write a tiny base with one adapter per name and return a model of them."""
-    base = write_base(folder / "base.gguf")
+    base = write_base(folder / "base.gguf", n_ctx_train=32768)
     specs = tuple(
         AdapterSpec(
             name,

@@ -13,10 +13,10 @@ from engine.client import EngineClient
 from engine.protocol import ChatMessage, GenerationEvent, Tokens
 from modelfiles.model import Model
 from modelfiles.parameters import Parameters
-from tests.support.chat import chat, ended, ready, say, screen_text, tiny_model
+from tests.support.chat import begin, chat, ended, ready, say, screen_text, tiny_model
 from tui.conversation import AnswerState
 
-LONG = Parameters(num_thread=1, num_ctx=2048, temperature=0.0, num_predict=-1, stop=())
+LONG = Parameters(num_thread=1, num_ctx=32768, temperature=0.0, num_predict=-1, stop=())
 
 
 @pytest.fixture
@@ -53,9 +53,13 @@ class MortalEngine(EngineClient):
     is_armed = True
 
     async def generate(
-        self, messages: Sequence[ChatMessage], parameters: Parameters
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
+        thinks: bool | None = None,
     ) -> AsyncGenerator[GenerationEvent, None]:
-        async for event in super().generate(messages, parameters):
+        async for event in super().generate(messages, parameters, template, thinks):
             if isinstance(event, Tokens) and self.is_armed and self.worker_pid is not None:
                 self.is_armed = False
                 os.kill(self.worker_pid, signal.SIGKILL)
@@ -72,8 +76,10 @@ async def test_a_killed_worker_costs_one_answer(tmp_path: Path) -> None:
         assert failed.state is AnswerState.FAILED
         assert failed.text
         assert failed.error.split()[0] in screen_text(app)
-        answer = await say(app, pilot, "Again")
-        assert answer.state is AnswerState.FINISHED
+        await begin(app, pilot, "Again")
+        await pilot.press("escape")
+        answer = await ended(app, pilot)
+        assert answer.state is AnswerState.STOPPED
         assert answer.label == "pirate 1.00"
         assert answer.text
     assert engine.worker_pid is None
