@@ -48,11 +48,12 @@ class ChatSession:
         self._wants_stop = False
         self._spec: LoadSpec | None = None
         self._expected: Model | None = None
+        self._is_due = False
 
     @property
     def is_answering(self) -> bool:
-        """Whether an answer is being prepared or written."""
-        return self.phase in (Phase.PREFILL, Phase.WRITING)
+        """Whether an answer is due, being prepared or written."""
+        return self._is_due or self.phase in (Phase.PREFILL, Phase.WRITING)
 
     @property
     def is_waiting(self) -> bool:
@@ -74,7 +75,7 @@ class ChatSession:
         """Load a model, or only swap the stack where the base is the one already loaded."""
         is_expected = model is self._expected
         self._expected = None
-        if self.phase in (Phase.LOADING, Phase.PREFILL, Phase.WRITING) and not is_expected:
+        if (self.is_answering or self.phase is Phase.LOADING) and not is_expected:
             self._tell("Wait for the answer or stop it (Esc) before changing the model.", "warning")
             return
         before, is_first = self.phase, self.model is None
@@ -141,6 +142,8 @@ class ChatSession:
         if self.phase is Phase.LOADING:
             self._is_waiting = True
             self._observer.session_changed()
+        else:
+            self._is_due = True
         return True
 
     def ask_again(self) -> bool:
@@ -156,6 +159,7 @@ class ChatSession:
             return False
         for answer in self.conversation.take_back_answers():
             self._observer.entry_removed(answer)
+        self._is_due = True
         return True
 
     async def answer(self) -> None:
@@ -166,7 +170,7 @@ class ChatSession:
         meter = self.meter
         meter.n_prefilled, meter.n_prompt, meter.tokens_per_s = 0, 0, 0.0
         meter.is_stopped = False
-        self._has_told_next = self._wants_stop = False
+        self._has_told_next = self._is_due = False
         self._enter(Phase.PREFILL)
         await self._apply_shown()
         prompt = self.conversation.prompt()
@@ -197,6 +201,7 @@ class ChatSession:
         finally:
             if answer.state is AnswerState.WRITING:
                 answer = self.conversation.stop_answer(answer)
+            self._wants_stop = False
             self._enter(Phase.READY)
             self._observer.answer_ended(answer)
         await self.apply_mix()

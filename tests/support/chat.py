@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from textual.events import Key
 from textual.pilot import Pilot
 
 from engine.seam import Engine
@@ -88,6 +89,12 @@ async def ended(app: ChatApp, pilot: Pilot[int]) -> Answer:
     assert isinstance(answer, Answer)
     assert answer.state is not AnswerState.WRITING
     return answer
+
+
+def burst(app: ChatApp, *keys: str) -> None:
+    """Press keys as a slow line delivers them: all before the first is looked at."""
+    for key in keys:
+        app.post_message(Key(key, key if len(key) == 1 else None))
 
 
 def screen_text(app: ChatApp) -> str:

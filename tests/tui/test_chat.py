@@ -12,6 +12,7 @@ from modelfiles.model import Model
 from tests.support.chat import (
     HISTORY,
     begin,
+    burst,
     chat,
     ended,
     notices,
@@ -262,3 +263,28 @@ async def test_ctrl_c_quits_only_when_pressed_twice(model: Model) -> None:
         assert app.is_running
         await pilot.press("ctrl+c")
         await wait_until(pilot, lambda: app._exit, "the end")
+
+
+async def test_keys_that_arrive_together_are_obeyed_in_their_order(tmp_path: Path) -> None:
+    engine = ScriptedEngine([["Yes."]])
+    for size in ((120, 40), (60, 20)):
+        async with chat(engine, tiny_model(tmp_path, "pirate"), size) as (app, pilot):
+            burst(app, "tab", "1", "tab", *"hi", "enter", *"more", "ctrl+j", "x", "tab", "o")
+            await wait_until(pilot, lambda: len(app.chat.session.conversation.entries) == 2, "Yes.")
+            answer = await ended(app, pilot)
+            assert answer.label == "pirate 1.00"
+            assert app.chat.query_one(Prompt).text == "more\nx"
+    assert [[m.content for m in prompt] for prompt in engine.prompts] == [["hi"], ["hi"]]
+
+
+async def test_two_messages_sent_together_are_one_answer_and_one_text_kept(model: Model) -> None:
+    engine = ScriptedEngine([["One ", "two"]], gate=asyncio.Event())
+    async with chat(engine, model) as (app, pilot):
+        burst(app, *"hi", "enter", "enter", *"so", "enter")
+        await wait_until(pilot, lambda: notices(app), "a notice")
+        assert app.chat.query_one(Prompt).text == "so"
+        assert len(app.chat.session.conversation.entries) <= 2
+        await wait_until(pilot, lambda: app.chat.session.phase is Phase.WRITING, "the answer")
+        await pilot.press("escape")
+        await ended(app, pilot)
+    assert [[m.content for m in prompt] for prompt in engine.prompts] == [["hi"]]

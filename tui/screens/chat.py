@@ -177,8 +177,9 @@ class ChatScreen(Screen[None]):
     @on(Prompt.Sent)
     def _sent(self, event: Prompt.Sent) -> None:
         if self.session.ask(event.text):
-            self._prompt.take()
             self._answer()
+        else:
+            self._prompt.give_back(event.text)
 
     @on(Rack.ChangeWanted)
     def _change_wanted(self, event: Rack.ChangeWanted) -> None:
@@ -209,7 +210,7 @@ class ChatScreen(Screen[None]):
 
     @on(Rack.Left)
     def _rack_left(self) -> None:
-        self._prompt.focus()
+        self.set_focus(self._prompt)
 
     @on(Rack.HelpWanted)
     def _help_wanted(self) -> None:
@@ -231,12 +232,13 @@ class ChatScreen(Screen[None]):
 
     def action_switch_focus(self) -> None:
         """Move between the prompt and the rack."""
+        # At once, not with the widget's deferred `focus`: the next key is for the new place.
         if self._is_in_rack:
-            self._prompt.focus()
+            self.set_focus(self._prompt)
         else:
             # On a narrow terminal the rack is only there while it is used.
             self.add_class("-in-rack")
-            self.call_after_refresh(self._rack.focus)
+            self.set_focus(self._rack)
 
     def action_bypass(self) -> None:
         """Hear the bare base, or restore the stack."""

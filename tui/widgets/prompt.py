@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
 from tui.keys import Place, bindings_of
+from tui.widgets.own_keys import run_own_key
 
 
 class Prompt(TextArea):
@@ -17,7 +19,7 @@ class Prompt(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.PROMPT))
 
     class Sent(Message):
-        """The person wants to send the text; whoever takes it empties the prompt."""
+        """The person wants to send the text; whoever refuses it gives it back."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -36,10 +38,16 @@ class Prompt(TextArea):
         self.last_sent = ""
         """What the up arrow brings back to an empty prompt."""
 
+    async def _on_key(self, event: events.Key) -> None:
+        """Obey the prompt's own keys before the text area inserts them."""
+        await run_own_key(self, event, Place.PROMPT)
+
     def action_send(self) -> None:
-        """Send the text unless it is blank."""
-        if self.text.strip():
-            self.post_message(self.Sent(self.text.strip()))
+        """Send the text unless it is blank, and be empty for what is typed next."""
+        if text := self.text.strip():
+            self.last_sent = text
+            self.clear()
+            self.post_message(self.Sent(text))
 
     def action_newline(self) -> None:
         """Break the line at the cursor."""
@@ -54,7 +62,7 @@ class Prompt(TextArea):
             self.text = self.last_sent
             self.move_cursor(self.document.end)
 
-    def take(self) -> None:
-        """Empty the prompt after its text was taken."""
-        self.last_sent = self.text.strip()
-        self.clear()
+    def give_back(self, text: str) -> None:
+        """Put back a text that was refused, before what has been typed since."""
+        self.text = f"{text}\n{self.text}" if self.text else text
+        self.move_cursor(self.document.end)
