@@ -223,7 +223,7 @@ class ChatSession:
             return False
         self.mix = mix
         self._observer.mix_changed()
-        if self.is_answering:
+        if self.phase in (Phase.PREFILL, Phase.WRITING):
             if not self._has_told_next:
                 self._has_told_next = True
                 self._tell("The change takes effect from the next answer.", "information")
