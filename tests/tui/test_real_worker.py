@@ -53,9 +53,13 @@ class MortalEngine(EngineClient):
     is_armed = True
 
     async def generate(
-        self, messages: Sequence[ChatMessage], parameters: Parameters
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
+        thinks: bool | None = None,
     ) -> AsyncGenerator[GenerationEvent, None]:
-        async for event in super().generate(messages, parameters):
+        async for event in super().generate(messages, parameters, template, thinks):
             if isinstance(event, Tokens) and self.is_armed and self.worker_pid is not None:
                 self.is_armed = False
                 os.kill(self.worker_pid, signal.SIGKILL)
