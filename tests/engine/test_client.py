@@ -16,7 +16,7 @@ import pytest
 
 from engine.adapters.read import read_adapter
 from engine.client import EngineClient
-from engine.errors import BaseError, GenerationError, GgufError, WorkerError
+from engine.errors import AdapterError, BaseError, GenerationError, GgufError, WorkerError
 from engine.protocol import ChatMessage, Finished, LoadSpec, PromptProgress, Tokens
 from engine.stack import AdapterStack, stack_of
 from modelfiles.parameters import Parameters
@@ -205,6 +205,19 @@ async def test_an_adapter_that_a_new_worker_misses_is_never_left_out_silently(
             assert "lost.gguf" in failed.error
         await client.set_stack(AdapterStack())
         assert (await answer(client)).text == plain.text
+
+
+async def test_a_file_replaced_since_it_was_read_never_answers_under_its_old_name(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    file = tmp_path / "style.gguf"
+    shutil.copy(tiny.first.file, file)
+    stack = stack_of([(read_adapter(file), 1.0)])
+    shutil.copy(tiny.second.file, file)
+    async with opened(tiny) as client:
+        with pytest.raises(AdapterError, match=r"style\.gguf has changed"):
+            await client.set_stack(stack)
+        await client.set_stack(stack_of([(read_adapter(file), 1.0)]))
 
 
 async def test_a_refused_adapter_leaves_the_stack_in_force(tiny: Tiny, tmp_path: Path) -> None:
