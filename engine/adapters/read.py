@@ -56,8 +56,7 @@ def require_same(adapter: Adapter) -> None:
         return
     if _sha256(read_header(adapter.file)) != adapter.sha256:
         raise AdapterError(
-            f"{adapter.path} has changed since it was read: remove {adapter.name} and add it "
-            "again."
+            f"{adapter.path} has changed since it was read: remove {adapter.name} and add it again."
         )
 
 
