@@ -130,8 +130,9 @@ async def test_enter_while_an_answer_streams_keeps_the_text(model: Model) -> Non
     async with chat(engine, model) as (app, pilot):
         await begin(app, pilot, "Count")
         await pilot.press(*"next", "enter")
-        assert app.chat.query_one(Prompt).text == "next"
+        await wait_until(pilot, lambda: notices(app), "a notice")
         assert notices(app) == ["An answer is being written: Esc stops it."]
+        assert app.chat.query_one(Prompt).text == "next"
         await pilot.press("ctrl+g")
         await pilot.press("ctrl+n")
         assert len(app.chat.session.conversation.entries) == 2
@@ -177,7 +178,7 @@ async def test_a_base_that_cannot_be_loaded_leaves_a_usable_screen(model: Model)
         await wait_until(pilot, lambda: notices(app), "a notice")
         assert notices(app) == ["It is truncated."]
         await pilot.press(*"hey", "enter")
-        await pilot.pause()
+        await wait_until(pilot, lambda: len(notices(app)) == 2, "another notice")
         assert app.chat.query_one(Prompt).text == "hey"
         assert "no model loaded" in screen_text(app)
 
