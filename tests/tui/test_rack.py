@@ -105,7 +105,7 @@ async def test_a_scale_can_be_typed_and_a_wrong_one_loses_nothing(
 ) -> None:
     async with chat(engine, model) as (app, pilot):
         await pilot.press("tab", "enter", *"3.5", "enter")
-        await pilot.pause()
+        await wait_until(pilot, lambda: notices(app), "a notice")
         assert notices(app) == ["A scale of 3.5 is out of range: it goes from -2 to 2."]
         assert app.chat.query_one("ScaleInput").value == "3.5"  # type: ignore[attr-defined]
         await pilot.press("backspace", "backspace", "backspace", *"x", "enter")

@@ -140,7 +140,8 @@ class Rack(Vertical, can_focus=True):
             entry = self.mix.stack.entries[self.selected]
             field = ScaleInput(entry.adapter.name, entry.scale)
             self._rows.mount(field, after=self.rows[self.selected])
-            field.focus()
+            # At once, not with the field's deferred `focus`: a digit would switch an adapter.
+            self.screen.set_focus(field)
 
     def action_add(self) -> None:
         """Ask for an adapter."""
