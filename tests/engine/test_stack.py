@@ -50,7 +50,7 @@ def test_scales_that_are_one_float32_are_one_stack() -> None:
 
 def test_toggling_twice_restores_the_stack() -> None:
     stack = stack_of([(PIRATE, 0.7), (FORMAL, 0.4)])
-    assert not stack.toggled("pirate").find("pirate").is_active  # type: ignore[union-attr]
+    assert not stack.toggled("pirate").find("pirate").is_active
     assert stack.toggled("pirate").toggled("pirate") == stack
 
 

@@ -54,7 +54,7 @@ async def ready(app: ChatApp, pilot: Pilot[int]) -> None:
             session.phase is Phase.READY
             and session.is_applied
             and app.chat.is_drawn
-            and app.chat.query_one("#rack").mix == session.mix  # type: ignore[attr-defined]
+            and app.chat.query_one("#rack").mix == session.mix
         )
 
     await wait_until(pilot, is_ready, "the model is ready")
@@ -69,7 +69,7 @@ async def say(app: ChatApp, pilot: Pilot[int], text: str) -> Answer:
 
 async def begin(app: ChatApp, pilot: Pilot[int], text: str) -> None:
     """Send a message and wait until its answer has begun to show."""
-    app.chat.query_one("#prompt").text = text  # type: ignore[attr-defined]
+    app.chat.query_one("#prompt").text = text
     app.chat.query_one("#prompt").focus()
     await pilot.press("enter")
 
@@ -125,7 +125,7 @@ def tiny_model(folder: Path, *names: str, scale: float = 0.0, **changes: object)
         "adapters": specs,
         "parameters": Parameters(num_thread=1, num_ctx=512, temperature=0.0, num_predict=24),
     }
-    return Model(**{**values, **changes})  # type: ignore[arg-type]
+    return Model(**{**values, **changes})
 
 
 HISTORY = (

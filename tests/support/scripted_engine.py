@@ -136,4 +136,4 @@ class ScriptedEngine:
             n_thought=len(self.thoughts),
         )
         thinking = "".join(self.thoughts)
-        return Finished(1, reason, text, stats, self.notices, self.crash, thinking)  # type: ignore[arg-type]
+        return Finished(1, reason, text, stats, self.notices, self.crash, thinking)

@@ -15,7 +15,7 @@ from tui.widgets.conversation import WINDOW, ConversationView
 
 N_TURNS = 60
 LONG = tuple(
-    Message("user" if number % 2 == 0 else "assistant", f"message {number}.")  # type: ignore[arg-type]
+    Message("user" if number % 2 == 0 else "assistant", f"message {number}.")
     for number in range(2 * N_TURNS)
 )
 

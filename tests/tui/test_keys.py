@@ -36,7 +36,7 @@ def test_every_action_exists_where_its_key_works(place: Place) -> None:
 
 @pytest.mark.parametrize("place", Place)
 def test_every_place_binds_exactly_its_keys(place: Place) -> None:
-    bound = {binding.key for binding in OWNERS[place].BINDINGS}  # type: ignore[union-attr]
+    bound = {binding.key for binding in OWNERS[place].BINDINGS}
     assert bound == {name for key in keys_of(place) for name in key.keys.split(",")}
     assert {binding.id for binding in bindings_of(place)} == {key.id for key in keys_of(place)}
 

@@ -68,9 +68,9 @@ def replace_parameters(parameters: Parameters) -> Parameters:
 async def choose(app: ChatApp, pilot: object, shelf: Shelf, name: str) -> None:
     screen = ModelsScreen(cast(Library, shelf), "first:latest")
     app.push_screen(screen, app.chat._chosen)
-    await wait_until(pilot, lambda: "lost:latest" in screen_text(app), "the list")  # type: ignore[arg-type]
-    screen.query_one("#model-list").highlighted = [*shelf.models, "lost:latest"].index(name)  # type: ignore[attr-defined]
-    await pilot.press("enter")  # type: ignore[attr-defined]
+    await wait_until(pilot, lambda: "lost:latest" in screen_text(app), "the list")
+    screen.query_one("#model-list").highlighted = [*shelf.models, "lost:latest"].index(name)
+    await pilot.press("enter")
 
 
 async def test_a_model_on_the_same_base_is_a_swap(shelf: Shelf) -> None:

@@ -107,7 +107,7 @@ async def test_a_scale_can_be_typed_and_a_wrong_one_loses_nothing(
         await pilot.press("tab", "enter", *"3.5", "enter")
         await wait_until(pilot, lambda: notices(app), "a notice")
         assert notices(app) == ["A scale of 3.5 is out of range: it goes from -2 to 2."]
-        assert app.chat.query_one("ScaleInput").value == "3.5"  # type: ignore[attr-defined]
+        assert app.chat.query_one("ScaleInput").value == "3.5"
         await pilot.press("backspace", "backspace", "backspace", *"x", "enter")
         await pilot.pause()
         assert notices(app)[-1] == "'x' is not a number: type a scale such as 0.7."
@@ -222,7 +222,7 @@ async def test_an_adapter_is_added_by_its_path(
     async with chat(engine, model) as (app, pilot):
         await pilot.press("tab", "plus")
         await wait_until(pilot, lambda: isinstance(app.screen, AddAdapterScreen), "the dialog")
-        app.screen.query_one("#path").value = "ne"  # type: ignore[attr-defined]
+        app.screen.query_one("#path").value = "ne"
         await wait_until(pilot, lambda: "new.gguf" in screen_text(app), "a suggestion")
         await pilot.press("tab", "enter")
         await wait_until(pilot, lambda: app.screen is app.chat, "the dialog closes")
@@ -259,12 +259,12 @@ async def test_a_file_that_cannot_be_added_is_named_in_one_sentence(
         before = app.chat.session.mix
         await pilot.press("tab", "a")
         await wait_until(pilot, lambda: isinstance(app.screen, AddAdapterScreen), "the dialog")
-        app.screen.query_one("#path").value = str(tmp_path / file)  # type: ignore[attr-defined]
+        app.screen.query_one("#path").value = str(tmp_path / file)
         await pilot.press("enter")
         problem = app.screen.query_one("#problem")
 
         def said() -> str:
-            text = str(problem.content)  # type: ignore[attr-defined]
+            text = str(problem.content)
             return "" if "checking" in text else text
 
         await wait_until(pilot, said, "a sentence")
