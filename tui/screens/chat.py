@@ -26,21 +26,26 @@ from tui.sanitize import printable_line
 from tui.screens.add_adapter import AddAdapterScreen
 from tui.screens.help import HelpScreen
 from tui.session import ChatSession
+from tui.slash.actions import refusal
+from tui.slash.parser import SlashCommand, SlashError, parse
+from tui.slash.runner import SlashRunner
 from tui.themes import MUTED
 from tui.widgets.conversation import ConversationView
 from tui.widgets.message import AnswerView
 from tui.widgets.prompt import Prompt
 from tui.widgets.rack import Rack
 from tui.widgets.status import Status
+from tui.widgets.suggestions import Suggestions
 from tui.widgets.thought import THOUGHTS_UNFOLDED
 
 if TYPE_CHECKING:
     from modelfiles.library import Library
+    from modelfiles.store import ModelStore
 
 _QUIT_WINDOW_S = 2.0
 """Time within which a second ctrl+c quits."""
 
-WELCOME = "Type a message and press Enter. Tab goes to the adapters, F1 shows all keys."
+WELCOME = "Type a message and press Enter. Tab goes to the adapters, F1 shows all keys, /? the commands."
 
 
 class ChatScreen(Screen[None]):
@@ -49,7 +54,11 @@ class ChatScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.CHAT))
 
     def __init__(
-        self, engine: Engine, model: Model | None, library: Callable[[], Library] | None = None
+        self,
+        engine: Engine,
+        model: Model | None,
+        library: Callable[[], Library] | None = None,
+        store: Callable[[], ModelStore] | None = None,
     ) -> None:
         super().__init__()
         self.session = ChatSession(engine, self)
@@ -57,6 +66,7 @@ class ChatScreen(Screen[None]):
         """Pause after the last change before the engine is asked: a held key asks once."""
         self._first_model = model
         self._library = library
+        self._commands = SlashRunner(self.session, self, library, store)
         self._apply_timer: Timer | None = None
         self._quit_timer: Timer | None = None
         self._updates: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
@@ -64,6 +74,7 @@ class ChatScreen(Screen[None]):
         self._title = Static("", markup=False, id="title")
         self._conversation = ConversationView((), id="conversation")
         self._prompt = Prompt(id="prompt")
+        self._suggestions = Suggestions(self._commands.model_names, id="suggestions")
         self._rack = Rack(id="rack")
         self._status = Status(id="status")
 
@@ -73,6 +84,7 @@ class ChatScreen(Screen[None]):
             with Vertical(id="left"):
                 yield self._title
                 yield self._conversation
+                yield self._suggestions
                 with Horizontal(id="prompt-row"):
                     yield Static(">", markup=False, id="prompt-mark")
                     yield self._prompt
@@ -175,9 +187,29 @@ class ChatScreen(Screen[None]):
 
     @on(Prompt.Sent)
     def _sent(self, event: Prompt.Sent) -> None:
-        if self.session.ask(event.text):
+        try:
+            wanted = parse(event.text)
+        except SlashError as error:
+            self.told(str(error), "warning")
+            return
+        if isinstance(wanted, SlashCommand):
+            why_not = refusal(wanted.verb, self.session.phase)
+            if why_not is not None:
+                self.told(why_not, "warning")
+                return
+            self._prompt.take()
+            self._obey(wanted)
+        elif self.session.ask(wanted):
             self._prompt.take()
             self._answer()
+
+    @work(group="obey")
+    async def _obey(self, command: SlashCommand) -> None:
+        await self._commands.run(command)
+
+    @on(Prompt.Changed)
+    def _typed(self) -> None:
+        self._suggestions.suggest(self._prompt.text)
 
     @on(Rack.ChangeWanted)
     def _change_wanted(self, event: Rack.ChangeWanted) -> None:
@@ -229,9 +261,11 @@ class ChatScreen(Screen[None]):
         await self.session.stop()
 
     def action_switch_focus(self) -> None:
-        """Move between the prompt and the rack."""
+        """Move between the prompt and the rack; while a command is typed, complete it."""
         if self._is_in_rack:
             self._prompt.focus()
+        elif self._suggestions.has_candidates:
+            self._prompt.put(self._suggestions.completed)
         else:
             # On a narrow terminal the rack is only there while it is used.
             self.add_class("-in-rack")

@@ -51,8 +51,12 @@ class Prompt(TextArea):
         if self.text:
             self.action_cursor_up()
         else:
-            self.text = self.last_sent
-            self.move_cursor(self.document.end)
+            self.put(self.last_sent)
+
+    def put(self, text: str) -> None:
+        """Replace the text, the cursor at its end."""
+        self.text = text
+        self.move_cursor(self.document.end)
 
     def take(self) -> None:
         """Empty the prompt after its text was taken."""
