@@ -200,6 +200,9 @@ class ChatSession:
 
     async def answer(self) -> None:
         """Answer the last question under the mix shown; ends when the answer has ended."""
+        if self.phase is Phase.LOADING:
+            # The base began to be loaded again between the question and this call.
+            self._is_waiting = True
         if self.phase is not Phase.READY or self.model is None:
             return
         model = self.model

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 
 from engine.errors import BaseError
@@ -277,3 +278,32 @@ async def test_enter_sends_a_command_that_could_go_on(model: Model) -> None:
         await pilot.press(*"/set", "enter")
         assert "/set system TEXT" in (await noted(app, pilot)).text
         assert app.chat.query_one(Prompt).text == ""
+
+
+async def test_keys_that_come_faster_than_they_are_drawn_are_not_lost(model: Model) -> None:
+    engine = ScriptedEngine([["Yes."]])
+    async with chat(engine, model) as (app, pilot):
+        prompt = app.chat.query_one(Prompt)
+        for key in (*"Hi", "enter", *"/se"):
+            character = "/" if key == "/" else key if len(key) == 1 else None
+            app.post_message(Key(key, character))
+        await wait_until(pilot, lambda: prompt.text == "/se", "what was typed after Enter")
+        await wait_until(pilot, lambda: engine.prompts, "the message")
+        await ended(app, pilot)
+        app.post_message(Key("t", "t"))
+        app.post_message(Key("tab", "\t"))
+        await wait_until(pilot, lambda: prompt.text == "/set ", "the completed command")
+    assert [m.content for m in engine.prompts[0]] == ["Be brief.", "Hi"]
+
+
+async def test_a_question_sent_in_one_go_with_a_command_is_answered_after_it(model: Model) -> None:
+    engine = ScriptedEngine([["Yes."]])
+    async with chat(engine, model) as (app, pilot):
+        for text in ("/set parameter num_ctx 1024", "Hi"):
+            for character in text:
+                app.post_message(Key("space" if character == " " else character, character))
+            app.post_message(Key("enter", None))
+        await wait_until(pilot, lambda: app.chat.session.conversation.last_answer, "an answer")
+        assert (await ended(app, pilot)).text == "Yes."
+    assert [spec.parameters.num_ctx for spec in engine.loads] == [512, 1024]
+    assert [m.content for m in engine.prompts[0]] == ["Be brief.", "Hi"]

@@ -26,8 +26,7 @@ from tui.sanitize import printable_line
 from tui.screens.add_adapter import AddAdapterScreen
 from tui.screens.help import HelpScreen
 from tui.session import ChatSession
-from tui.slash.actions import refusal
-from tui.slash.parser import SlashCommand, SlashError, parse
+from tui.slash.parser import SlashCommand, SlashError
 from tui.slash.runner import SlashRunner
 from tui.themes import MUTED
 from tui.widgets.conversation import ConversationView
@@ -45,7 +44,9 @@ if TYPE_CHECKING:
 _QUIT_WINDOW_S = 2.0
 """Time within which a second ctrl+c quits."""
 
-WELCOME = "Type a message and press Enter. Tab goes to the adapters, F1 shows all keys, /? the commands."
+WELCOME = (
+    "Type a message and press Enter. Tab goes to the adapters, F1 shows all keys, /? the commands."
+)
 
 
 class ChatScreen(Screen[None]):
@@ -188,20 +189,19 @@ class ChatScreen(Screen[None]):
     @on(Prompt.Sent)
     def _sent(self, event: Prompt.Sent) -> None:
         try:
-            wanted = parse(event.text)
+            wanted = self._commands.read(event.text)
         except SlashError as error:
             self.told(str(error), "warning")
+            self._prompt.give_back(event.text)
             return
         if isinstance(wanted, SlashCommand):
-            why_not = refusal(wanted.verb, self.session.phase)
-            if why_not is not None:
-                self.told(why_not, "warning")
-                return
-            self._prompt.take()
+            self._prompt.last_sent = event.text
             self._obey(wanted)
         elif self.session.ask(wanted):
-            self._prompt.take()
+            self._prompt.last_sent = event.text
             self._answer()
+        else:
+            self._prompt.give_back(event.text)
 
     @work(group="obey")
     async def _obey(self, command: SlashCommand) -> None:
@@ -264,7 +264,13 @@ class ChatScreen(Screen[None]):
         """Move between the prompt and the rack; while a command is typed, complete it."""
         if self._is_in_rack:
             self._prompt.focus()
-        elif self._suggestions.has_candidates:
+        else:
+            # In the prompt's turn: letters typed just before count, as they do for Enter.
+            self._prompt.call_later(self._complete_or_leave)
+
+    def _complete_or_leave(self) -> None:
+        self._suggestions.suggest(self._prompt.text)
+        if self._suggestions.has_candidates:
             self._prompt.put(self._suggestions.completed)
         else:
             # On a narrow terminal the rack is only there while it is used.

@@ -12,8 +12,8 @@ from modelfiles.errors import ModelfilesError
 from modelfiles.model import Model
 from tui.observer import Severity
 from tui.session import ChatSession
-from tui.slash.actions import help_text, model_of_now, models_text, shown_text
-from tui.slash.parser import SlashCommand
+from tui.slash.actions import help_text, model_of_now, models_text, refusal, shown_text
+from tui.slash.parser import SlashCommand, SlashError, parse
 from tui.slash.table import Verb
 from tui.units import size_text
 
@@ -65,6 +65,19 @@ class SlashRunner:
             # A completion has nobody to tell; `/load` itself says what is wrong.
             return ()
         return tuple(m.name.removesuffix(":latest") for m in models if m.problem is None)
+
+    def read(self, text: str) -> SlashCommand | str:
+        """Return the command in `text`, or the message to send.
+
+        Raises `SlashError` for a command that is wrong, or that has to wait.
+        """
+        wanted = parse(text)
+        why_not = (
+            refusal(wanted.verb, self._session.phase) if isinstance(wanted, SlashCommand) else None
+        )
+        if why_not is not None:
+            raise SlashError(why_not)
+        return wanted
 
     async def run(self, command: SlashCommand) -> None:
         """Carry out a command; what is wrong becomes a notice."""

@@ -17,7 +17,7 @@ class Prompt(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.PROMPT))
 
     class Sent(Message):
-        """The person wants to send the text; whoever takes it empties the prompt."""
+        """The person wants to send the text; whoever does not take it gives it back."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -38,8 +38,16 @@ class Prompt(TextArea):
 
     def action_send(self) -> None:
         """Send the text unless it is blank."""
-        if self.text.strip():
-            self.post_message(self.Sent(self.text.strip()))
+        # A key that wins over the text area comes before those still waiting in its queue:
+        # typed faster than drawn, Enter would send a text without its end.
+        self.call_later(self._send)
+
+    def _send(self) -> None:
+        text = self.text.strip()
+        if text:
+            # Emptied at once: what is typed next belongs to the next message.
+            self.clear()
+            self.post_message(self.Sent(text))
 
     def action_newline(self) -> None:
         """Break the line at the cursor."""
@@ -58,7 +66,6 @@ class Prompt(TextArea):
         self.text = text
         self.move_cursor(self.document.end)
 
-    def take(self) -> None:
-        """Empty the prompt after its text was taken."""
-        self.last_sent = self.text.strip()
-        self.clear()
+    def give_back(self, text: str) -> None:
+        """Show a text again that was not taken, before what was typed since then."""
+        self.put(text + self.text)
