@@ -49,6 +49,10 @@ class EngineClient:
         self._ids = itertools.count(1)
         self._spec: LoadSpec | None = None
         self._stack = AdapterStack()
+        self._has_base: WorkerProcess | None = None
+        """The worker in which the base last set is loaded."""
+        self._has_stack: WorkerProcess | None = None
+        """The worker in which the stack last set is in force."""
         self._generation_id: int | None = None
 
     @property
@@ -64,12 +68,16 @@ class EngineClient:
         worker = await self._started()
         info = await self._load(worker, spec, on_progress)
         self._spec, self._stack = spec, AdapterStack()
+        self._has_base = self._has_stack = worker
         return info
 
     async def set_stack(self, stack: AdapterStack) -> StackApplied:
         """Apply `stack` from the next evaluation on; on an error the old one stays in force."""
-        applied = await self._set_stack(await self._restored(), stack)
-        self._stack = stack
+        async with self._starting:
+            # The old stack is not restored first: one of its files may be what is missing.
+            worker = await self._with_base()
+        applied = await self._set_stack(worker, stack)
+        self._stack, self._has_stack = stack, worker
         return applied
 
     async def generate(
@@ -134,16 +142,21 @@ class EngineClient:
             self._worker = await WorkerProcess.start(self._log_path)
         return self._worker
 
+    async def _with_base(self) -> WorkerProcess:
+        """Return a living worker that has the base last set, perhaps without its stack."""
+        worker = await self._started()
+        if self._spec is not None and self._has_base is not worker:
+            await self._load(worker, self._spec, None)
+            self._has_base = worker
+        return worker
+
     async def _restored(self) -> WorkerProcess:
         """Return a living worker that has the base and the stack last set."""
         async with self._starting:
-            if self._worker is not None and self._worker.is_alive:
-                return self._worker
-            worker = await self._started()
-            if self._spec is not None:
-                await self._load(worker, self._spec, None)
-                if self._stack.entries:
-                    await self._set_stack(worker, self._stack)
+            worker = await self._with_base()
+            if self._stack.entries and self._has_stack is not worker:
+                await self._set_stack(worker, self._stack)
+                self._has_stack = worker
             return worker
 
     async def _load(

@@ -112,9 +112,8 @@ class _Answer:
         stream = TextStream((*prompt.stops, *(self._parameters.stop or ())))
         thoughts = ThoughtSplitter(prompt.tags, is_open=prompt.opens_thought)
         limit = self._parameters.num_predict
-        n_most = context.n_ctx - len(prompt.tokens)
-        if limit is not None and limit >= 0:
-            n_most = min(n_most, limit)
+        n_room = context.n_ctx - len(prompt.tokens)
+        n_most = n_room if limit is None or limit < 0 else min(n_room, limit)
         started = time.perf_counter()
         reason: FinishReason = "length"
         with Sampling.of(self._parameters).chain(model, prompt.tokens, context.n_ctx) as chain:
@@ -139,6 +138,9 @@ class _Answer:
         yield from self._show(thoughts.push(stream.finish()), n_tokens=0)
         yield from self._show(thoughts.finish(), n_tokens=0)
         self._decode_s = time.perf_counter() - started
+        if reason == "length" and self._n_decoded >= n_room:
+            full = f"The answer was cut short: the context of {context.n_ctx} tokens is full."
+            self._notices = (*self._notices, full)
         yield self.finished(reason)
 
     def _show(self, piece: Split, *, n_tokens: int) -> Iterator[GenerationEvent]:

@@ -155,6 +155,6 @@ class WorkerProcess:
             with contextlib.suppress(ValueError):
                 name = signal.Signals(-code).name
                 hint = ", perhaps for lack of memory" if name == "SIGKILL" else ""
-                return f"The engine was stopped by {name}{hint}; the next message starts it again."
+                return f"The engine was stopped by {name}{hint}; it starts again when it is needed."
         words = next((f" ({line})" for line in reversed(self._last_words) if line), "")
-        return f"The engine ended with code {code}{words}; the next message starts it again."
+        return f"The engine ended with code {code}{words}; it starts again when it is needed."

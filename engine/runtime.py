@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from engine.adapters.check import require_fit
-from engine.adapters.read import require_base
+from engine.adapters.read import require_base, require_same
 from engine.cpu import default_threads
 from engine.errors import BaseError
 from engine.kv import KvCache
@@ -97,8 +97,8 @@ class Runtime:
 
         Raises:
             GgufError: An adapter's file is missing or no GGUF file.
-            AdapterError: An adapter does not fit the base. Either way the stack before stays in
-                force.
+            AdapterError: An adapter does not fit the base, or its file has changed since it was
+                read. Either way the stack before stays in force.
         """
         added: dict[str, LoraAdapter] = {}
         try:
@@ -136,6 +136,7 @@ class Runtime:
 
     def _load(self, entry: StackEntry) -> LoraAdapter:
         require_fit(entry.adapter.file, self._header)
+        require_same(entry.adapter)
         return LoraAdapter(self.model, entry.adapter.file)
 
     def close(self) -> None:

@@ -5,8 +5,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import signal
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Take Ctrl+C as a terminal's program does, also in a job that a shell put in the background.
+
+    Such a job starts with SIGINT ignored, and so would every program that a test interrupts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -169,14 +169,21 @@ class Conversation:
     def prompt(self) -> tuple[ChatMessage, ...]:
         """Return the messages to be answered: system, opening, then every turn that has text.
 
-        Questions left without an answer are joined to the next one, because many chat templates
-        refuse two user messages in a row.
+        A question whose answer failed without a word is left out: one too long for the context
+        would make every later one fail. Other questions without an answer are joined to the next
+        one, because many chat templates refuse two user messages in a row.
         """
         messages = [ChatMessage("system", self.system)] if self.system else []
         messages += [ChatMessage(message.role, message.content) for message in self.opening]
         turns: list[ChatMessage] = []
-        for entry in self.entries:
-            if isinstance(entry, Note) or entry.is_opening or not entry.text:
+        entries = [entry for entry in self.entries if not isinstance(entry, Note)]
+        failed = {
+            index
+            for index, entry in enumerate(entries)
+            if isinstance(entry, Answer) and entry.state is AnswerState.FAILED and not entry.text
+        }
+        for index, entry in enumerate(entries):
+            if entry.is_opening or not entry.text or index + 1 in failed:
                 continue
             role = "user" if isinstance(entry, Question) else "assistant"
             if turns and role == "user" and turns[-1].role == "user":

@@ -160,9 +160,7 @@ KEYS: tuple[Key, ...] = (
         is_priority=True,
     ),
     Key("chat.quit", "ctrl+q", "quit", "quit", Place.CHAT, hint="quit", is_priority=True),
-    Key(
-        "prompt.send", "enter", "send", "send the message", Place.PROMPT, "Enter", is_priority=True
-    ),
+    Key("prompt.send", "enter", "send", "send the message", Place.PROMPT, "Enter"),
     Key(
         "prompt.newline",
         "ctrl+j,shift+enter",
@@ -170,7 +168,6 @@ KEYS: tuple[Key, ...] = (
         "new line",
         Place.PROMPT,
         "ctrl+j (shift+enter)",
-        is_priority=True,
     ),
     Key(
         "prompt.recall",

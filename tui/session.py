@@ -50,11 +50,13 @@ class ChatSession:
         self._has_told_next = False
         self._wants_stop = False
         self._spec: LoadSpec | None = None
+        self._expected: Model | None = None
+        self._is_due = False
 
     @property
     def is_answering(self) -> bool:
-        """Whether an answer is being prepared or written."""
-        return self.phase in (Phase.PREFILL, Phase.WRITING)
+        """Whether an answer is due, being prepared or written."""
+        return self._is_due or self.phase in (Phase.PREFILL, Phase.WRITING)
 
     @property
     def is_waiting(self) -> bool:
@@ -66,12 +68,22 @@ class ChatSession:
         """Whether the engine uses the mix shown."""
         return self.mix == self._accepted
 
+    def expect(self, model: Model) -> None:
+        """Say which model `open` will load first: from now on a question waits for it."""
+        self.model = self._expected = model
+        self._restart()
+        self._enter(Phase.LOADING)
+
     async def open(self, model: Model) -> None:
         """Load a model, or only swap the stack where the base is the one already loaded."""
-        if self.phase in (Phase.LOADING, Phase.PREFILL, Phase.WRITING):
+        is_expected = model is self._expected
+        self._expected = None
+        if (self.is_answering or self.phase is Phase.LOADING) and not is_expected:
             self._tell("Wait for the answer or stop it (Esc) before changing the model.", "warning")
             return
         before, is_first = self.phase, self.model is None
+        if is_expected:
+            before = Phase.EMPTY
         spec = LoadSpec(str(model.base), _load_parameters(model.parameters))
         self._enter(Phase.LOADING)
         self.meter.load_fraction = 0.0
@@ -181,6 +193,8 @@ class ChatSession:
         if self.phase is Phase.LOADING:
             self._is_waiting = True
             self._observer.session_changed()
+        else:
+            self._is_due = True
         return True
 
     def ask_again(self) -> bool:
@@ -196,6 +210,7 @@ class ChatSession:
             return False
         for answer in self.conversation.take_back_answers():
             self._observer.entry_removed(answer)
+        self._is_due = True
         return True
 
     async def answer(self) -> None:
@@ -209,7 +224,7 @@ class ChatSession:
         meter = self.meter
         meter.n_prefilled, meter.n_prompt, meter.tokens_per_s = 0, 0, 0.0
         meter.is_stopped = False
-        self._has_told_next = self._wants_stop = False
+        self._has_told_next = self._is_due = False
         self._enter(Phase.PREFILL)
         await self._apply_shown()
         prompt = self.conversation.prompt()
@@ -242,6 +257,7 @@ class ChatSession:
         finally:
             if answer.state is AnswerState.WRITING:
                 answer = self.conversation.stop_answer(answer)
+            self._wants_stop = False
             self._enter(Phase.READY)
             self._observer.answer_ended(answer)
         await self.apply_mix()
@@ -263,7 +279,7 @@ class ChatSession:
             return False
         self.mix = mix
         self._observer.mix_changed()
-        if self.is_answering:
+        if self.phase in (Phase.PREFILL, Phase.WRITING):
             if not self._has_told_next:
                 self._has_told_next = True
                 self._tell("The change takes effect from the next answer.", "information")

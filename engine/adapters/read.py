@@ -47,6 +47,19 @@ def read_adapter(path: Path, name: str | None = None) -> Adapter:
     )
 
 
+def require_same(adapter: Adapter) -> None:
+    """Raise `AdapterError` where the file has other content than when `adapter` was read.
+
+    A file of the model store is named after its content and is not read again.
+    """
+    if adapter.file.name == f"sha256-{adapter.sha256}":
+        return
+    if _sha256(read_header(adapter.file)) != adapter.sha256:
+        raise AdapterError(
+            f"{adapter.path} has changed since it was read: remove {adapter.name} and add it again."
+        )
+
+
 def adapter_name(title: str, path: Path) -> str:
     """Return `title`, else the file's stem, as a short lower-case word: `My LoRA` is `my-lora`."""
     for text in (title, path.stem):

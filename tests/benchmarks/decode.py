@@ -40,8 +40,9 @@ async def measure() -> list[str]:
                 there.append(await _through(client, stack))
             rate = median(there)
             base_rate = base_rate or rate
+            plural = "adapter" if len(stack) == 1 else "adapters"
             lines.append(
-                f"decode, {len(stack)} adapters: {rate:.0f} tokens/s, {rate / base_rate:.2f} of "
+                f"decode, {len(stack)} {plural}: {rate:.0f} tokens/s, {rate / base_rate:.2f} of "
                 f"none; worker against in-process {rate / median(here):.2f}"
             )
     await client.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -13,8 +14,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.adapters.read import read_adapter
 from engine.client import EngineClient
-from engine.errors import BaseError, GenerationError, GgufError, WorkerError
+from engine.errors import AdapterError, BaseError, GenerationError, GgufError, WorkerError
 from engine.protocol import ChatMessage, Finished, LoadSpec, PromptProgress, Tokens
 from engine.stack import AdapterStack, stack_of
 from modelfiles.parameters import Parameters
@@ -156,15 +158,66 @@ async def test_a_killed_worker_costs_one_sentence_and_the_next_turn_works(tiny: 
         assert client.worker_pid not in (None, killed)
 
 
+async def killed(client: EngineClient) -> None:
+    """Kill the worker and wait until the client knows."""
+    assert client.worker_pid is not None
+    worker = client._worker
+    os.kill(client.worker_pid, signal.SIGKILL)
+    assert worker is not None
+    await worker._process.wait()
+
+
 async def test_a_worker_killed_between_turns_is_not_noticed(tiny: Tiny) -> None:
+    stack = stack_of([(tiny.first, 1.0)])
+    async with opened(tiny) as client:
+        await client.set_stack(stack)
+        before = await answer(client)
+        await killed(client)
+        assert (await answer(client)).text == before.text
+
+
+async def test_a_base_refused_by_a_new_worker_leaves_the_one_before(
+    tiny: Tiny, tmp_path: Path
+) -> None:
     async with opened(tiny) as client:
         before = await answer(client)
-        assert client.worker_pid is not None
-        os.kill(client.worker_pid, signal.SIGKILL)
-        after = await answer(client)
-        if after.reason == "failed":  # the death had not been seen yet when the turn was sent
-            after = await answer(client)
-        assert after.text == before.text
+        await killed(client)
+        with pytest.raises(GgufError):
+            await client.load(LoadSpec(str(tmp_path / "missing.gguf")))
+        assert (await answer(client)).text == before.text
+
+
+async def test_an_adapter_that_a_new_worker_misses_is_never_left_out_silently(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    lost = tmp_path / "lost.gguf"
+    shutil.copy(tiny.first.file, lost)
+    stack = stack_of([(read_adapter(lost), 1.0)])
+    async with opened(tiny) as client:
+        plain = await answer(client)
+        await client.set_stack(stack)
+        lost.unlink()
+        assert (await answer(client)).text != plain.text, "what is loaded needs its file no more"
+        await killed(client)
+        for _ in range(2):
+            failed = await answer(client)
+            assert failed.reason == "failed"
+            assert "lost.gguf" in failed.error
+        await client.set_stack(AdapterStack())
+        assert (await answer(client)).text == plain.text
+
+
+async def test_a_file_replaced_since_it_was_read_never_answers_under_its_old_name(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    file = tmp_path / "style.gguf"
+    shutil.copy(tiny.first.file, file)
+    stack = stack_of([(read_adapter(file), 1.0)])
+    shutil.copy(tiny.second.file, file)
+    async with opened(tiny) as client:
+        with pytest.raises(AdapterError, match=r"style\.gguf has changed"):
+            await client.set_stack(stack)
+        await client.set_stack(stack_of([(read_adapter(file), 1.0)]))
 
 
 async def test_a_refused_adapter_leaves_the_stack_in_force(tiny: Tiny, tmp_path: Path) -> None:

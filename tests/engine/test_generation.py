@@ -95,6 +95,7 @@ def test_the_context_ends_an_answer_without_a_limit(tiny: Tiny) -> None:
         full = answer(runtime, parameters=Parameters(temperature=0.0))
     assert full.reason == "length"
     assert full.stats.n_context == full.stats.n_ctx == 256
+    assert full.notices == ("The answer was cut short: the context of 256 tokens is full.",)
 
 
 def test_an_overlong_conversation_is_shortened_and_says_so(tiny: Tiny) -> None:

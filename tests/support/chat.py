@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from textual.events import Key
 from textual.pilot import Pilot
 
 from engine.seam import Engine
@@ -90,6 +91,12 @@ async def ended(app: ChatApp, pilot: Pilot[int]) -> Answer:
     return answer
 
 
+def burst(app: ChatApp, *keys: str) -> None:
+    """Press keys as a slow line delivers them: all before the first is looked at."""
+    for key in keys:
+        app.post_message(Key(key, key if len(key) == 1 else None))
+
+
 def screen_text(app: ChatApp) -> str:
     """Return what the terminal shows, line by line."""
     strips = app.screen._compositor.render_strips()
@@ -103,7 +110,7 @@ def notices(app: ChatApp) -> list[str]:
 
 def tiny_model(folder: Path, *names: str, scale: float = 0.0, **changes: object) -> Model:
     """Write a tiny base with one adapter per name and return a model of them."""
-    base = write_base(folder / "base.gguf")
+    base = write_base(folder / "base.gguf", n_ctx_train=32768)
     specs = tuple(
         AdapterSpec(
             name,

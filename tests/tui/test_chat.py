@@ -12,6 +12,7 @@ from modelfiles.model import Model
 from tests.support.chat import (
     HISTORY,
     begin,
+    burst,
     chat,
     ended,
     notices,
@@ -129,8 +130,9 @@ async def test_enter_while_an_answer_streams_keeps_the_text(model: Model) -> Non
     async with chat(engine, model) as (app, pilot):
         await begin(app, pilot, "Count")
         await pilot.press(*"next", "enter")
-        assert app.chat.query_one(Prompt).text == "next"
+        await wait_until(pilot, lambda: notices(app), "a notice")
         assert notices(app) == ["An answer is being written: Esc stops it."]
+        assert app.chat.query_one(Prompt).text == "next"
         await pilot.press("ctrl+g")
         await pilot.press("ctrl+n")
         assert len(app.chat.session.conversation.entries) == 2
@@ -176,7 +178,7 @@ async def test_a_base_that_cannot_be_loaded_leaves_a_usable_screen(model: Model)
         await wait_until(pilot, lambda: notices(app), "a notice")
         assert notices(app) == ["It is truncated."]
         await pilot.press(*"hey", "enter")
-        await pilot.pause()
+        await wait_until(pilot, lambda: len(notices(app)) == 2, "another notice")
         assert app.chat.query_one(Prompt).text == "hey"
         assert "no model loaded" in screen_text(app)
 
@@ -262,3 +264,28 @@ async def test_ctrl_c_quits_only_when_pressed_twice(model: Model) -> None:
         assert app.is_running
         await pilot.press("ctrl+c")
         await wait_until(pilot, lambda: app._exit, "the end")
+
+
+async def test_keys_that_arrive_together_are_obeyed_in_their_order(tmp_path: Path) -> None:
+    engine = ScriptedEngine([["Yes."]])
+    for size in ((120, 40), (60, 20)):
+        async with chat(engine, tiny_model(tmp_path, "pirate"), size) as (app, pilot):
+            burst(app, "tab", "1", "tab", *"hi", "enter", *"more", "ctrl+j", "x", "tab", "o")
+            await wait_until(pilot, lambda: len(app.chat.session.conversation.entries) == 2, "Yes.")
+            answer = await ended(app, pilot)
+            assert answer.label == "pirate 1.00"
+            assert app.chat.query_one(Prompt).text == "more\nx"
+    assert [[m.content for m in prompt] for prompt in engine.prompts] == [["hi"], ["hi"]]
+
+
+async def test_two_messages_sent_together_are_one_answer_and_one_text_kept(model: Model) -> None:
+    engine = ScriptedEngine([["One ", "two"]], gate=asyncio.Event())
+    async with chat(engine, model) as (app, pilot):
+        burst(app, *"hi", "enter", "enter", *"so", "enter")
+        await wait_until(pilot, lambda: notices(app), "a notice")
+        assert app.chat.query_one(Prompt).text == "so"
+        assert len(app.chat.session.conversation.entries) <= 2
+        await wait_until(pilot, lambda: app.chat.session.phase is Phase.WRITING, "the answer")
+        await pilot.press("escape")
+        await ended(app, pilot)
+    assert [[m.content for m in prompt] for prompt in engine.prompts] == [["hi"]]

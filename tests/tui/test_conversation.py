@@ -47,11 +47,26 @@ def test_a_stopped_answer_is_part_of_the_conversation() -> None:
     assert contents(conversation) == [("user", "a"), ("assistant", "half"), ("user", "b")]
 
 
-def test_a_question_without_an_answer_is_joined_to_the_next_one() -> None:
+def test_a_question_stopped_before_its_answer_is_joined_to_the_next_one() -> None:
     conversation = Conversation()
-    answered(conversation, "a", finished("", "failed", "It broke."))
+    answered(conversation, "a", finished("", "cancelled"))
     conversation.ask("b")
     assert contents(conversation) == [("user", "a\n\nb")]
+
+
+def test_a_question_that_could_not_be_answered_does_not_spoil_the_next_one() -> None:
+    conversation = Conversation()
+    answered(conversation, "a", finished("b"))
+    answered(conversation, "far too long", finished("", "failed", "It does not fit."))
+    conversation.ask("c")
+    assert contents(conversation) == [("user", "a"), ("assistant", "b"), ("user", "c")]
+
+
+def test_a_question_that_could_not_be_answered_can_be_asked_again() -> None:
+    conversation = Conversation()
+    answered(conversation, "a", finished("", "failed", "It broke."))
+    assert len(conversation.take_back_answers()) == 1
+    assert contents(conversation) == [("user", "a")]
 
 
 def test_a_failed_answer_keeps_the_text_that_had_come() -> None:

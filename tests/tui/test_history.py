@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from textual.pilot import Pilot
 
 from modelfiles.model import Message
-from tests.support.chat import chat, say, screen_text, tiny_model, wait_until
+from tests.support.chat import begin, chat, ended, say, screen_text, tiny_model, wait_until
 from tests.support.scripted_engine import ScriptedEngine
 from tui.app import ChatApp
 from tui.widgets.conversation import WINDOW, ConversationView
@@ -102,18 +103,24 @@ async def test_the_ends_of_a_long_chat_are_one_key_away(tmp_path: Path) -> None:
 
 
 async def test_scrolling_up_during_an_answer_is_respected(tmp_path: Path) -> None:
-    lines = [f"line {number}\n\n" for number in range(120)]
-    engine = ScriptedEngine([lines])
+    first = "".join(f"line {number}\n\n" for number in range(100))
+    later = [f"line {number}\n\n" for number in range(100, 120)]
+    engine = ScriptedEngine([[first, *later]], gate=asyncio.Event())
     async with chat(engine, tiny_model(tmp_path), size=(80, 24)) as (app, pilot):
-        await say(app, pilot, "Go")
+        await begin(app, pilot, "Go")
+        await wait_until(pilot, lambda: "line 99" in screen_text(app), "the first piece")
+        await drawn(app, pilot)
         view = conversation_of(app)
-        assert view.scroll_y == view.max_scroll_y
-        assert "line 119" in screen_text(app)
         await pilot.press("pageup", "pageup")
         await drawn(app, pilot)
         assert not view.is_following
         at = view.scroll_y
-        await wait_until(pilot, lambda: view.scroll_y == at, "a still view")
+        assert engine.gate is not None
+        engine.gate.set()
+        await ended(app, pilot)
+        await drawn(app, pilot)
+        assert view.max_scroll_y > at
+        assert view.scroll_y == at
         assert "ctrl+end latest" in screen_text(app)
         await pilot.press("ctrl+end")
         await drawn(app, pilot)

@@ -14,11 +14,21 @@ from engine.client import EngineClient
 from engine.protocol import ChatMessage, GenerationEvent, Tokens
 from modelfiles.model import Model
 from modelfiles.parameters import Parameters
-from tests.support.chat import chat, ended, notices, ready, say, screen_text, tiny_model, wait_until
+from tests.support.chat import (
+    begin,
+    chat,
+    ended,
+    notices,
+    ready,
+    say,
+    screen_text,
+    tiny_model,
+    wait_until,
+)
 from tui.conversation import AnswerState
 from tui.widgets.prompt import Prompt
 
-LONG = Parameters(num_thread=1, num_ctx=2048, temperature=0.0, num_predict=-1, stop=())
+LONG = Parameters(num_thread=1, num_ctx=32768, temperature=0.0, num_predict=-1, stop=())
 
 
 @pytest.fixture
@@ -115,8 +125,10 @@ async def test_a_killed_worker_costs_one_answer(tmp_path: Path) -> None:
         assert failed.state is AnswerState.FAILED
         assert failed.text
         assert failed.error.split()[0] in screen_text(app)
-        answer = await say(app, pilot, "Again")
-        assert answer.state is AnswerState.FINISHED
+        await begin(app, pilot, "Again")
+        await pilot.press("escape")
+        answer = await ended(app, pilot)
+        assert answer.state is AnswerState.STOPPED
         assert answer.label == "pirate 1.00"
         assert answer.text
     assert engine.worker_pid is None

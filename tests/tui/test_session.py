@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import AdapterError, WorkerError
+from engine.errors import AdapterError, BaseError, WorkerError
 from modelfiles.model import Model
 from tests.support.chat import tiny_model
 from tests.support.scripted_engine import ScriptedEngine
@@ -193,3 +193,22 @@ async def test_the_question_before_the_model_is_answered_after_it(model: Model) 
     await opening
     assert session.conversation.last_answer is not None
     assert session.conversation.last_answer.text == "a"
+
+
+async def test_a_question_before_the_load_has_begun_waits_too(model: Model) -> None:
+    session = ChatSession(ScriptedEngine([["a"]]), Notes())
+    session.expect(model)
+    assert session.ask("Hi")
+    assert session.is_waiting
+    await session.open(model)
+    assert session.conversation.last_answer is not None
+    assert session.conversation.last_answer.text == "a"
+
+
+async def test_an_expected_model_that_cannot_be_loaded_leaves_none(model: Model) -> None:
+    notes = Notes()
+    session = ChatSession(ScriptedEngine([["a"]], load_error=BaseError("It is gone.")), notes)
+    session.expect(model)
+    await session.open(model)
+    assert session.phase is Phase.EMPTY
+    assert notes.told_sentences == ["It is gone."]

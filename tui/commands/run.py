@@ -11,6 +11,7 @@ from tui.errors import UsageError
 from tui.exit_code import ExitCode
 from tui.loras import add_lora_options, stack_of_model, with_loras
 from tui.parser import add_command
+from tui.typed_ahead import keys_kept
 
 if TYPE_CHECKING:
     from modelfiles.model import Model
@@ -77,16 +78,25 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the chat, or print one answer; returns 130 where Ctrl+C cut the answer short."""
+    if not args.prompt and not args.is_json and _is_terminal(sys.stdin, sys.stdout):
+        with keys_kept(sys.stdin):
+            return _chat(args)
+    return _print_answer(_model(args), _prompt(args.prompt), args)
+
+
+def _chat(args: argparse.Namespace) -> int:
+    model = _model(args)
+    if args.loras:
+        stack_of_model(model)  # a wrong file is an error here, before a screen covers it
+    from tui.app import run_chat
+
+    return run_chat(model)
+
+
+def _model(args: argparse.Namespace) -> Model:
     from modelfiles.library import open_library
 
-    model = with_loras(open_library().get(args.name), args.loras)
-    if not args.prompt and not args.is_json and _is_terminal(sys.stdin, sys.stdout):
-        if args.loras:
-            stack_of_model(model)  # a wrong file is an error here, before a screen covers it
-        from tui.app import run_chat
-
-        return run_chat(model)
-    return _print_answer(model, _prompt(args.prompt), args)
+    return with_loras(open_library().get(args.name), args.loras)
 
 
 def _print_answer(model: Model, prompt: str, args: argparse.Namespace) -> int:

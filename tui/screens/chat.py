@@ -98,6 +98,7 @@ class ChatScreen(Screen[None]):
         self.session_changed()
         self._draw()
         if self._first_model is not None:
+            self.session.expect(self._first_model)
             self.call_after_refresh(self.open_model, self._first_model)
 
     def open_model(self, model: Model) -> None:
@@ -189,16 +190,13 @@ class ChatScreen(Screen[None]):
     @on(Prompt.Sent)
     def _sent(self, event: Prompt.Sent) -> None:
         try:
-            wanted = self._commands.read(event.text)
+            wanted: SlashCommand | str | None = self._commands.read(event.text)
         except SlashError as error:
             self.told(str(error), "warning")
-            self._prompt.give_back(event.text)
-            return
+            wanted = None
         if isinstance(wanted, SlashCommand):
-            self._prompt.last_sent = event.text
             self._obey(wanted)
-        elif self.session.ask(wanted):
-            self._prompt.last_sent = event.text
+        elif wanted is not None and self.session.ask(wanted):
             self._answer()
         else:
             self._prompt.give_back(event.text)
@@ -240,7 +238,7 @@ class ChatScreen(Screen[None]):
 
     @on(Rack.Left)
     def _rack_left(self) -> None:
-        self._prompt.focus()
+        self.set_focus(self._prompt)
 
     @on(Rack.HelpWanted)
     def _help_wanted(self) -> None:
@@ -262,20 +260,26 @@ class ChatScreen(Screen[None]):
 
     def action_switch_focus(self) -> None:
         """Move between the prompt and the rack; while a command is typed, complete it."""
+        # At once, not with the widget's deferred `focus`: the next key is for the new place.
         if self._is_in_rack:
-            self._prompt.focus()
-        else:
+            self.set_focus(self._prompt)
+        elif self._prompt.text.startswith("/"):
             # In the prompt's turn: letters typed just before count, as they do for Enter.
             self._prompt.call_later(self._complete_or_leave)
+        else:
+            self._enter_rack()
 
     def _complete_or_leave(self) -> None:
         self._suggestions.suggest(self._prompt.text)
         if self._suggestions.has_candidates:
             self._prompt.put(self._suggestions.completed)
         else:
-            # On a narrow terminal the rack is only there while it is used.
-            self.add_class("-in-rack")
-            self.call_after_refresh(self._rack.focus)
+            self._enter_rack()
+
+    def _enter_rack(self) -> None:
+        # On a narrow terminal the rack is only there while it is used.
+        self.add_class("-in-rack")
+        self.set_focus(self._rack)
 
     def action_bypass(self) -> None:
         """Hear the bare base, or restore the stack."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
 from tui.keys import Place, bindings_of
+from tui.widgets.own_keys import run_own_key
 
 
 class Prompt(TextArea):
@@ -17,7 +19,7 @@ class Prompt(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.PROMPT))
 
     class Sent(Message):
-        """The person wants to send the text; whoever does not take it gives it back."""
+        """The person wants to send the text; whoever refuses it gives it back."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -36,16 +38,14 @@ class Prompt(TextArea):
         self.last_sent = ""
         """What the up arrow brings back to an empty prompt."""
 
-    def action_send(self) -> None:
-        """Send the text unless it is blank."""
-        # A key that wins over the text area comes before those still waiting in its queue:
-        # typed faster than drawn, Enter would send a text without its end.
-        self.call_later(self._send)
+    async def _on_key(self, event: events.Key) -> None:
+        """Obey the prompt's own keys before the text area inserts them."""
+        await run_own_key(self, event, Place.PROMPT)
 
-    def _send(self) -> None:
-        text = self.text.strip()
-        if text:
-            # Emptied at once: what is typed next belongs to the next message.
+    def action_send(self) -> None:
+        """Send the text unless it is blank, and be empty for what is typed next."""
+        if text := self.text.strip():
+            self.last_sent = text
             self.clear()
             self.post_message(self.Sent(text))
 
@@ -61,11 +61,11 @@ class Prompt(TextArea):
         else:
             self.put(self.last_sent)
 
+    def give_back(self, text: str) -> None:
+        """Put back a text that was refused, before what has been typed since."""
+        self.put(f"{text}\n{self.text}" if self.text else text)
+
     def put(self, text: str) -> None:
         """Replace the text, the cursor at its end."""
         self.text = text
         self.move_cursor(self.document.end)
-
-    def give_back(self, text: str) -> None:
-        """Show a text again that was not taken, before what was typed since then."""
-        self.put(text + self.text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -16,6 +16,7 @@ from textual.widgets import Static
 from engine.stack import StackEntry
 from tui.keys import Place, bindings_of
 from tui.mix import Mix
+from tui.widgets.own_keys import run_own_key
 from tui.widgets.rack_details import details_content, total_content
 from tui.widgets.rack_row import RackRow
 from tui.widgets.scale_input import ScaleInput
@@ -169,6 +170,10 @@ class Rack(Vertical, can_focus=True):
     def action_leave(self) -> None:
         """Go back to the prompt."""
         self.post_message(self.Left())
+
+    async def on_key(self, event: events.Key) -> None:
+        """Obey the rack's own keys."""
+        await run_own_key(self, event, Place.RACK)
 
     def on_focus(self) -> None:
         """Show which row the keys act on."""
