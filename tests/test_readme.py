@@ -11,6 +11,7 @@ import pytest
 
 from tui.cli import main
 from tui.keys import KEYS, Place
+from tui.slash.table import TABLE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -37,6 +38,15 @@ def keys_table() -> str:
 
 def test_the_keys_are_those_of_the_table() -> None:
     assert between("keys", "end of keys") == keys_table()
+
+
+def test_the_commands_of_the_chat_are_those_of_the_table() -> None:
+    rows = ["| command | does |", "|---|---|"]
+    for row in TABLE:
+        alias = f" or `{row.alias}`" if row.alias else ""
+        rows.append(f"| `{row.usage}`{alias} | {row.description} |")
+    shown = between("commands of the chat", "end of commands of the chat")
+    assert shown == "\n".join(rows)
 
 
 def test_the_demo_card_is_the_one_that_show_prints() -> None:

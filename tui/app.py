@@ -17,6 +17,7 @@ from tui.themes import DARK, LIGHT, theme_for
 
 if TYPE_CHECKING:
     from modelfiles.library import Library
+    from modelfiles.store import ModelStore
 
 _WIDTHS = [(0, "-narrow"), (76, "-medium"), (108, "-wide")]
 _HEIGHTS = [(0, "-short"), (22, "-tall")]
@@ -36,7 +37,7 @@ class ChatApp(App[int]):
         self.HORIZONTAL_BREAKPOINTS = _WIDTHS
         self.VERTICAL_BREAKPOINTS = _HEIGHTS
         self.engine = engine
-        self.chat = ChatScreen(engine, model, read_library)
+        self.chat = ChatScreen(engine, model, read_library, open_store)
         self._has_model = model is not None
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -63,6 +64,14 @@ def read_library() -> Library:
     from modelfiles.library import open_library
 
     return open_library()
+
+
+def open_store() -> ModelStore:
+    """Return the store in which a chat is saved as a model."""
+    from modelfiles.paths import state_home
+    from modelfiles.store import ModelStore
+
+    return ModelStore(state_home(os.environ))
 
 
 def run_chat(model: Model) -> int:

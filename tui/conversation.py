@@ -53,7 +53,16 @@ class Answer:
     is_opening: bool = False
 
 
-Entry = Question | Answer
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a command shows: part of the page, never of the prompt or of a saved model."""
+
+    id: int
+    heading: str
+    text: str
+
+
+Entry = Question | Answer | Note
 
 
 class Conversation:
@@ -106,6 +115,12 @@ class Conversation:
         self.entries.append(question)
         return question
 
+    def note(self, heading: str, text: str) -> Note:
+        """Add what a command shows at the end."""
+        note = Note(self._new_id(), heading, text)
+        self.entries.append(note)
+        return note
+
     def begin_answer(self, author: str, label: str) -> Answer:
         """Add an empty answer at the end."""
         answer = Answer(self._new_id(), "", author, label)
@@ -138,10 +153,15 @@ class Conversation:
         """Record that an answer was cut short by the person."""
         return self._replaced(answer, state=AnswerState.STOPPED)
 
-    def take_back_answers(self) -> tuple[Answer, ...]:
-        """Remove and return the answers after the last question, so that it can be asked again."""
-        removed: list[Answer] = []
-        while self.entries and isinstance(last := self.entries[-1], Answer) and not last.is_opening:
+    def take_back_answers(self) -> tuple[Answer | Note, ...]:
+        """Remove and return what follows the last question, so that it can be asked again.
+
+        Notes go with the answers: they would otherwise stand before the new one.
+        """
+        removed: list[Answer | Note] = []
+        while self.entries and not isinstance(last := self.entries[-1], Question):
+            if isinstance(last, Answer) and last.is_opening:
+                break
             removed.append(last)
             self.entries.pop()
         return tuple(removed)
@@ -156,12 +176,13 @@ class Conversation:
         messages = [ChatMessage("system", self.system)] if self.system else []
         messages += [ChatMessage(message.role, message.content) for message in self.opening]
         turns: list[ChatMessage] = []
+        entries = [entry for entry in self.entries if not isinstance(entry, Note)]
         failed = {
             index
-            for index, entry in enumerate(self.entries)
+            for index, entry in enumerate(entries)
             if isinstance(entry, Answer) and entry.state is AnswerState.FAILED and not entry.text
         }
-        for index, entry in enumerate(self.entries):
+        for index, entry in enumerate(entries):
             if entry.is_opening or not entry.text or index + 1 in failed:
                 continue
             role = "user" if isinstance(entry, Question) else "assistant"

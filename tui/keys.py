@@ -64,7 +64,7 @@ KEYS: tuple[Key, ...] = (
         "chat.switch",
         "tab,shift+tab",
         "switch_focus",
-        "move between the prompt and the rack",
+        "move between the prompt and the rack; after / complete the command",
         Place.CHAT,
         "Tab",
         "rack",

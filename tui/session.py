@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from engine.errors import EngineError
 from engine.protocol import BaseInfo, Finished, LoadSpec, PromptProgress, Tokens
@@ -39,6 +40,8 @@ class ChatSession:
         self.meter = Meter()
         self.model: Model | None = None
         self.base: BaseInfo | None = None
+        self.thinks: bool | None = None
+        """Whether a reasoning model is asked to think; None leaves it to its template."""
         self._observer = observer
         self._clock = clock
         self._accepted = Mix()
@@ -123,6 +126,54 @@ class ChatSession:
         self._observer.session_changed()
         return True
 
+    def note(self, heading: str, text: str) -> None:
+        """Show what a command has to say, at the end of the conversation."""
+        self._observer.entry_added(self.conversation.note(heading, text))
+
+    def set_system(self, system: str | None) -> None:
+        """Use another system message from the next answer on; a new chat keeps it."""
+        if self.model is not None:
+            self.model = replace(self.model, system=system)
+        self.conversation.system = system
+
+    async def set_parameters(self, parameters: Parameters) -> bool:
+        """Use other parameters from the next answer on; the stack stays.
+
+        Where one of them decides how the base is loaded, the base is loaded again. False (and a
+        notice) where the engine refuses that: the old parameters then stay.
+        """
+        if self.model is None or self.phase is not Phase.READY:
+            self._tell("Parameters can be set once a model is loaded.", "warning")
+            return False
+        spec = LoadSpec(str(self.model.base), _load_parameters(parameters))
+        is_refused = False
+        if self.loads_again(parameters):
+            self.meter.load_fraction = 0.0
+            self._enter(Phase.LOADING)
+            try:
+                self.base = await self.engine.load(spec, self._on_load_progress)
+                self._spec = spec
+                self._accepted = Mix()
+            except EngineError as error:
+                is_refused = True
+                self._tell(str(error), "error")
+            self._enter(Phase.READY)
+        if not is_refused:
+            self.model = replace(self.model, parameters=parameters)
+        await self.apply_mix()
+        return not is_refused
+
+    def loads_again(self, parameters: Parameters) -> bool:
+        """Whether setting these parameters loads the base again."""
+        loaded = Parameters() if self._spec is None else self._spec.parameters
+        return _load_parameters(parameters) != loaded
+
+    async def answer_waiting(self) -> None:
+        """Answer the question that has waited while the base was loaded again, if there is one."""
+        if self._is_waiting and self.phase is Phase.READY:
+            self._is_waiting = False
+            await self.answer()
+
     def ask(self, text: str) -> bool:
         """Add a question; False (and a notice) where it cannot be taken now.
 
@@ -164,6 +215,9 @@ class ChatSession:
 
     async def answer(self) -> None:
         """Answer the last question under the mix shown; ends when the answer has ended."""
+        if self.phase is Phase.LOADING:
+            # The base began to be loaded again between the question and this call.
+            self._is_waiting = True
         if self.phase is not Phase.READY or self.model is None:
             return
         model = self.model
@@ -178,7 +232,9 @@ class ChatSession:
         self._observer.entry_added(answer)
         n_tokens, started_s = 0, self._clock()
         try:
-            async for event in self.engine.generate(prompt, model.parameters, model.template):
+            async for event in self.engine.generate(
+                prompt, model.parameters, model.template, self.thinks
+            ):
                 if isinstance(event, PromptProgress):
                     meter.n_prefilled, meter.n_prompt = event.n_done, event.n_total
                     started_s = self._clock()

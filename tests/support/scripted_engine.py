@@ -59,6 +59,7 @@ class ScriptedEngine:
     prompts: list[tuple[ChatMessage, ...]] = field(default_factory=list)
     templates: list[str | None] = field(default_factory=list)
     wishes_to_think: list[bool | None] = field(default_factory=list)
+    parameters: list[Parameters] = field(default_factory=list)
     is_closed: bool = False
     _cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -90,6 +91,7 @@ class ScriptedEngine:
         self.prompts.append(tuple(messages))
         self.templates.append(template)
         self.wishes_to_think.append(thinks)
+        self.parameters.append(parameters)
         if self.generate_error is not None:
             raise self.generate_error
         self._cancelled.clear()

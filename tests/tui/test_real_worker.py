@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from collections.abc import AsyncGenerator, Sequence
@@ -13,8 +14,19 @@ from engine.client import EngineClient
 from engine.protocol import ChatMessage, GenerationEvent, Tokens
 from modelfiles.model import Model
 from modelfiles.parameters import Parameters
-from tests.support.chat import begin, chat, ended, ready, say, screen_text, tiny_model
+from tests.support.chat import (
+    begin,
+    chat,
+    ended,
+    notices,
+    ready,
+    say,
+    screen_text,
+    tiny_model,
+    wait_until,
+)
 from tui.conversation import AnswerState
+from tui.widgets.prompt import Prompt
 
 LONG = Parameters(num_thread=1, num_ctx=32768, temperature=0.0, num_predict=-1, stop=())
 
@@ -45,6 +57,43 @@ async def test_adapters_change_the_answer_and_the_bypass_gives_the_base_back(mod
         await ready(app, pilot)
         await pilot.press("ctrl+g")
         assert (await ended(app, pilot)).text == both.text
+
+
+async def test_a_saved_chat_answers_as_the_one_it_was_saved_from(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORA_TUI_HOME", str(tmp_path / "home"))
+
+    async def command(text: str, notice: str) -> None:
+        app.chat.query_one(Prompt).put(text)
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: notice in notices(app), f"the notice {notice!r}")
+        await ready(app, pilot)
+
+    hot = dataclasses.replace(model, parameters=Parameters(num_thread=1, num_ctx=512, seed=1))
+    async with chat(EngineClient(), hot) as (app, pilot):
+        await pilot.press("tab", "1", "left", "down", "2", "escape")
+        await ready(app, pilot)
+        await command("/set parameter num_predict 16", "Set parameter 'num_predict' to '16'.")
+        await command("/set parameter temperature 0", "Set parameter 'temperature' to '0.0'.")
+        said = await say(app, pilot, "Hi")
+        assert said.label == "pirate 0.95 + formal 1.00"
+        await command("/save mine", "Created new model 'mine'.")
+        await pilot.press("ctrl+b")
+        await ready(app, pilot)
+        app.chat.query_one(Prompt).put("/load mine")
+        await pilot.press("enter")
+        session = app.chat.session
+        await wait_until(
+            pilot,
+            lambda: session.model is not None and session.model.name == "mine:latest",
+            "the saved model",
+        )
+        await ready(app, pilot)
+        await pilot.press("ctrl+g")
+        again = await ended(app, pilot)
+        assert (again.author, again.label) == ("mine:latest", said.label)
+        assert again.text == said.text
 
 
 class MortalEngine(EngineClient):

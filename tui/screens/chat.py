@@ -26,21 +26,27 @@ from tui.sanitize import printable_line
 from tui.screens.add_adapter import AddAdapterScreen
 from tui.screens.help import HelpScreen
 from tui.session import ChatSession
+from tui.slash.parser import SlashCommand, SlashError
+from tui.slash.runner import SlashRunner
 from tui.themes import MUTED
 from tui.widgets.conversation import ConversationView
 from tui.widgets.message import AnswerView
 from tui.widgets.prompt import Prompt
 from tui.widgets.rack import Rack
 from tui.widgets.status import Status
+from tui.widgets.suggestions import Suggestions
 from tui.widgets.thought import THOUGHTS_UNFOLDED
 
 if TYPE_CHECKING:
     from modelfiles.library import Library
+    from modelfiles.store import ModelStore
 
 _QUIT_WINDOW_S = 2.0
 """Time within which a second ctrl+c quits."""
 
-WELCOME = "Type a message and press Enter. Tab goes to the adapters, F1 shows all keys."
+WELCOME = (
+    "Type a message and press Enter. Tab goes to the adapters, F1 shows all keys, /? the commands."
+)
 
 
 class ChatScreen(Screen[None]):
@@ -49,7 +55,11 @@ class ChatScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.CHAT))
 
     def __init__(
-        self, engine: Engine, model: Model | None, library: Callable[[], Library] | None = None
+        self,
+        engine: Engine,
+        model: Model | None,
+        library: Callable[[], Library] | None = None,
+        store: Callable[[], ModelStore] | None = None,
     ) -> None:
         super().__init__()
         self.session = ChatSession(engine, self)
@@ -57,6 +67,7 @@ class ChatScreen(Screen[None]):
         """Pause after the last change before the engine is asked: a held key asks once."""
         self._first_model = model
         self._library = library
+        self._commands = SlashRunner(self.session, self, library, store)
         self._apply_timer: Timer | None = None
         self._quit_timer: Timer | None = None
         self._updates: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
@@ -64,6 +75,7 @@ class ChatScreen(Screen[None]):
         self._title = Static("", markup=False, id="title")
         self._conversation = ConversationView((), id="conversation")
         self._prompt = Prompt(id="prompt")
+        self._suggestions = Suggestions(self._commands.model_names, id="suggestions")
         self._rack = Rack(id="rack")
         self._status = Status(id="status")
 
@@ -73,6 +85,7 @@ class ChatScreen(Screen[None]):
             with Vertical(id="left"):
                 yield self._title
                 yield self._conversation
+                yield self._suggestions
                 with Horizontal(id="prompt-row"):
                     yield Static(">", markup=False, id="prompt-mark")
                     yield self._prompt
@@ -176,10 +189,25 @@ class ChatScreen(Screen[None]):
 
     @on(Prompt.Sent)
     def _sent(self, event: Prompt.Sent) -> None:
-        if self.session.ask(event.text):
+        try:
+            wanted: SlashCommand | str | None = self._commands.read(event.text)
+        except SlashError as error:
+            self.told(str(error), "warning")
+            wanted = None
+        if isinstance(wanted, SlashCommand):
+            self._obey(wanted)
+        elif wanted is not None and self.session.ask(wanted):
             self._answer()
         else:
             self._prompt.give_back(event.text)
+
+    @work(group="obey")
+    async def _obey(self, command: SlashCommand) -> None:
+        await self._commands.run(command)
+
+    @on(Prompt.Changed)
+    def _typed(self) -> None:
+        self._suggestions.suggest(self._prompt.text)
 
     @on(Rack.ChangeWanted)
     def _change_wanted(self, event: Rack.ChangeWanted) -> None:
@@ -231,14 +259,27 @@ class ChatScreen(Screen[None]):
         await self.session.stop()
 
     def action_switch_focus(self) -> None:
-        """Move between the prompt and the rack."""
+        """Move between the prompt and the rack; while a command is typed, complete it."""
         # At once, not with the widget's deferred `focus`: the next key is for the new place.
         if self._is_in_rack:
             self.set_focus(self._prompt)
+        elif self._prompt.text.startswith("/"):
+            # In the prompt's turn: letters typed just before count, as they do for Enter.
+            self._prompt.call_later(self._complete_or_leave)
         else:
-            # On a narrow terminal the rack is only there while it is used.
-            self.add_class("-in-rack")
-            self.set_focus(self._rack)
+            self._enter_rack()
+
+    def _complete_or_leave(self) -> None:
+        self._suggestions.suggest(self._prompt.text)
+        if self._suggestions.has_candidates:
+            self._prompt.put(self._suggestions.completed)
+        else:
+            self._enter_rack()
+
+    def _enter_rack(self) -> None:
+        # On a narrow terminal the rack is only there while it is used.
+        self.add_class("-in-rack")
+        self.set_focus(self._rack)
 
     def action_bypass(self) -> None:
         """Hear the bare base, or restore the stack."""

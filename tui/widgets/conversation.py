@@ -12,7 +12,7 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from tui.conversation import Answer, AnswerState, Entry
-from tui.widgets.message import AnswerView, QuestionView, message_view
+from tui.widgets.message import MessageView, message_view
 
 WINDOW = 30
 """Messages mounted at most; 75 mounted ones made a change of focus cost 80 ms."""
@@ -57,11 +57,11 @@ class ConversationView(VerticalScroll, can_focus=False):
         self.anchor()
 
     @property
-    def views(self) -> list[QuestionView | AnswerView]:
+    def views(self) -> list[MessageView]:
         """The mounted messages, oldest first."""
-        return [c for c in self.children if isinstance(c, QuestionView | AnswerView)]
+        return [c for c in self.children if isinstance(c, MessageView)]
 
-    def view_of(self, entry: Entry) -> QuestionView | AnswerView | None:
+    def view_of(self, entry: Entry) -> MessageView | None:
         """Return the widget of a message, None where it is not mounted."""
         return next((view for view in reversed(self.views) if view.entry.id == entry.id), None)
 
@@ -138,8 +138,9 @@ class ConversationView(VerticalScroll, can_focus=False):
 
     @property
     def _is_writing(self) -> bool:
-        last = self._entries[-1] if self._entries else None
-        return isinstance(last, Answer) and last.state is AnswerState.WRITING
+        # A note may stand after the answer that is being written.
+        last = next((e for e in reversed(self._entries) if isinstance(e, Answer)), None)
+        return last is not None and last.state is AnswerState.WRITING
 
     def _follow_if_near(self) -> None:
         is_at_end = self.scroll_y >= self.max_scroll_y - (_NEAR_ROWS if self._is_writing else 0)
@@ -153,7 +154,7 @@ class ConversationView(VerticalScroll, can_focus=False):
 
     async def _remount(self, start: int, end: int) -> None:
         with self.app.batch_update():
-            await self.remove_children("QuestionView, AnswerView")
+            await self.remove_children(self.views)
             self._start, self._end = start, end
             await self.mount_all([message_view(entry) for entry in self._entries[start:end]])
 
@@ -177,7 +178,7 @@ class ConversationView(VerticalScroll, can_focus=False):
         is_shifted = await self._drop_from_start()
         self._keep_in_place(pivot if is_shifted else None, before)
 
-    def _keep_in_place(self, pivot: QuestionView | AnswerView | None, before: float) -> None:
+    def _keep_in_place(self, pivot: MessageView | None, before: float) -> None:
         """Scroll so that a view stays where the person sees it while others are laid out.
 
         `before` is the row it had. The layout comes some refreshes after the mount, and in steps:

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static
 
-from tui.conversation import Answer, AnswerState, Entry, Question
+from tui.conversation import Answer, AnswerState, Entry, Note, Question
 from tui.sanitize import printable, printable_line
 from tui.themes import MUTED
 from tui.widgets.markdown_body import MarkdownBody
@@ -112,6 +112,26 @@ class AnswerView(VerticalGroup):
         self._note.display = bool(lines)
 
 
-def message_view(entry: Entry) -> QuestionView | AnswerView:
+class NoteView(VerticalGroup):
+    """What a command shows, as plain text under the command."""
+
+    BLANK: ClassVar[bool] = True
+
+    def __init__(self, note: Note) -> None:
+        super().__init__(classes="message -note")
+        self.entry = note
+
+    def compose(self) -> ComposeResult:
+        """Lay out the command and its text."""
+        yield Static(printable_line(self.entry.heading), markup=False, classes="author")
+        yield Static(printable(self.entry.text).rstrip(), markup=False, classes="text")
+
+
+MessageView = QuestionView | AnswerView | NoteView
+
+
+def message_view(entry: Entry) -> MessageView:
     """Return the widget of a message."""
+    if isinstance(entry, Note):
+        return NoteView(entry)
     return QuestionView(entry) if isinstance(entry, Question) else AnswerView(entry)

@@ -59,10 +59,13 @@ class Prompt(TextArea):
         if self.text:
             self.action_cursor_up()
         else:
-            self.text = self.last_sent
-            self.move_cursor(self.document.end)
+            self.put(self.last_sent)
 
     def give_back(self, text: str) -> None:
         """Put back a text that was refused, before what has been typed since."""
-        self.text = f"{text}\n{self.text}" if self.text else text
+        self.put(f"{text}\n{self.text}" if self.text else text)
+
+    def put(self, text: str) -> None:
+        """Replace the text, the cursor at its end."""
+        self.text = text
         self.move_cursor(self.document.end)

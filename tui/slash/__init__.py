@@ -1,0 +1,1 @@
+"""Commands typed into the chat: the table, the parser, the completion and what they do."""
