@@ -10,7 +10,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
@@ -28,7 +27,6 @@ from tui.screens.help import HelpScreen
 from tui.session import ChatSession
 from tui.slash.parser import SlashCommand, SlashError
 from tui.slash.runner import SlashRunner
-from tui.themes import MUTED
 from tui.widgets.conversation import ConversationView
 from tui.widgets.message import AnswerView
 from tui.widgets.prompt import Prompt
@@ -36,6 +34,7 @@ from tui.widgets.rack import Rack
 from tui.widgets.status import Status
 from tui.widgets.suggestions import Suggestions
 from tui.widgets.thought import THOUGHTS_UNFOLDED
+from tui.widgets.title import Title
 
 if TYPE_CHECKING:
     from modelfiles.library import Library
@@ -72,7 +71,7 @@ class ChatScreen(Screen[None]):
         self._quit_timer: Timer | None = None
         self._updates: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
         self._n_undrawn = 0
-        self._title = Static("", markup=False, id="title")
+        self._title = Title(id="title")
         self._conversation = ConversationView((), id="conversation")
         self._prompt = Prompt(id="prompt")
         self._suggestions = Suggestions(self._commands.model_names, id="suggestions")
@@ -103,7 +102,7 @@ class ChatScreen(Screen[None]):
 
     def open_model(self, model: Model) -> None:
         """Load a model in the background."""
-        self._title.update(_title_content(model.name, "loading"))
+        self._title.show(model.name, "loading")
         self._open(model)
 
     @work(group="open")
@@ -392,11 +391,4 @@ class ChatScreen(Screen[None]):
         if session.model is None:
             return
         state = session.base.description if session.base else "not loaded"
-        self._title.update(_title_content(session.model.name, state))
-
-
-def _title_content(name: str, state: str) -> Content:
-    return Content.assemble(
-        Content.styled(printable_line(name), "bold"),
-        Content.styled(f" · {printable_line(state)}", MUTED),
-    )
+        self._title.show(session.model.name, state)
