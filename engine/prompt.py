@@ -78,7 +78,9 @@ def build_prompt(
     n_dropped = 0
     if len(tokens) > limit:
         starts = _possible_starts(turns)
-        n_dropped, tokens = _first_that_fits(starts, tokens_without, limit)
+        first = _first_that_fits(starts, tokens_without, limit)
+        n_dropped = starts[_settled(first, len(starts))]
+        tokens = tokens_without(n_dropped)
         if len(tokens) > limit:
             raise PromptError(
                 f"The message has {len(tokens)} tokens with its system prompt, but a context of "
@@ -107,8 +109,8 @@ def _possible_starts(turns: Sequence[ChatMessage]) -> list[int]:
 
 def _first_that_fits(
     starts: Sequence[int], tokens_without: Callable[[int], list[int]], limit: int
-) -> tuple[int, list[int]]:
-    """Return the earliest start whose prompt fits, by bisection; else the last start."""
+) -> int:
+    """Return the index of the earliest start whose prompt fits, by bisection; else the last."""
     low, high = 0, len(starts) - 1
     while low < high:
         middle = (low + high) // 2
@@ -116,7 +118,19 @@ def _first_that_fits(
             high = middle
         else:
             low = middle + 1
-    return starts[low], tokens_without(starts[low])
+    return low
+
+
+def _settled(first: int, n_starts: int) -> int:
+    """Return a start at or after `first` that stays the same while the conversation grows.
+
+    A start that moved on with every turn would leave the KV cache without a common prefix, and
+    every turn would evaluate the whole context. So up to a quarter of the turns that would fit is
+    given up at once: starts lie on multiples of a power of two.
+    """
+    n_fitting = n_starts - first
+    block = 1 << max(0, (n_fitting // 4).bit_length() - 1)
+    return min(-(-first // block) * block, n_starts - 1)
 
 
 def _render(chat_format: ChatFormat, messages: Sequence[ChatMessage]) -> str:

@@ -71,8 +71,19 @@ def test_an_overlong_conversation_loses_its_oldest_turns(model: Model) -> None:
     assert "Question 0?" not in kept
     assert prompt.n_dropped % 2 == 0, "a conversation begins with a question"
     assert str(prompt.n_dropped) in prompt.notices[0]
-    one_turn_more = [messages[0], *messages[1 + prompt.n_dropped - 2 :]]
-    assert len(build_prompt(model, one_turn_more, n_ctx=4096, n_answer=64).tokens) > 300
+    a_third_more = [messages[0], *messages[1 + prompt.n_dropped - 6 :]]
+    assert len(build_prompt(model, a_third_more, n_ctx=4096, n_answer=64).tokens) > 300
+
+
+def test_a_full_context_begins_at_one_place_for_several_turns(model: Model) -> None:
+    """So that the KV cache serves a long chat: another beginning evaluates everything again."""
+    grown = [build_prompt(model, conversation(n), n_ctx=800, n_answer=100) for n in range(30, 60)]
+    starts = [prompt.n_dropped for prompt in grown]
+    assert starts == sorted(starts)
+    assert starts[0] > 0
+    assert len(set(starts)) <= len(starts) / 3
+    assert all(len(prompt.tokens) <= 700 for prompt in grown)
+    assert min(len(prompt.tokens) for prompt in grown) > 700 * 0.6
 
 
 def test_the_system_message_and_the_last_message_are_never_left_out(model: Model) -> None:
