@@ -52,6 +52,8 @@ class BaseInfo(msgspec.Struct, frozen=True):
     n_threads: int
     load_s: float
     has_chat_template: bool
+    notices: tuple[str, ...] = ()
+    """Sentences for the person on what was loaded otherwise than asked."""
 
 
 class GenerationStats(msgspec.Struct, frozen=True):

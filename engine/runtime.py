@@ -87,6 +87,7 @@ class Runtime:
             n_threads=n_threads,
             load_s=time.perf_counter() - started,
             has_chat_template=self.model.chat_template is not None,
+            notices=_notices(parameters, self.context.n_ctx),
         )
 
     def set_stack(self, stack: AdapterStack) -> None:
@@ -161,6 +162,13 @@ def _description(model: Model) -> str:
         size = str(model.n_params)
     words = [word for word in model.description.split() if word not in ("(guessed)", "all")]
     return " ".join(size if word == "?B" else word for word in words)
+
+
+def _notices(parameters: Parameters, n_ctx: int) -> tuple[str, ...]:
+    wanted = parameters.num_ctx or 0
+    if wanted <= n_ctx:
+        return ()
+    return (f"num_ctx {wanted} is more than the base was trained for: {n_ctx} is used.",)
 
 
 def _context_length(parameters: Parameters, n_ctx_train: int) -> int:

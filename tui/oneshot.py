@@ -36,6 +36,11 @@ class Answer:
     finished: Finished
     stack: AdapterStack
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Sentences for the person, on the base and on the answer."""
+        return (*self.info.notices, *self.finished.notices)
+
 
 def messages_of(model: Model, prompt: str) -> tuple[ChatMessage, ...]:
     """Return what the model is sent: its system message, its history, then the prompt."""

@@ -49,7 +49,7 @@ def answer_document(model: Model, answer: Answer, elapsed_s: float) -> dict[str,
             "decode_tokens_per_s": stats.decode_tokens_per_s,
             "total_s": elapsed_s,
         },
-        "notices": [printable_line(notice) for notice in finished.notices],
+        "notices": [printable_line(notice) for notice in answer.notices],
     }
 
 

@@ -97,6 +97,7 @@ class ChatSession:
                 self.base = await self.engine.load(spec, self._on_load_progress)
                 self._spec = spec
                 self._accepted = Mix()
+                sentences = (*self.base.notices, *sentences)
         except EngineError as error:
             self._is_waiting = False
             self._enter(before)
@@ -154,6 +155,8 @@ class ChatSession:
                 self.base = await self.engine.load(spec, self._on_load_progress)
                 self._spec = spec
                 self._accepted = Mix()
+                for sentence in self.base.notices:
+                    self._tell(sentence, "warning")
             except EngineError as error:
                 is_refused = True
                 self._tell(str(error), "error")

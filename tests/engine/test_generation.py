@@ -179,6 +179,8 @@ def test_the_context_is_no_longer_than_the_base_was_trained_for(
     path = write_base(tmp_path / "base.gguf", n_ctx_train=512)
     with Runtime(LoadSpec(str(path), Parameters(num_thread=1, num_ctx=num_ctx))) as runtime:
         assert runtime.info.n_ctx == runtime.info.n_ctx_train == 512
+        said = ("num_ctx 100000 is more than the base was trained for: 512 is used.",)
+        assert runtime.info.notices == (said if num_ctx else ())
 
 
 def test_load_parameters_beyond_what_llama_cpp_takes_do_no_harm(tiny: Tiny) -> None:

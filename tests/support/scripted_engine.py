@@ -54,6 +54,7 @@ class ScriptedEngine:
     crash: str = ""
     """Where given, every answer fails with this sentence after its pieces."""
     notices: tuple[str, ...] = ()
+    base: BaseInfo = BASE
     loads: list[LoadSpec] = field(default_factory=list)
     stacks: list[AdapterStack] = field(default_factory=list)
     prompts: list[tuple[ChatMessage, ...]] = field(default_factory=list)
@@ -73,7 +74,7 @@ class ScriptedEngine:
         if self.load_error is not None:
             raise self.load_error
         self.loads.append(spec)
-        return BASE
+        return self.base
 
     async def set_stack(self, stack: AdapterStack) -> StackApplied:
         if self.stack_error is not None:

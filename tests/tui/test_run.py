@@ -104,6 +104,15 @@ def test_verbose_prints_the_statistics_on_stderr(place: Path) -> None:
     assert ended.out == run(place, "tiny", "Hello").out
 
 
+def test_a_context_cut_to_what_the_base_was_trained_for_is_said(place: Path) -> None:
+    wide = (place / "Modelfile").read_text().replace("num_ctx 256", "num_ctx 1000000")
+    (place / "Wide").write_text(wide)
+    run_tui("create", "wide", "-f", "Wide", home=place / "home", folder=place)
+    ended = run(place, "wide", "Hello")
+    assert ended.err.startswith("Note: num_ctx 1000000 is more than the base was trained for: ")
+    assert ended.out == run(place, "tiny", "Hello").out
+
+
 def start(place: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "tui", "run", *arguments],

@@ -6,12 +6,14 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.errors import AdapterError, BaseError, WorkerError
 from modelfiles.model import Model
+from modelfiles.parameters import Parameters
 from tests.support.chat import tiny_model
-from tests.support.scripted_engine import ScriptedEngine
+from tests.support.scripted_engine import BASE, ScriptedEngine
 from tui.conversation import Answer, AnswerState, Entry
 from tui.observer import Phase, Severity
 from tui.session import ChatSession
@@ -67,6 +69,14 @@ async def reached(session: ChatSession, phase: Phase) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError(f"the session never came to {phase}")
+
+
+async def test_what_the_engine_loaded_otherwise_than_asked_is_told(model: Model) -> None:
+    engine = ScriptedEngine(base=msgspec.structs.replace(BASE, notices=("It is smaller.",)))
+    session, notes = await opened(engine, model)
+    assert notes.told_sentences == ["It is smaller."]
+    await session.set_parameters(Parameters(num_ctx=1000))
+    assert notes.told_sentences.count("It is smaller.") == 2
 
 
 async def test_a_turn_is_told_in_its_order(model: Model) -> None:

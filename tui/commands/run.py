@@ -106,7 +106,7 @@ def _print_answer(model: Model, prompt: str, args: argparse.Namespace) -> int:
     started = time.monotonic()
     answer = _ask(model, prompt, args)
     elapsed_s = time.monotonic() - started
-    for notice in answer.finished.notices:
+    for notice in answer.notices:
         note(notice)
     if answer.finished.reason == "failed":
         from engine.errors import GenerationError
