@@ -10,14 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from engine.adapters.check import require_fit
-from engine.adapters.header import read_header
-from engine.adapters.notices import notices
 from engine.adapters.read import read_adapter, require_base
 from engine.errors import AdapterError, EngineError
 from engine.stack import AdapterStack, StackEntry
 from modelfiles.model import Model
 from modelfiles.names import free_name
+from tui.fit import adapter_notices
 from tui.sanitize import printable_line
 
 
@@ -40,9 +38,9 @@ def read_stack(model: Model) -> tuple[AdapterStack, tuple[str, ...]]:
     sentences: list[str] = []
     for spec in model.adapters:
         try:
-            require_fit(spec.path, base)
+            odd = adapter_notices(spec.path, base)
             entries.append(StackEntry(read_adapter(spec.path, spec.name), spec.scale))
-            sentences += [f"{spec.name}: {text}" for text in notices(read_header(spec.path), base)]
+            sentences += [f"{spec.name}: {text}" for text in odd]
         except EngineError as error:
             sentences.append(f"{spec.name} is left out. {error}")
     return AdapterStack(tuple(entries)), tuple(sentences)
@@ -55,15 +53,14 @@ def read_new_adapter(reference: str, stack: AdapterStack, base: Path) -> NewAdap
     another base, or in the stack already.
     """
     path = _existing_file(reference)
-    header = require_base(base)
-    require_fit(path, header)
+    odd = adapter_notices(path, require_base(base))
     adapter = read_adapter(path)
     for entry in stack:
         if entry.adapter.sha256 == adapter.sha256:
             raise AdapterError(f"This adapter is in the rack already, as {entry.adapter.name}.")
     taken = {entry.adapter.name for entry in stack}
     entry = StackEntry(msgspec.structs.replace(adapter, name=free_name(adapter.name, taken)))
-    return NewAdapter(entry, notices(read_header(path), header))
+    return NewAdapter(entry, odd)
 
 
 def _existing_file(reference: str) -> Path:

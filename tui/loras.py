@@ -119,9 +119,9 @@ def stack_of_model(model: Model) -> AdapterStack:
     from tui.fit import adapter_notices
     from tui.output import note
 
-    require_base(model.base)
+    base = require_base(model.base)
     for spec in model.adapters:
-        for notice in adapter_notices(spec.path, model.base):
+        for notice in adapter_notices(spec.path, base):
             note(notice)
     return stack_of((read_adapter(spec.path, spec.name), spec.scale) for spec in model.adapters)
 

@@ -40,14 +40,15 @@ def check_headers(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
     return (*own, *base_rules_broken(adapter, base))
 
 
-def require_fit(adapter: Path, base: Path | GgufHeader) -> None:
-    """Raise unless the adapter in a file can be used with a base, given as a file or its header.
+def require_fit(adapter: Path | GgufHeader, base: Path | GgufHeader) -> None:
+    """Raise unless an adapter can be used with a base, each given as a file or its header.
 
     Raises `AdapterError` with the first broken rule in one sentence, `BaseError` where the base is
     no model, `GgufError` where a file is no GGUF.
     """
-    header = base if isinstance(base, GgufHeader) else require_base(base)
-    broken = check(read_header(adapter), header)
+    ours = adapter if isinstance(adapter, GgufHeader) else read_header(adapter)
+    theirs = base if isinstance(base, GgufHeader) else require_base(base)
+    broken = check(ours, theirs)
     if broken:
         others = len(broken) - 1
         more = f" ({others} more of its rules are broken.)" if others else ""

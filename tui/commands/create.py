@@ -141,9 +141,9 @@ def _check(model: Model, modelfile: Modelfile, label: str) -> None:
         # A TEMPLATE inherited from the model that FROM names has no line of its own.
         _check_template(model.template, f"{label}:{modelfile.template_line or line}")
     try:
-        require_base(model.base)
+        base = require_base(model.base)
         for line, spec in zip(lines, model.adapters, strict=True):
-            for notice in adapter_notices(spec.path, model.base):
+            for notice in adapter_notices(spec.path, base):
                 note(f"{label}:{line}: {notice}")
     except EngineError as error:
         raise InputError(f"{label}:{line}: {error}") from error
