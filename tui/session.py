@@ -94,10 +94,7 @@ class ChatSession:
             # The header checks name a wrong file before gigabytes are read for nothing.
             stack, sentences = await asyncio.to_thread(read_stack, model)
             if spec != self._spec:
-                self.base = await self.engine.load(spec, self._on_load_progress)
-                self._spec = spec
-                self._accepted = Mix()
-                sentences = (*self.base.notices, *sentences)
+                await self._load(spec)
         except EngineError as error:
             self._is_waiting = False
             self._enter(before)
@@ -152,11 +149,7 @@ class ChatSession:
             self.meter.load_fraction = 0.0
             self._enter(Phase.LOADING)
             try:
-                self.base = await self.engine.load(spec, self._on_load_progress)
-                self._spec = spec
-                self._accepted = Mix()
-                for sentence in self.base.notices:
-                    self._tell(sentence, "warning")
+                await self._load(spec)
             except EngineError as error:
                 is_refused = True
                 self._tell(str(error), "error")
@@ -307,6 +300,14 @@ class ChatSession:
                         self.mix = self._accepted
                         self._observer.mix_changed()
                     self._tell(str(error), "error")
+
+    async def _load(self, spec: LoadSpec) -> None:
+        """Load a base, which begins without a stack, and tell what differs from the wish."""
+        self.base = await self.engine.load(spec, self._on_load_progress)
+        self._spec = spec
+        self._accepted = Mix()
+        for sentence in self.base.notices:
+            self._tell(sentence, "warning")
 
     def _end(self, answer: Answer, finished: Finished) -> Answer:
         ended = self.conversation.end_answer(answer, finished)
