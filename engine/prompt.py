@@ -74,13 +74,15 @@ def build_prompt(
     def tokens_without(n_dropped: int) -> list[int]:
         return _tokenize(model, text_without(n_dropped))
 
-    tokens = tokens_without(0)
     n_dropped = 0
+    text = text_without(n_dropped)
+    tokens = _tokenize(model, text)
     if len(tokens) > limit:
         starts = _possible_starts(turns)
         first = _first_that_fits(starts, tokens_without, limit)
         n_dropped = starts[_settled(first, len(starts))]
-        tokens = tokens_without(n_dropped)
+        text = text_without(n_dropped)
+        tokens = _tokenize(model, text)
         if len(tokens) > limit:
             raise PromptError(
                 f"The message has {len(tokens)} tokens with its system prompt, but a context of "
@@ -95,9 +97,7 @@ def build_prompt(
     notices += chat_format.notices
     tags = chat_format.tags or DEFAULT_TAGS
     # A question that ends in the tag opens nothing where the template knows of no thoughts.
-    opens_thought = chat_format.tags is not None and (
-        text_without(n_dropped).rstrip().endswith(tags.opening)
-    )
+    opens_thought = chat_format.tags is not None and text.rstrip().endswith(tags.opening)
     return Prompt(tokens, n_dropped, chat_format.stops, tuple(notices), tags, opens_thought)
 
 
