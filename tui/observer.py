@@ -11,6 +11,11 @@ from tui.conversation import Answer, Entry
 Severity = Literal["information", "warning", "error"]
 
 
+ANSWERING = "An answer is being written: Esc stops it."
+NO_MODEL = "No model is loaded: ctrl+o chooses one."
+"""What is said where something has to wait for the answer, or for a model."""
+
+
 class Phase(StrEnum):
     """What the engine is doing for the chat."""
 

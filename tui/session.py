@@ -15,7 +15,7 @@ from modelfiles.parameters import Parameters
 from tui.adapters import read_stack
 from tui.conversation import Answer, AnswerState, Conversation
 from tui.mix import Mix
-from tui.observer import Meter, Observer, Phase, Severity
+from tui.observer import ANSWERING, NO_MODEL, Meter, Observer, Phase, Severity
 
 _LOAD_PARAMETERS = (
     *("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread"),
@@ -116,7 +116,7 @@ class ChatSession:
     def new_chat(self) -> bool:
         """Begin a new conversation under the same stack; refused while an answer is written."""
         if self.is_answering:
-            self._tell("An answer is being written: Esc stops it.", "warning")
+            self._tell(ANSWERING, "warning")
             return False
         self._is_waiting = False
         self.meter.n_context, self.meter.tokens_per_s, self.meter.is_stopped = 0, 0.0, False
@@ -177,10 +177,10 @@ class ChatSession:
         question then waits.
         """
         if self.is_answering:
-            self._tell("An answer is being written: Esc stops it.", "warning")
+            self._tell(ANSWERING, "warning")
             return False
         if self.phase is Phase.EMPTY:
-            self._tell("No model is loaded: ctrl+o chooses one.", "warning")
+            self._tell(NO_MODEL, "warning")
             return False
         if self._is_waiting:
             self._tell("A message is waiting for the model already.", "warning")
@@ -196,7 +196,7 @@ class ChatSession:
     def ask_again(self) -> bool:
         """Take back the answer to the last question; True asks the caller to run `answer`."""
         if self.is_answering:
-            self._tell("An answer is being written: Esc stops it.", "warning")
+            self._tell(ANSWERING, "warning")
             return False
         if self.phase is not Phase.READY:
             self._tell("The model is not loaded yet.", "warning")

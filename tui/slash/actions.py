@@ -13,7 +13,7 @@ from modelfiles.model import AdapterSpec, Message, Model, Role
 from modelfiles.modelfile import generated_text
 from tui.base_facts import read_base_facts
 from tui.conversation import Conversation
-from tui.observer import Phase
+from tui.observer import ANSWERING, NO_MODEL, Phase
 from tui.output import table_lines
 from tui.overview import overview, parameter_rows
 from tui.slash.table import TABLE, Need, Row, Verb, row_of
@@ -22,9 +22,7 @@ from tui.units import age_text, size_text
 if TYPE_CHECKING:
     from modelfiles.library import ListedModel
 
-_ANSWERING = "An answer is being written: Esc stops it."
 _LOADING = "The model is being loaded: wait for it."
-_EMPTY = "No model is loaded: ctrl+o chooses one."
 
 HOW_TO_SEND = (
     "Tab completes a command. A message that begins like one is sent with two slashes: //show me"
@@ -39,8 +37,8 @@ def refusal(verb: Verb, phase: Phase) -> str | None:
     if phase is Phase.LOADING:
         return _LOADING
     if phase is Phase.EMPTY:
-        return None if need is Need.NO_ANSWER else _EMPTY
-    return None if phase is Phase.READY or need is Need.MODEL else _ANSWERING
+        return None if need is Need.NO_ANSWER else NO_MODEL
+    return None if phase is Phase.READY or need is Need.MODEL else ANSWERING
 
 
 def model_of_now(model: Model, stack: AdapterStack, conversation: Conversation) -> Model:
