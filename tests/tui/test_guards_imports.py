@@ -81,7 +81,7 @@ def test_a_wing_imports_only_what_it_may(path: Path) -> None:
 
 def test_llama_cpp_is_imported_in_one_module() -> None:
     users = [path for path in PRODUCT if "llama_cpp" in packages(path)]
-    assert users == [Path("engine/llama.py")]
+    assert users == [Path("engine/llama/library.py")]
 
 
 def test_the_recipe_of_the_demo_is_imported_by_nothing_else() -> None:

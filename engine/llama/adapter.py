@@ -1,0 +1,40 @@
+"""An adapter's weights, loaded for one model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from engine.errors import AdapterError
+from engine.handle import Handle
+from engine.llama.library import lc
+from engine.llama.model import Model
+from engine.llama_log import reasons
+
+
+class LoraAdapter(Handle):
+    """An adapter loaded for one model.
+
+    llama.cpp does not survive every malformed file: pass only files that
+    `engine.adapters.check` found to fit.
+
+    Raises:
+        AdapterError: llama.cpp refused the file; the text carries its reason.
+    """
+
+    def __init__(self, model: Model, path: Path) -> None:
+        reasons.clear()
+        # A failure gives a NULL pointer object, which is not None but false.
+        self.pointer: Any = lc.llama_adapter_lora_init(model._model, os.fsencode(path))
+        if not self.pointer:
+            raise AdapterError(f"{path} cannot be loaded as an adapter: {reasons.first()}.")
+        self.path = path
+        self._model = model
+        model._adapters.append(self)
+
+    def _free(self) -> None:
+        for context in self._model._contexts:
+            context._drop_adapter(self)
+        self._model._adapters.remove(self)
+        lc.llama_adapter_lora_free(self.pointer)

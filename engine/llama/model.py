@@ -1,0 +1,137 @@
+"""A base model's weights and vocabulary."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.cpu import reports_amx
+from engine.errors import BaseError
+from engine.handle import Handle
+from engine.llama.library import lc
+from engine.llama_log import reasons
+
+if TYPE_CHECKING:
+    from engine.llama.adapter import LoraAdapter
+    from engine.llama.context import Context
+
+
+class Model(Handle):
+    """A base model's weights and vocabulary.
+
+    Args:
+        path: The GGUF file; of a split one, the first file.
+        n_gpu_layers: Layers to keep on the GPU; negative for all, 0 for none.
+        main_gpu: Index of the GPU that is used.
+        use_mmap: Map the file instead of reading it.
+        on_progress: Told the fraction read, 0 to 1; returning False gives the load up.
+
+    Raises:
+        BaseError: llama.cpp refused the file; the text carries its reason.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        n_gpu_layers: int = -1,
+        main_gpu: int = 0,
+        use_mmap: bool = True,
+        on_progress: Callable[[float], bool] | None = None,
+    ) -> None:
+        params = lc.llama_model_default_params()
+        params.n_gpu_layers = n_gpu_layers
+        params.main_gpu = main_gpu
+        params.load_mode = lc.LLAMA_LOAD_MODE_MMAP if use_mmap else lc.LLAMA_LOAD_MODE_NONE
+        # Repacked weight buffers are where llama.cpp uses AMX; see reports_amx for why not there.
+        params.use_extra_bufts = not reports_amx()
+        if on_progress is not None:
+            report = on_progress
+            # The name keeps the C callback alive during the call below.
+            callback = lc.llama_progress_callback(lambda fraction, _data: report(fraction))
+            params.progress_callback = callback
+        reasons.clear()
+        self._model: Any = lc.llama_model_load_from_file(os.fsencode(path), params)
+        if not self._model:
+            raise BaseError(f"{path} cannot be loaded: {reasons.first()}.")
+        self.path = path
+        self._vocab: Any = lc.llama_model_get_vocab(self._model)
+        self._contexts: list[Context] = []
+        self._adapters: list[LoraAdapter] = []
+        self.n_vocab: int = lc.llama_vocab_n_tokens(self._vocab)
+        self.n_params: int = lc.llama_model_n_params(self._model)
+        self.size_bytes: int = lc.llama_model_size(self._model)
+        self.n_ctx_train: int = lc.llama_model_n_ctx_train(self._model)
+        self.has_decoder: bool = lc.llama_model_has_decoder(self._model)
+        self.adds_bos: bool = lc.llama_vocab_get_add_bos(self._vocab)
+        self.bos_text = self._token_text(lc.llama_vocab_bos(self._vocab))
+        self.eos_text = self._token_text(lc.llama_vocab_eos(self._vocab))
+
+    def _free(self) -> None:
+        for context in list(self._contexts):
+            context.close()
+        for adapter in list(self._adapters):
+            adapter.close()
+        lc.llama_model_free(self._model)
+
+    @property
+    def description(self) -> str:
+        """llama.cpp's short description, for example `llama 3B Q8_0`."""
+        buffer = ctypes.create_string_buffer(256)
+        lc.llama_model_desc(self._model, buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace")
+
+    @property
+    def chat_template(self) -> str | None:
+        """The GGUF's Jinja chat template, if it has one."""
+        template = lc.llama_model_chat_template(self._model, None)
+        return template.decode("utf-8", "replace") if template else None
+
+    def metadata(self, key: str) -> str | None:
+        """Return a scalar of the GGUF's metadata as text, or None."""
+        size = 256
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = lc.llama_model_meta_val_str(self._model, key.encode(), buffer, size)
+            if length < 0:
+                return None
+            if length < size:
+                return buffer.value.decode("utf-8", "replace")
+            size = length + 1
+
+    def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
+        """Return the tokens of `text`; special tokens written in it are recognised.
+
+        `add_special` puts the BOS token before it where the vocabulary asks for one.
+        """
+        data = text.encode()
+        capacity = len(data) + 8
+        while True:
+            tokens = (lc.llama_token * capacity)()
+            n = lc.llama_tokenize(self._vocab, data, len(data), tokens, capacity, add_special, True)
+            if n >= 0:
+                return list(tokens[:n])
+            capacity = -n
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes a token stands for, perhaps a part of a character; none if special."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            n = lc.llama_token_to_piece(self._vocab, token, buffer, size, 0, False)
+            if n >= 0:
+                return buffer.raw[:n]
+            size = -n
+
+    def ends_generation(self, token: int) -> bool:
+        """Whether the model ends its turn with this token."""
+        return bool(lc.llama_vocab_is_eog(self._vocab, token))
+
+    def _token_text(self, token: int) -> str:
+        if token < 0:
+            return ""
+        text = lc.llama_vocab_get_text(self._vocab, token)
+        return text.decode("utf-8", "replace") if text else ""
