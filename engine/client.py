@@ -15,9 +15,13 @@ from engine.protocol import (
     BaseInfo,
     Cancel,
     ChatMessage,
+    Configure,
+    Configured,
+    EffectMeasured,
     Event,
     Failed,
     Finished,
+    FormChosen,
     Generate,
     GenerationEvent,
     GenerationStats,
@@ -28,9 +32,13 @@ from engine.protocol import (
     PromptProgress,
     Request,
     SetStack,
+    Settle,
+    Settled,
+    SettleEvent,
     StackApplied,
     Tokens,
 )
+from engine.settings import EngineSettings
 from engine.stack import AdapterStack
 from modelfiles.parameters import Parameters
 
@@ -49,6 +57,9 @@ class EngineClient:
         self._ids = itertools.count(1)
         self._spec: LoadSpec | None = None
         self._stack = AdapterStack()
+        self._settings = EngineSettings()
+        self._has_settings: WorkerProcess | None = None
+        """The worker that knows the settings."""
         self._has_base: WorkerProcess | None = None
         """The worker in which the base last set is loaded."""
         self._has_stack: WorkerProcess | None = None
@@ -65,11 +76,20 @@ class EngineClient:
         self, spec: LoadSpec, on_progress: Callable[[float], None] | None = None
     ) -> BaseInfo:
         """Load a base and forget the stack; on an error the base before stays loaded."""
-        worker = await self._started()
+        async with self._starting:
+            worker = await self._started()
+            await self._configured(worker)
         info = await self._load(worker, spec, on_progress)
         self._spec, self._stack = spec, AdapterStack()
         self._has_base = self._has_stack = worker
         return info
+
+    async def configure(self, settings: EngineSettings) -> None:
+        """Use `settings` from here on, also in a worker started later."""
+        self._settings, self._has_settings = settings, None
+        if self.worker_pid is not None:
+            async with self._starting:
+                await self._configured(await self._started())
 
     async def set_stack(self, stack: AdapterStack) -> StackApplied:
         """Apply `stack` from the next evaluation on; on an error the old one stays in force."""
@@ -79,6 +99,38 @@ class EngineClient:
         applied = await self._set_stack(worker, stack)
         self._stack, self._has_stack = stack, worker
         return applied
+
+    async def settle(
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
+        thinks: bool | None = None,
+        delay_s: float = 0.0,
+    ) -> AsyncGenerator[SettleEvent, None]:
+        """Make ready for the next answer in the background; the last event is `Settled`.
+
+        Nothing is started for it: with no living worker there is nothing to make ready.
+        """
+        request_id = next(self._ids)
+        worker = self._worker
+        if worker is None or self._has_base is not worker or self._has_stack is not worker:
+            yield Settled(request_id, is_complete=False)
+            return
+        request = Settle(request_id, tuple(messages), parameters, template, thinks, delay_s)
+        is_over = False
+        try:
+            async with contextlib.aclosing(self._ask(worker, request_id, request)) as events:
+                async for event in events:
+                    if isinstance(event, PromptProgress | EffectMeasured | FormChosen | Settled):
+                        is_over = isinstance(event, Settled)
+                        yield event
+                        if is_over:
+                            return
+        finally:
+            if not is_over:
+                with contextlib.suppress(WorkerError):
+                    await worker.send(Cancel(request_id))
 
     async def generate(
         self,
@@ -142,9 +194,22 @@ class EngineClient:
             self._worker = await WorkerProcess.start(self._log_path)
         return self._worker
 
+    async def _configured(self, worker: WorkerProcess) -> None:
+        """Make sure that a living worker knows the settings."""
+        if self._has_settings is worker:
+            return
+        request_id = next(self._ids)
+        request = Configure(request_id, self._settings)
+        async with contextlib.aclosing(self._ask(worker, request_id, request)) as events:
+            async for event in events:
+                if isinstance(event, Configured):
+                    self._has_settings = worker
+                    return
+
     async def _with_base(self) -> WorkerProcess:
         """Return a living worker that has the base last set, perhaps without its stack."""
         worker = await self._started()
+        await self._configured(worker)
         if self._spec is not None and self._has_base is not worker:
             await self._load(worker, self._spec, None)
             self._has_base = worker

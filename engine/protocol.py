@@ -1,8 +1,8 @@
 """What the client and the worker process say to each other: one JSON document a line.
 
 Requests travel on the worker's stdin, events on its stdout. Every event names the request it
-answers in `request_id`; the last event of a request is `Loaded`, `StackApplied`, `Finished` or
-`Failed`.
+answers in `request_id`; the last event of a request is `Loaded`, `Configured`, `StackApplied`,
+`Settled`, `Finished` or `Failed`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from typing import Literal
 
 import msgspec
 
+from engine.settings import EngineSettings
 from engine.stack import AdapterStack
 from modelfiles.parameters import Parameters
 
 FinishReason = Literal["stop", "length", "cancelled", "failed"]
 """`stop`: the model ended or met a stop string; `length`: num_predict or the context ran out."""
+
+Form = Literal["none", "single", "layered", "fused"]
+"""How llama.cpp is given the stack: no adapter, one, several one by one, or one fused from them."""
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
@@ -72,6 +76,11 @@ class GenerationStats(msgspec.Struct, frozen=True):
     """Oldest messages left out because the conversation no longer fits the context."""
     n_thought: int = 0
     """Tokens of `n_decoded` that belong to what the model thought."""
+    form: Form = "none"
+    """How the stack was applied when the answer ended."""
+    is_approximate: bool = False
+    """Whether a part of what the answer rests on was computed under another stack (`swap = keep`,
+    or a stack set while the answer was written)."""
 
     @property
     def prefill_tokens_per_s(self) -> float:
@@ -100,11 +109,39 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     spec: LoadSpec
 
 
+class Configure(msgspec.Struct, frozen=True, tag="configure"):
+    """Use these settings from here on; answered by Configured."""
+
+    request_id: int
+    settings: EngineSettings
+
+
 class SetStack(msgspec.Struct, frozen=True, tag="set_stack"):
-    """Apply a stack from the next evaluation on; answered by StackApplied."""
+    """Apply a stack from the next evaluation on; answered by StackApplied.
+
+    With `is_live` in the settings it applies in the middle of an answer, else after it.
+    """
 
     request_id: int
     stack: AdapterStack
+
+
+class Settle(msgspec.Struct, frozen=True, tag="settle"):
+    """Make ready for the next answer while nothing else is asked.
+
+    Evaluates the conversation under the stack in force, chooses its form and measures its effect.
+    Answered by PromptProgress…, EffectMeasured, FormChosen (each at most where there is something
+    to say) and Settled. Any other request ends it early.
+    """
+
+    request_id: int
+    messages: tuple[ChatMessage, ...]
+    """The conversation so far, oldest first; may be empty."""
+    parameters: Parameters = msgspec.field(default_factory=Parameters)
+    template: str | None = None
+    thinks: bool | None = None
+    delay_s: float = 0.0
+    """Pause before the work begins, so that a stack still being changed costs nothing."""
 
 
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
@@ -121,7 +158,7 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
-    """Stop the generation `target_id`; its Finished event then says `cancelled`."""
+    """Stop the generation or the settling `target_id`."""
 
     target_id: int
 
@@ -130,7 +167,7 @@ class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
     """End the worker after freeing everything in order."""
 
 
-Request = Load | SetStack | Generate | Cancel | Shutdown
+Request = Load | Configure | SetStack | Settle | Generate | Cancel | Shutdown
 
 
 # Events -----------------------------------------------------------------------------------------
@@ -156,6 +193,57 @@ class StackApplied(msgspec.Struct, frozen=True, tag="stack_applied"):
     request_id: int
     digest: str
     elapsed_s: float
+    form: Form = "none"
+
+
+class Configured(msgspec.Struct, frozen=True, tag="configured"):
+    """The settings are in force."""
+
+    request_id: int
+
+
+class AdapterEffect(msgspec.Struct, frozen=True):
+    """What one adapter does on the loaded base, alone and at scale 1."""
+
+    sha256: str
+    """The adapter's content."""
+    effect_nats: float
+    """Mean KL divergence of the next-token distribution against the bare base, in nats."""
+    n_tensors: int
+    """Tensor pairs the adapter has."""
+    n_used: int | None
+    """Pairs that llama.cpp's graph really multiplies; None where that could not be seen."""
+
+
+class EffectMeasured(msgspec.Struct, frozen=True, tag="effect_measured"):
+    """What the stack in force does to the base on the probe prompt."""
+
+    request_id: int
+    digest: str
+    effect_nats: float
+    """Mean KL divergence of the next-token distribution against the bare base, in nats."""
+    adapters: tuple[AdapterEffect, ...] = ()
+    """One for each adapter content that is active in the stack."""
+
+
+class FormChosen(msgspec.Struct, frozen=True, tag="form_chosen"):
+    """Which form of the stack serves from here on."""
+
+    request_id: int
+    digest: str
+    form: Form
+    reason: str = ""
+    """One clause for the person, for example `fused decodes 2.1 times as fast`."""
+
+
+class Settled(msgspec.Struct, frozen=True, tag="settled"):
+    """Settling is over."""
+
+    request_id: int
+    is_complete: bool
+    """False where another request came before everything was done."""
+    n_ready: int = 0
+    """Tokens of the conversation now in the KV cache under the stack in force."""
 
 
 class PromptProgress(msgspec.Struct, frozen=True, tag="prompt_progress"):
@@ -201,5 +289,18 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     message: str
 
 
-Event = LoadProgress | Loaded | StackApplied | PromptProgress | Tokens | Finished | Failed
 GenerationEvent = PromptProgress | Tokens | Finished
+SettleEvent = PromptProgress | EffectMeasured | FormChosen | Settled
+Event = (
+    LoadProgress
+    | Loaded
+    | Configured
+    | StackApplied
+    | EffectMeasured
+    | FormChosen
+    | Settled
+    | PromptProgress
+    | Tokens
+    | Finished
+    | Failed
+)

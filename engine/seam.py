@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from engine.protocol import BaseInfo, ChatMessage, GenerationEvent, LoadSpec, StackApplied
+from engine.protocol import (
+    BaseInfo,
+    ChatMessage,
+    GenerationEvent,
+    LoadSpec,
+    SettleEvent,
+    StackApplied,
+)
+from engine.settings import EngineSettings
 from engine.stack import AdapterStack
 from modelfiles.parameters import Parameters
 
@@ -22,8 +30,28 @@ class Engine(Protocol):
     ) -> BaseInfo:
         """Load a base; `on_progress` is told the fraction read, from 0 to 1."""
 
+    async def configure(self, settings: EngineSettings) -> None:
+        """Use `settings` from here on, also in a worker started later."""
+
     async def set_stack(self, stack: AdapterStack) -> StackApplied:
-        """Apply `stack` from the next evaluation on; on an error the old stack stays in force."""
+        """Apply `stack` from the next evaluation on; on an error the old stack stays in force.
+
+        During an answer it takes effect with its next token where `settings.is_live`, else after
+        the answer; the call returns when it has taken effect.
+        """
+
+    def settle(
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
+        thinks: bool | None = None,
+        delay_s: float = 0.0,
+    ) -> AsyncIterator[SettleEvent]:
+        """Make ready for the next answer in the background; the last event is `Settled`.
+
+        Begins `delay_s` after the call and ends early as soon as anything else is asked.
+        """
 
     def generate(
         self,

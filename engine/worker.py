@@ -21,6 +21,8 @@ from engine.errors import EngineError, GenerationError
 from engine.generation import generate
 from engine.protocol import (
     Cancel,
+    Configure,
+    Configured,
     Event,
     Failed,
     Generate,
@@ -30,11 +32,14 @@ from engine.protocol import (
     LoadProgress,
     Request,
     SetStack,
+    Settle,
+    Settled,
     Shutdown,
     StackApplied,
     Tokens,
 )
 from engine.runtime import Runtime
+from engine.settings import EngineSettings
 
 log = logging.getLogger("engine.worker")
 
@@ -59,6 +64,7 @@ class Worker:
         self._cancelled: set[int] = set()
         self._is_closing = False
         self._encoder = msgspec.json.Encoder()
+        self._settings = EngineSettings()
         self._runtime: Runtime | None = None
 
     def run(self) -> None:
@@ -97,8 +103,13 @@ class Worker:
             match request:
                 case Load():
                     self._load(request)
+                case Configure():
+                    self._settings = request.settings
+                    self._send(Configured(request.request_id))
                 case SetStack():
                     self._set_stack(request)
+                case Settle():
+                    self._send(Settled(request.request_id, is_complete=False))
                 case Generate():
                     self._generate(request)
                     self._cancelled.discard(request.request_id)
@@ -196,7 +207,7 @@ class _TokenBatch:
 
 
 def _id_of(request: Request) -> int:
-    return request.request_id if isinstance(request, Load | SetStack | Generate) else 0
+    return 0 if isinstance(request, Cancel | Shutdown) else request.request_id
 
 
 def main() -> None:

@@ -16,9 +16,12 @@ from engine.protocol import (
     GenerationStats,
     LoadSpec,
     PromptProgress,
+    Settled,
+    SettleEvent,
     StackApplied,
     Tokens,
 )
+from engine.settings import EngineSettings
 from engine.stack import AdapterStack
 from modelfiles.parameters import Parameters
 
@@ -61,6 +64,8 @@ class ScriptedEngine:
     templates: list[str | None] = field(default_factory=list)
     wishes_to_think: list[bool | None] = field(default_factory=list)
     parameters: list[Parameters] = field(default_factory=list)
+    settings: list[EngineSettings] = field(default_factory=list)
+    settle_events: tuple[SettleEvent, ...] = ()
     is_closed: bool = False
     _cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -76,11 +81,26 @@ class ScriptedEngine:
         self.loads.append(spec)
         return self.base
 
+    async def configure(self, settings: EngineSettings) -> None:
+        self.settings.append(settings)
+
     async def set_stack(self, stack: AdapterStack) -> StackApplied:
         if self.stack_error is not None:
             raise self.stack_error
         self.stacks.append(stack)
         return StackApplied(0, stack.digest, 0.0)
+
+    async def settle(
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
+        thinks: bool | None = None,
+        delay_s: float = 0.0,
+    ) -> AsyncIterator[SettleEvent]:
+        for event in self.settle_events:
+            yield event
+        yield Settled(1, is_complete=True)
 
     async def generate(
         self,

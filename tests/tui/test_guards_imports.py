@@ -23,6 +23,7 @@ ALLOWED_IN_ENGINE = {
     "huggingface_hub",
     "llama_cpp",
     "numpy",
+    "psutil",
 }
 
 

@@ -1,0 +1,34 @@
+"""What a person may decide about speed, memory and exactness; none of it changes a model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FuseMode = Literal["auto", "always", "never"]
+"""`auto`: whichever form of the stack was measured to decode faster; the others force one."""
+SwapMode = Literal["evaluate", "keep"]
+"""`evaluate`: the conversation is evaluated under the new stack (exact). `keep`: an answer goes on
+from the KV cache the stack before left behind (approximate, and labelled so)."""
+
+
+class EngineSettings(msgspec.Struct, frozen=True):
+    """How the engine trades memory and exactness for time."""
+
+    fuse: FuseMode = "auto"
+    swap: SwapMode = "evaluate"
+    is_live: bool = False
+    """Whether a stack set during an answer applies from its next token (approximate)."""
+    prepares: bool = True
+    """Whether the conversation is evaluated in the background after a change of the stack."""
+    kv_memory_bytes: int | None = None
+    """Most memory for KV snapshots; None is a quarter of the memory that is free at the load of a
+    base, 0 keeps none."""
+    kv_disk_bytes: int = 0
+    """Most disk space for KV snapshots that outlive the program; 0 writes none."""
+    fused_disk_bytes: int = 2 * 2**30
+    """Most disk space for fused adapters; 0 keeps none beyond the worker's life."""
+    cache_folder: str | None = None
+    """Absolute path of the folder for fused adapters and KV snapshots, made when it is needed; None
+    keeps fused adapters in a temporary folder and writes no snapshots."""
