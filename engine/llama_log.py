@@ -33,6 +33,10 @@ class Reasons(logging.Handler):
         """Forget what was said before the call that is about to be made."""
         self._lines.clear()
 
+    def has(self, *texts: str) -> bool:
+        """Whether a message holds one of these texts."""
+        return any(text in line for line in self._lines for text in texts)
+
     def first(self, default: str = "llama.cpp gave no reason") -> str:
         """Return the first message, without the name of the C function before it."""
         line = next(iter(self._lines), default).rstrip(".")

@@ -18,18 +18,29 @@ Value = int | float | bool | str
 class Parameters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """PARAMETER values; None means not set, so that a base's value or the default applies.
 
-    Names, types and defaults follow Ollama's `api/types.go`.
+    Names, types and defaults follow Ollama's `api/types.go`, except those of `OWN`.
     """
 
     num_ctx: int | None = None
     """Context length in tokens."""
     num_batch: int | None = None
+    """Prompt tokens evaluated in one call."""
+    num_ubatch: int | None = None
+    """Prompt tokens computed at once, at most num_batch."""
     num_gpu: int | None = None
     """Layers kept on the GPU; -1 chooses."""
     main_gpu: int | None = None
     use_mmap: bool | None = None
     num_thread: int | None = None
     """Threads for evaluation; 0 chooses."""
+    num_thread_batch: int | None = None
+    """Threads for the evaluation of a prompt; 0 takes num_thread."""
+    flash_attention: bool | None = None
+    """Unset, llama.cpp chooses."""
+    kv_cache_type: str | None = None
+    """Data type of the KV cache, one of `KV_CACHE_TYPES`."""
+    rpc_hosts: str | None = None
+    """Hosts that compute layers, `host:port` with commas between them; `none` for no host."""
     draft_num_predict: int | None = None
     num_keep: int | None = None
     seed: int | None = None
@@ -53,6 +64,11 @@ class Parameters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
         values = {name: getattr(self, name) for name in self.__struct_fields__}
         return msgspec.structs.replace(base, **{k: v for k, v in values.items() if v is not None})
 
+    @property
+    def load_time(self) -> Parameters:
+        """Those that decide how a base is loaded, the others unset."""
+        return Parameters(**{name: getattr(self, name) for name in LOAD_TIME})
+
     def lines(self) -> list[tuple[str, str]]:
         """Return every value that is set as `(name, text)`, one entry for each stop string.
 
@@ -66,7 +82,7 @@ class Parameters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
             elif isinstance(value, bool):
                 lines.append((name, "true" if value else "false"))
             elif value is not None:
-                lines.append((name, repr(value)))
+                lines.append((name, str(value)))
         return lines
 
 
@@ -76,6 +92,9 @@ DEFAULTS = Parameters(
     num_gpu=-1,
     use_mmap=True,
     num_thread=0,
+    num_thread_batch=0,
+    kv_cache_type="f16",
+    rpc_hosts="none",
     draft_num_predict=4,
     num_keep=4,
     seed=-1,
@@ -93,7 +112,31 @@ DEFAULTS = Parameters(
 )
 """What applies where nothing is set: Ollama's values at run time (not those of its older
 documentation), with its context length for machines of less than 23 GiB of GPU memory.
-`main_gpu` stays unset."""
+`main_gpu`, `num_ubatch` and `flash_attention` stay unset."""
+
+LOAD_TIME = (
+    *("num_ctx", "num_batch", "num_ubatch", "num_gpu", "main_gpu", "use_mmap"),
+    *("num_thread", "num_thread_batch", "flash_attention", "kv_cache_type", "rpc_hosts"),
+    "draft_num_predict",
+)
+"""Parameters that decide how a base is loaded; a change of one loads it again."""
+
+KV_CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "iq4_nl", "q4_1", "q4_0")
+"""What a KV cache may hold, most bits first (kv_cache_types of llama.cpp's common/arg.cpp)."""
+
+_TYPES_TEXT = f"{', '.join(KV_CACHE_TYPES[:-1])} or {KV_CACHE_TYPES[-1]}"
+
+OWN = MappingProxyType(
+    {
+        "num_ubatch": "prompt tokens computed at once, at most `num_batch`; unset, as many",
+        "num_thread_batch": "threads for the prompt; 0 takes as many as `num_thread`",
+        "flash_attention": "`true` or `false`; unset, off on the processor, where it slows "
+        "decoding down, else llama.cpp chooses",
+        "kv_cache_type": f"data type of the KV cache: {_TYPES_TEXT}; unset, f16",
+        "rpc_hosts": "machines that compute layers, `HOST:PORT,HOST:PORT`; `none` for no machine",
+    }
+)
+"""Parameters that Ollama does not have, and what each does."""
 
 DEPRECATED = frozenset(
     {
@@ -113,6 +156,8 @@ DEPRECATED = frozenset(
 KINDS = MappingProxyType(
     {
         "main_gpu": int,
+        "num_ubatch": int,
+        "flash_attention": bool,
         **{
             name: str if isinstance(default, tuple) else type(default)
             for name, default in msgspec.structs.asdict(DEFAULTS).items()
@@ -133,9 +178,11 @@ _INT32_MAX = 2**31 - 1
 _RANGES: dict[str, tuple[float, float]] = {
     "num_ctx": (1, _INT32_MAX),
     "num_batch": (1, _INT32_MAX),
+    "num_ubatch": (1, _INT32_MAX),
     "num_gpu": (-1, _INT32_MAX),
     "main_gpu": (0, _INT32_MAX),
     "num_thread": (0, 4096),
+    "num_thread_batch": (0, 4096),
     "seed": (-(2**63), 2**63 - 1),
     "top_p": (0.0, 1.0),
     "min_p": (0.0, 1.0),
@@ -144,6 +191,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "temperature": (0.0, 1e6),
     "repeat_penalty": (1e-6, 1e6),
 }
+# llama.cpp cuts an endpoint at its first colon and knows IPv4 only.
+_HOST = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?):([0-9]{1,5})\Z")
 _WIDEST_INTEGER = (-_INT32_MAX, _INT32_MAX)
 _WIDEST_FLOAT = (-1e6, 1e6)
 
@@ -157,6 +206,13 @@ def parse_value(name: str, text: str) -> Value:
     kind = KINDS.get(name)
     if kind is None:
         raise ParameterError(f"unknown parameter '{_shown(name)}'{hint(name, KINDS)}")
+    if name == "kv_cache_type":
+        if text not in KV_CACHE_TYPES:
+            known = ", ".join(KV_CACHE_TYPES)
+            raise ParameterError(f"{name} must be one of {known}, not {quoted(text)}")
+        return text
+    if name == "rpc_hosts":
+        return ",".join(rpc_hosts(text)) or "none"
     if kind is str:
         if not text:
             raise ParameterError(f"{name} needs a text that is not empty")
@@ -174,6 +230,24 @@ def parse_value(name: str, text: str) -> Value:
     if not math.isfinite(number):
         raise ParameterError(f"invalid float value [{_shown(text)}]: {name} is a number")
     return _within(name, number, _RANGES.get(name, _WIDEST_FLOAT))
+
+
+def rpc_hosts(text: str | None) -> tuple[str, ...]:
+    """Return the hosts in a value of `rpc_hosts`, each `host:port`, once; none for `none`.
+
+    Raises `ParameterError` for a host without a port, and for what is no name and no IPv4 address.
+    """
+    if text is None or text.strip() == "none":
+        return ()
+    hosts = dict.fromkeys(host.strip() for host in text.split(","))
+    for host in hosts:
+        match = _HOST.match(host)
+        if match is None or not 1 <= int(match[2]) <= 65535:
+            raise ParameterError(
+                f"rpc_hosts takes HOST:PORT with commas between them, such as 10.0.0.2:50052, or"
+                f" none; {quoted(host)} is no host with a port from 1 to 65535"
+            )
+    return tuple(hosts)
 
 
 def build_parameters(values: Iterable[tuple[str, Value]]) -> Parameters:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import ctypes
 
-import llama_cpp.llama_cpp as lc
+from engine.cpu import shorten_waits
 
-from engine.llama_log import pass_on
+shorten_waits()  # read once, when llama_cpp loads the OpenMP library
 
-__all__ = ["lc"]
+import llama_cpp.llama_cpp as lc  # noqa: E402  # after the line above
+
+from engine.llama_log import pass_on  # noqa: E402  # likewise
+
+__all__ = ["lc", "library"]
+
+library: ctypes.CDLL = lc._lib
+"""libllama; a look-up by name in it also finds the functions of ggml, which it links."""
 
 
 @lc.llama_log_callback  # type: ignore[untyped-decorator]  # a ctypes function type

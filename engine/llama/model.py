@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cpu import reports_amx
 from engine.errors import BaseError
 from engine.handle import Handle
+from engine.llama.backends import Backends, leave_out_amx
 from engine.llama.library import lc
+from engine.llama.rpc import use_hosts
 from engine.llama_log import reasons
 
 if TYPE_CHECKING:
@@ -27,10 +29,12 @@ class Model(Handle):
         n_gpu_layers: Layers to keep on the GPU; negative for all, 0 for none.
         main_gpu: Index of the GPU that is used.
         use_mmap: Map the file instead of reading it.
+        rpc_hosts: Machines that may hold layers, each `host:port`.
         on_progress: Told the fraction read, 0 to 1; returning False gives the load up.
 
     Raises:
-        BaseError: llama.cpp refused the file; the text carries its reason.
+        BaseError: llama.cpp refused the file; the text carries its reason. Or a host of
+            `rpc_hosts` cannot be used.
     """
 
     def __init__(
@@ -40,14 +44,19 @@ class Model(Handle):
         n_gpu_layers: int = -1,
         main_gpu: int = 0,
         use_mmap: bool = True,
+        rpc_hosts: Sequence[str] = (),
         on_progress: Callable[[float], bool] | None = None,
     ) -> None:
         params = lc.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers
         params.main_gpu = main_gpu
         params.load_mode = lc.LLAMA_LOAD_MODE_MMAP if use_mmap else lc.LLAMA_LOAD_MODE_NONE
-        # Repacked weight buffers are where llama.cpp uses AMX; see reports_amx for why not there.
-        params.use_extra_bufts = not reports_amx()
+        if reports_amx():
+            leave_out_amx()  # see reports_amx for why
+        # The name keeps the list alive during the call below.
+        devices = use_hosts(rpc_hosts)
+        if devices is not None:
+            params.devices = ctypes.addressof(devices)
         if on_progress is not None:
             report = on_progress
             # The name keeps the C callback alive during the call below.
@@ -64,8 +73,16 @@ class Model(Handle):
         self.n_vocab: int = lc.llama_vocab_n_tokens(self._vocab)
         self.n_params: int = lc.llama_model_n_params(self._model)
         self.size_bytes: int = lc.llama_model_size(self._model)
+        self.n_head: int = lc.llama_model_n_head(self._model)
         self.n_ctx_train: int = lc.llama_model_n_ctx_train(self._model)
         self.has_decoder: bool = lc.llama_model_has_decoder(self._model)
+        # llama_supports_gpu_offload says yes to every build with RPC.
+        has_gpu = any(device.is_gpu for device in Backends().devices())
+        self.is_offloaded = n_gpu_layers != 0 and has_gpu
+        """Whether layers are kept on a GPU or another machine."""
+        self.is_recurrent: bool = lc.llama_model_is_recurrent(self._model)
+        self.is_hybrid: bool = lc.llama_model_is_hybrid(self._model)
+        self.n_swa: int = lc.llama_model_n_swa(self._model)  # 0: no sliding window
         self.adds_bos: bool = lc.llama_vocab_get_add_bos(self._vocab)
         self.bos_text = self._token_text(lc.llama_vocab_bos(self._vocab))
         self.eos_text = self._token_text(lc.llama_vocab_eos(self._vocab))

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
-from engine.cpu import default_threads, physical_cores, reports_amx
+import pytest
+
+from engine.cpu import default_threads, physical_cores, reports_amx, shorten_waits
 
 
 def topology(folder: Path, siblings: dict[int, str]) -> Path:
@@ -39,3 +44,31 @@ def test_amx_is_read_from_the_processors_flags(tmp_path: Path) -> None:
     info.write_text("flags : fpu avx2 avx512f\n")
     assert not reports_amx(info)
     assert not reports_amx(tmp_path / "nothing")
+
+
+def test_waiting_threads_give_their_core_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(machine: str, **environment: str) -> dict[str, str]:
+        monkeypatch.setattr(platform, "machine", lambda: machine)
+        shorten_waits(environment)
+        return environment
+
+    assert chosen("x86_64") == chosen("AMD64") == {"GOMP_SPINCOUNT": "10000"}
+    assert chosen("aarch64") == {}
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        assert chosen("x86_64", **{name: "5"}) == {name: "5"}, "what the person chose stays"
+
+
+def test_openmp_reads_it_when_llama_cpp_is_loaded() -> None:
+    program = (
+        "import os, sys\n"
+        "from engine import cpu\n"
+        "def loaded(environment=os.environ):\n"
+        "    print('llama_cpp' in sys.modules)\n"
+        "cpu.shorten_waits = loaded\n"
+        "import engine.llama\n"
+        "print('llama_cpp' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "True"]

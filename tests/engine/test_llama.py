@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from engine.errors import AdapterError, BaseError, GenerationError
 from engine.llama import Context, LoraAdapter, Model
 from tests.engine.conftest import Tiny
+from tests.support.tiny_memories import Memory, write_memory_base
 
 
 def context_of(model: Model) -> Context:
@@ -70,6 +72,36 @@ def test_a_full_context_is_said(tiny: Tiny) -> None:
             context.decode([7])
 
 
+def test_a_saved_state_goes_on_where_it_was(tiny: Tiny) -> None:
+    with Model(tiny.base) as model, context_of(model) as context:
+        context.decode([1, 2, 3])
+        state = context.save_state()
+        assert state is not None
+        context.decode([4])
+        expected = context.logits()
+        with context_of(model) as other:
+            other.decode([9, 9])
+            assert other.load_state(state)
+            other.decode([4])
+            assert (other.logits() == expected).all()
+
+
+@pytest.mark.parametrize("memory", ["window", "recurrent", "hybrid"])
+def test_a_state_that_is_cut_short_leaves_nothing(tmp_path: Path, memory: Memory) -> None:
+    base = write_memory_base(tmp_path / "base.gguf", memory)
+    with Model(base) as model, context_of(model) as context:
+        context.decode([4, 5])
+        expected = context.logits()
+        context.clear()
+        context.decode([1, 2, 3])
+        state = context.save_state()
+        assert state is not None
+        for n_missing in (1, 8, state.size // 2, state.size):
+            assert not context.load_state(state[: state.size - n_missing])
+            context.decode([4, 5])
+            assert (context.logits() == expected).all(), n_missing
+
+
 def test_text_survives_tokenisation(tiny: Tiny) -> None:
     text = "Plain, naïve, 雪, 🏝 and\ttabs\r\n"
     with Model(tiny.base) as model:
@@ -97,3 +129,20 @@ def test_llama_cpp_prints_nothing(tiny: Tiny) -> None:
         check=True,
     )
     assert (done.stdout, done.stderr) == ("done\n", "still here\n")
+
+
+def test_amx_alone_is_left_out_of_the_buffer_types_and_once_is_enough() -> None:
+    # In a process of its own: the list belongs to the process.
+    program = (
+        "import json\n"
+        "from engine.llama.backends import extra_buffer_names, leave_out_amx\n"
+        "before = extra_buffer_names()\n"
+        "leave_out_amx()\n"
+        "leave_out_amx()\n"
+        "print(json.dumps([before, extra_buffer_names()]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    before, after = json.loads(done.stdout)
+    assert after == [name for name in before if name != "AMX"]

@@ -16,6 +16,8 @@ from modelfiles.parameters import (
     DEFAULTS,
     DEPRECATED,
     KINDS,
+    LOAD_TIME,
+    OWN,
     Parameters,
     build_parameters,
     parse_value,
@@ -77,6 +79,11 @@ def test_an_unknown_parameter_names_the_nearest() -> None:
         ("use_mmap", "t", True),
         ("use_mmap", "False", False),
         ("stop", "  <|im_end|>", "  <|im_end|>"),
+        ("num_ubatch", "64", 64),
+        ("flash_attention", "true", True),
+        ("kv_cache_type", "q8_0", "q8_0"),
+        ("rpc_hosts", "10.0.0.2:50052, box:1 ,box:1", "10.0.0.2:50052,box:1"),
+        ("rpc_hosts", "none", "none"),
     ],
 )
 def test_texts_become_values_of_the_parameters_type(name: str, text: str, value: object) -> None:
@@ -105,6 +112,21 @@ def test_texts_become_values_of_the_parameters_type(name: str, text: str, value:
         ("repeat_penalty", "0", "repeat_penalty must lie between"),
         ("use_mmap", "tRuE", "invalid bool value [tRuE]"),
         ("stop", "", "stop needs a text"),
+        ("num_ubatch", "0", "num_ubatch must lie between 1"),
+        ("num_thread_batch", "-1", "num_thread_batch must lie between 0"),
+        ("flash_attention", "auto", "invalid bool value [auto]"),
+        ("kv_cache_type", "Q8_0", "kv_cache_type must be one of f32, f16, bf16, q8_0"),
+        ("kv_cache_type", "q4_K", 'not "q4_K"'),
+        ("kv_cache_type", "", "kv_cache_type must be one of"),
+        ("rpc_hosts", "", "rpc_hosts takes HOST:PORT"),
+        ("rpc_hosts", "10.0.0.2", '"10.0.0.2" is no host with a port'),
+        ("rpc_hosts", "a:50052,", '"" is no host with a port'),
+        ("rpc_hosts", "a:0", '"a:0" is no host'),
+        ("rpc_hosts", "a:65536", '"a:65536" is no host'),
+        ("rpc_hosts", "a:+1", '"a:+1" is no host'),
+        ("rpc_hosts", "[::1]:50052", '"[::1]:50052" is no host'),
+        ("rpc_hosts", "http://a:50052", '"http://a:50052" is no host'),
+        ("rpc_hosts", "a\x1b[2J:1", "is no host"),
     ],
 )
 def test_texts_that_mean_nothing_are_refused(name: str, text: str, reason: str) -> None:
@@ -118,7 +140,7 @@ def test_defaults_are_ollamas_at_run_time() -> None:
     assert (DEFAULTS.temperature, DEFAULTS.top_k, DEFAULTS.top_p) == (0.8, 40, 0.9)
     assert (DEFAULTS.repeat_penalty, DEFAULTS.seed, DEFAULTS.num_ctx) == (1.0, -1, 4096)
     unset = {n for n in Parameters.__struct_fields__ if getattr(DEFAULTS, n) is None}
-    assert unset == {"main_gpu"}
+    assert unset == {"main_gpu", "num_ubatch", "flash_attention"}
     assert set(KINDS) == set(Parameters.__struct_fields__)
 
 
@@ -147,3 +169,24 @@ def test_numbers_survive_being_written_and_read(seed: int, temperature: float) -
     parameters = Parameters(seed=seed, temperature=temperature)
     lines = parameters.lines()
     assert build_parameters((name, parse_value(name, text)) for name, text in lines) == parameters
+
+
+OWN_VALUES = Parameters(
+    num_ubatch=64,
+    num_thread_batch=2,
+    flash_attention=False,
+    kv_cache_type="bf16",
+    rpc_hosts="10.0.0.2:50052,box:50053",
+)
+
+
+def test_own_values_survive_a_modelfile() -> None:
+    lines = "".join(f"PARAMETER {name} {text}\n" for name, text in OWN_VALUES.lines())
+    assert {line.split()[1] for line in lines.splitlines()} == set(OWN)
+    assert Modelfile.from_text(f"FROM x\n{lines}").parameters == OWN_VALUES
+
+
+def test_the_load_time_parameters_are_apart_from_those_of_an_answer() -> None:
+    mixed = Parameters(temperature=0.1, seed=1, stop=("a",), num_ctx=8).over(OWN_VALUES)
+    assert mixed.load_time == Parameters(num_ctx=8).over(OWN_VALUES)
+    assert set(OWN) <= set(LOAD_TIME) < set(Parameters.__struct_fields__)
