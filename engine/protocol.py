@@ -35,8 +35,7 @@ class LoadSpec(msgspec.Struct, frozen=True):
     base: str
     """Absolute path of the base GGUF."""
     parameters: Parameters = msgspec.field(default_factory=Parameters)
-    """Only the load-time ones are read: num_ctx, num_batch, num_gpu, main_gpu, use_mmap,
-    num_thread."""
+    """Only those of `modelfiles.parameters.LOAD_TIME` are read."""
 
 
 class BaseInfo(msgspec.Struct, frozen=True):
@@ -213,6 +212,8 @@ class AdapterEffect(msgspec.Struct, frozen=True):
     """Tensor pairs the adapter has."""
     n_used: int | None
     """Pairs that llama.cpp's graph really multiplies; None where that could not be seen."""
+    notices: tuple[str, ...] = ()
+    """Sentences for the person where it does nothing, next to nothing or only a part."""
 
 
 class EffectMeasured(msgspec.Struct, frozen=True, tag="effect_measured"):

@@ -32,6 +32,8 @@ class Adapter(msgspec.Struct, frozen=True):
     """Bytes of tensor data that llama.cpp holds once the adapter is loaded."""
     description: str = ""
     """`general.description`, if any."""
+    invocation_tokens: tuple[int, ...] = ()
+    """`adapter.alora.invocation_tokens`: the adapter acts from these tokens on; none: always."""
 
     @property
     def file(self) -> Path:

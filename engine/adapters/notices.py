@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from engine.adapters.header import GgufHeader
+from engine.adapters.metadata import GgufArray
 from engine.adapters.rules import IGNORED_SUFFIX, INVOCATION, pairs_of, some
 
 # Tensors that the architecture's graph multiplies without looking for a LoRA pair: llama.cpp loads
@@ -39,12 +40,19 @@ _UNUSED: Final[dict[str, str]] = {
 _NEVER_MULTIPLIED: Final = re.compile(r"(position_embd|token_types|rope_freqs)\.weight")
 
 
+def is_latent_attention(target: str, architecture: str) -> bool:
+    """Whether a base tensor is one that the architecture's latent attention multiplies plainly."""
+    is_latent = _UNUSED.get(architecture, "").startswith(_LATENT_ATTENTION)
+    name = rf"blk\.\d+\.({_LATENT_ATTENTION})\.weight"
+    return is_latent and re.fullmatch(name, target) is not None
+
+
 def notices(adapter: GgufHeader, base: GgufHeader) -> tuple[str, ...]:
     """Return sentences on what of `adapter` will do nothing, or something else, on `base`."""
     return (
         *_ignored_norms(adapter),
         *_unused_targets(adapter, base),
-        *_ignored_invocation(adapter),
+        *_has_invocation(adapter),
     )
 
 
@@ -80,9 +88,10 @@ def _unused_targets(adapter: GgufHeader, base: GgufHeader) -> Iterator[str]:
     )
 
 
-def _ignored_invocation(adapter: GgufHeader) -> Iterator[str]:
-    if INVOCATION in adapter.metadata:
+def _has_invocation(adapter: GgufHeader) -> Iterator[str]:
+    array = adapter.metadata.get(INVOCATION)
+    if isinstance(array, GgufArray) and len(array):
         yield (
-            f"The adapter {adapter.path} was trained to act after its invocation tokens only; here "
-            "it acts on the whole conversation."
+            f"The adapter {adapter.path} acts from its invocation tokens on: before the last place "
+            "in the prompt where they stand, and without them, it is off."
         )

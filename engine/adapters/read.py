@@ -10,8 +10,9 @@ from typing import Final
 from engine.adapters.adapter import Adapter
 from engine.adapters.cursor import open_regular, require_unchanged
 from engine.adapters.header import GgufHeader, read_header
+from engine.adapters.metadata import GgufArray
 from engine.adapters.own_rules import own_rules_broken
-from engine.adapters.rules import ALPHA, pairs_of
+from engine.adapters.rules import ALPHA, INVOCATION, pairs_of
 from engine.adapters.shards import read_model_header
 from engine.errors import AdapterError, BaseError, GgufError
 
@@ -44,6 +45,7 @@ def read_adapter(path: Path, name: str | None = None) -> Adapter:
         size_bytes=header.file_size_bytes,
         memory_bytes=sum(pair.a.size_bytes + pair.b.size_bytes for pair in pairs),
         description=header.text("general.description") or "",
+        invocation_tokens=_invocation_tokens(header),
     )
 
 
@@ -86,6 +88,12 @@ def require_base(path: Path) -> GgufHeader:
     if not header.tensors:
         raise BaseError(f"{path} holds no weights, so it is no whole model: name a base model.")
     return header
+
+
+def _invocation_tokens(header: GgufHeader) -> tuple[int, ...]:
+    array = header.metadata.get(INVOCATION)
+    # The adapter's own rules hold here: an array of numbers, if it is there at all.
+    return tuple(int(token) for token in array.read()) if isinstance(array, GgufArray) else ()
 
 
 def _sha256(header: GgufHeader) -> str:

@@ -81,10 +81,10 @@ def test_an_adapter_of_which_nothing_is_used_is_said_to_do_nothing(
     assert "nothing takes effect" in notice
 
 
-def test_invocation_tokens_are_said_to_be_passed_over(base: Path, adapter: Path) -> None:
+def test_an_adapter_that_waits_for_its_invocation_tokens_says_so(base: Path, adapter: Path) -> None:
     raw = RawGguf.read(adapter)
     raw.metadata[INVOCATION] = RawValue(ValueType.ARRAY, [1, 2], ValueType.UINT32)
     header = read_header(raw.write(adapter))
     (notice,) = notices(header, read_header(base))
-    assert "acts on the whole conversation" in notice
+    assert "acts from its invocation tokens on" in notice
     assert check_headers(header, read_header(base)) == ()
