@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from engine.errors import EngineError
-from engine.prompt import Prompt, build_prompt
+from engine.prompt import Prompt, answer_reserve, build_prompt
 from engine.protocol import (
     ChatMessage,
     Finished,
@@ -41,7 +41,7 @@ def generate(
         parameters: The sampling ones, num_predict and stop are read.
         template: The TEMPLATE of the Modelfile; None for the base's own chat template.
         thinks: Whether a reasoning model is asked to think; None leaves it to its template.
-        is_cancelled: Asked between prompt chunks and between tokens.
+        is_cancelled: Asked during the evaluation of the prompt and between tokens.
         request_id: Copied into every event.
     """
     answer = _Answer(runtime, parameters, is_cancelled, request_id)
@@ -79,36 +79,37 @@ class _Answer:
             self._runtime.model,
             messages,
             n_ctx=n_ctx,
-            n_answer=self._reserve(n_ctx),
+            n_answer=answer_reserve(n_ctx, self._parameters.num_predict),
             template=template,
             thinks=thinks,
         )
         self._notices, self._n_dropped = prompt.notices, prompt.n_dropped
         self._n_prompt = len(prompt.tokens)
         yield from self._prefill(prompt.tokens)
+        self._notices = (*self._notices, *self._runtime.stack_notices)
         if self._is_cancelled():
             yield self.finished("cancelled")
             return
         yield from self._decode(prompt)
 
-    def _reserve(self, n_ctx: int) -> int:
-        """Return how much of the context is kept free for the answer."""
-        quarter = max(1, n_ctx // 4)
-        n_predict = self._parameters.num_predict
-        return quarter if n_predict is None or n_predict < 0 else max(1, min(n_predict, quarter))
-
     def _prefill(self, tokens: list[int]) -> Iterator[GenerationEvent]:
         started = time.perf_counter()
-        for i, n_done in enumerate(self._runtime.prefill(tokens)):
-            if i == 0:
-                self._n_reused = n_done
-            self._prefill_s = time.perf_counter() - started
-            yield PromptProgress(self._id, n_done, self._n_prompt, self._n_reused)
-            if self._is_cancelled():
-                return
+        runtime = self._runtime
+        keeps = runtime.settings.swap == "keep"
+        runtime.context.interrupts = self._is_cancelled
+        try:
+            for i, n_done in enumerate(runtime.prefill(tokens, keeps=keeps)):
+                if i == 0:
+                    self._n_reused = n_done
+                self._prefill_s = time.perf_counter() - started
+                yield PromptProgress(self._id, n_done, self._n_prompt, self._n_reused)
+                if self._is_cancelled():
+                    return
+        finally:
+            runtime.context.interrupts = None
 
     def _decode(self, prompt: Prompt) -> Iterator[GenerationEvent]:
-        model, context, kv = self._runtime.model, self._runtime.context, self._runtime.kv
+        model, context = self._runtime.model, self._runtime.context
         stream = TextStream((*prompt.stops, *(self._parameters.stop or ())))
         thoughts = ThoughtSplitter(prompt.tags, is_open=prompt.opens_thought)
         limit = self._parameters.num_predict
@@ -134,7 +135,7 @@ class _Answer:
                     reason = "stop"
                     break
                 if self._n_decoded < n_most:
-                    kv.decode([token])
+                    self._runtime.decode(token)
         yield from self._show(thoughts.push(stream.finish()), n_tokens=0)
         yield from self._show(thoughts.finish(), n_tokens=0)
         self._decode_s = time.perf_counter() - started
@@ -160,5 +161,7 @@ class _Answer:
             n_ctx=self._runtime.context.n_ctx,
             n_dropped_messages=self._n_dropped,
             n_thought=self._n_thought,
+            form=self._runtime.forms.form,
+            is_approximate=self._n_prompt > 0 and self._runtime.is_approximate,
         )
         return Finished(self._id, reason, self._text, stats, self._notices, error, self._thinking)

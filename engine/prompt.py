@@ -101,6 +101,58 @@ def build_prompt(
     return Prompt(tokens, n_dropped, chat_format.stops, tuple(notices), tags, opens_thought)
 
 
+def conversation_prefix(
+    model: Model,
+    messages: Sequence[ChatMessage],
+    *,
+    n_ctx: int,
+    n_answer: int,
+    template: str | None = None,
+    thinks: bool | None = None,
+) -> list[int]:
+    """Return the tokens with which the next prompt of a conversation will begin, if any.
+
+    Templates write earlier turns in ways of their own (some leave out what was thought), so the
+    conversation is rendered with two different messages to come; what both have in common does
+    not depend on what the person is going to write. A conversation that ends in a question is
+    rendered as it is.
+
+    Raises:
+        PromptError: As `build_prompt`, whose arguments these are; `messages` may be empty.
+    """
+
+    def tokens_before(coming: Sequence[ChatMessage]) -> list[int]:
+        return build_prompt(
+            model,
+            [*messages, *coming],
+            n_ctx=n_ctx,
+            n_answer=n_answer,
+            template=template,
+            thinks=thinks,
+        ).tokens
+
+    if messages and messages[-1].role == "user":
+        return tokens_before(())
+    one, other = (tokens_before([ChatMessage("user", text)]) for text in ("a", "0"))
+    return one[: common_prefix(one, other)]
+
+
+def answer_reserve(n_ctx: int, n_predict: int | None) -> int:
+    """Return how many tokens of the context are kept free for the answer: a quarter at most."""
+    quarter = max(1, n_ctx // 4)
+    return quarter if n_predict is None or n_predict < 0 else max(1, min(n_predict, quarter))
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """Return how many leading tokens two sequences share."""
+    n = 0
+    for a, b in zip(left, right, strict=False):
+        if a != b:
+            break
+        n += 1
+    return n
+
+
 def _possible_starts(turns: Sequence[ChatMessage]) -> list[int]:
     """Return where a shortened conversation may begin: at a user message, or at the last one."""
     last = len(turns) - 1

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
-from engine.adapters.check import require_fit
-from engine.adapters.read import require_base, require_same
-from engine.cpu import default_threads
+from engine import alora
+from engine.adapters.fuse_plan import BType
+from engine.adapters.ggml_type import GgmlType
+from engine.adapters.header import GgufHeader
+from engine.adapters.read import require_base
+from engine.cells import stack_key
+from engine.effect import EffectProbe
+from engine.effects import Effects
 from engine.errors import BaseError
+from engine.forms import StackForms
+from engine.fused_cache import FusedCache
+from engine.fuser import Fuser
 from engine.kv import KvCache
-from engine.llama import Context, KvType, LoraAdapter, Model
-from engine.protocol import BaseInfo, LoadSpec
-from engine.stack import AdapterStack, StackEntry
+from engine.llama import Context, Model
+from engine.load_choices import ContextOptions, kv_type_of, rpc_hosts_of
+from engine.protocol import BaseInfo, Form, LoadSpec
+from engine.settings import EngineSettings
+from engine.snapshot_folder import SnapshotFolder, base_fingerprint
+from engine.snapshots import WORTH_SAVING, SnapshotStore, default_budget_bytes
+from engine.stack import AdapterStack
 from modelfiles.parameters import Parameters
-
-DEFAULT_N_CTX = 4096
-PREFILL_CHUNK = 128
-"""Prompt tokens evaluated between two looks at whether to cancel, unless num_batch is set."""
-MAX_THREADS = 512
-"""llama.cpp aborts on more (GGML_MAX_N_THREADS of ggml.h)."""
 
 
 class Runtime:
@@ -30,13 +37,12 @@ class Runtime:
     Args:
         spec: The base and the load-time parameters.
         on_progress: Told the fraction read; returning False gives the load up.
-        kv_type: Data type of the KV cache.
-        uses_flash_attention: None lets llama.cpp choose.
+        settings: How memory and exactness are traded for time.
 
     Raises:
         GgufError: The file is missing or no GGUF file.
-        BaseError: It is no base that llama.cpp can load.
-        EngineError: No context of that length can be made.
+        BaseError: It is no base that llama.cpp can load, or a machine of rpc_hosts cannot be used.
+        EngineError: No such context can be made.
     """
 
     def __init__(
@@ -44,38 +50,41 @@ class Runtime:
         spec: LoadSpec,
         *,
         on_progress: Callable[[float], bool] | None = None,
-        kv_type: KvType = KvType.F16,
-        uses_flash_attention: bool | None = None,
+        settings: EngineSettings | None = None,
     ) -> None:
         started = time.perf_counter()
         parameters = spec.parameters
         path = Path(spec.base)
+        kv_type_of(parameters)  # before gigabytes are loaded for nothing
         self._header = require_base(path)
         self.model = Model(
             path,
             n_gpu_layers=-1 if parameters.num_gpu is None else parameters.num_gpu,
             main_gpu=parameters.main_gpu or 0,
             use_mmap=parameters.use_mmap is not False,
+            rpc_hosts=rpc_hosts_of(parameters),
             on_progress=on_progress,
         )
         try:
             if not self.model.has_decoder:
                 raise BaseError(f"{path} cannot generate text: it has no decoder.")
-            n_threads = min(max(parameters.num_thread or 0, 0) or default_threads(), MAX_THREADS)
-            self.context = Context(
-                self.model,
-                n_ctx=_context_length(parameters, self.model.n_ctx_train),
-                n_batch=max(1, parameters.num_batch or PREFILL_CHUNK),
-                n_threads=n_threads,
-                kv_type=kv_type,
-                uses_flash_attention=uses_flash_attention,
-            )
+            options = ContextOptions.of(parameters, self.model)
+            self.context = Context(self.model, **asdict(options))
         except BaseException:
             self.model.close()
             raise
-        self.kv = KvCache(self.context)
+        self.settings = settings or EngineSettings()
+        n_threads = options.n_threads
+        self._cache_facts = (options.kv_type, options.uses_flash_attention, options.n_ctx)
+        self.kv = KvCache(self.context, SnapshotStore(_snapshot_budget(self.settings, self.model)))
+        self.kv.snapshots.folder = self._snapshot_folder()
         self.stack = AdapterStack()
-        self._loaded: dict[str, LoraAdapter] = {}
+        fuser = Fuser(_fused_cache(self.settings), b_type=_b_type(self._header))
+        self.forms = StackForms(self.model, self.context, self._header, fuser, self.settings.fuse)
+        self.probe = EffectProbe(self.model, n_threads=n_threads)
+        self.effects = Effects(self.model, self.forms, self.probe, n_threads=n_threads)
+        self._prompt: tuple[int, ...] = ()  # the last one: says which adapters are invoked
+        self._key = stack_key(self.stack.digest)  # of what is applied to the context
         self.info = BaseInfo(
             name=self.model.metadata("general.name") or path.stem,
             architecture=self.model.metadata("general.architecture") or "",
@@ -87,11 +96,11 @@ class Runtime:
             n_threads=n_threads,
             load_s=time.perf_counter() - started,
             has_chat_template=self.model.chat_template is not None,
-            notices=_notices(parameters, self.context.n_ctx),
+            notices=_notices(parameters, self.context),
         )
 
-    def set_stack(self, stack: AdapterStack) -> None:
-        """Put `stack` in force for every evaluation from here on.
+    def set_stack(self, stack: AdapterStack) -> Form:
+        """Put `stack` in force for every evaluation from here on; return the form it has now.
 
         An adapter stays loaded while it is in the stack, also when it is off, so that switching
         it on again costs nothing.
@@ -101,47 +110,125 @@ class Runtime:
             AdapterError: An adapter does not fit the base, or its file has changed since it was
                 read. Either way the stack before stays in force.
         """
-        added: dict[str, LoraAdapter] = {}
-        try:
-            for entry in stack.entries:
-                sha256 = entry.adapter.sha256
-                if sha256 not in self._loaded and sha256 not in added:
-                    added[sha256] = self._load(entry)
-        except BaseException:
-            for adapter in added.values():
-                adapter.close()
-            raise
-        self._loaded |= added
-        effective = stack.effective
-        self.context.set_adapters([(self._loaded[key], effective[key]) for key in effective])
-        for sha256 in set(self._loaded) - {entry.adapter.sha256 for entry in stack.entries}:
-            self._loaded.pop(sha256).close()
+        self.forms.load(stack)
         self.stack = stack
+        self._put_in_force(alora.plan(stack, self._prompt)[-1].stack)
+        self.forms.keep_only(stack)
+        return self.forms.form
 
-    def prefill(self, tokens: Sequence[int]) -> Iterator[int]:
+    def poll(self) -> None:
+        """Take up what was made ready in the background: the fused form of the stack."""
+        self.forms.poll()
+
+    def compare_forms(self) -> Generator[None, None, float | None]:
+        """Measure which form of the stack decodes faster and use that; see `StackForms.compare`."""
+        return self.forms.compare(lambda: self.probe.scratch)
+
+    def prefill(
+        self,
+        tokens: Sequence[int],
+        *,
+        keeps: bool = False,
+        needs_logits: bool = True,
+    ) -> Iterator[int]:
         """Evaluate a prompt in chunks under the stack in force.
 
         Yields how many of `tokens` are in the KV cache: first what could be reused, then after
-        each chunk. Between two yields the caller may stop.
+        each chunk. Between two yields the caller may stop, or set another stack: what was
+        evaluated under the one before is then evaluated again, unless `keeps`. To stop in the
+        middle of a chunk it sets `context.interrupts`, and a chunk that was given up is begun
+        again by the next iteration.
+
+        Args:
+            tokens: The prompt, at least one token.
+            keeps: Reuse what has the same tokens, whatever stack it was computed under.
+            needs_logits: Whether the last token is evaluated in any case, as an answer needs it.
 
         Raises:
             GenerationError: A failure inside llama.cpp; the KV cache is then empty.
         """
-        n_done = self.kv.prepare(tokens, self.stack.digest)
-        yield n_done
+        self._prompt = tuple(tokens)
+        n_done, stack = 0, None
         while n_done < len(tokens):
-            chunk = tokens[n_done : n_done + self.context.n_batch]
-            self.kv.decode(chunk)
-            n_done += len(chunk)
+            if stack is not self.stack:
+                stack = self.stack
+                segments = alora.plan(stack, tokens)
+                cells = alora.cells_of_plan(segments, tokens)
+                n_done = self.kv.prepare(cells, keeps=keeps, needs_logits=needs_logits)
+            else:
+                segment = next(part for part in segments if n_done < part.end)
+                self._put_in_force(segment.stack)
+                end = self._chunk_end(n_done, segment.end, len(tokens))
+                if self.kv.decode(tokens[n_done:end], self._key):
+                    n_done = end
+                if n_done == len(tokens) - 1 >= WORTH_SAVING and not self.kv.can_cut:
+                    # From here this answer can be made again, and another stack come back to.
+                    self.kv.save()
             yield n_done
 
-    def _load(self, entry: StackEntry) -> LoraAdapter:
-        require_fit(entry.adapter.file, self._header)
-        require_same(entry.adapter)
-        return LoraAdapter(self.model, entry.adapter.file)
+    def decode(self, token: int) -> None:
+        """Evaluate one token of the answer under the stack in force.
+
+        Raises:
+            GenerationError: A failure inside llama.cpp; the KV cache is then empty.
+        """
+        self.poll()
+        self.kv.decode([token], self._key)
+
+    @property
+    def is_approximate(self) -> bool:
+        """Whether a part of what is held was not computed under the stack in force."""
+        tokens = self.kv.held[0].tolist()
+        segments = alora.plan(self.stack, self._prompt)
+        return not self.kv.is_exact(alora.cells_of_plan(segments, tokens))
+
+    @property
+    def stack_notices(self) -> tuple[str, ...]:
+        """Sentences for the person on adapters of the stack that the last prompt left off."""
+        return alora.notices(self.stack, self._prompt)
+
+    def configure(self, settings: EngineSettings) -> None:
+        """Use `settings` from here on; snapshots beyond a smaller budget are dropped."""
+        before, self.settings = self.settings, settings
+        self.forms.set_mode(settings.fuse)
+        snapshots = self.kv.snapshots
+        if settings.kv_memory_bytes != before.kv_memory_bytes:
+            snapshots.budget_bytes = _snapshot_budget(settings, self.model)
+        if _disk_tier(settings) != _disk_tier(before):
+            snapshots.folder = self._snapshot_folder()
+
+    def persist(self) -> int:
+        """Write what a later process can go on from, where settings allow; return how many files.
+
+        For an idle moment and before closing: it takes as long as the disk needs for the bytes.
+        """
+        if self.kv.snapshots.folder is None:
+            return 0
+        if self.kv.n_tokens >= WORTH_SAVING:
+            self.kv.save()
+        return self.kv.snapshots.persist()
+
+    def _snapshot_folder(self) -> SnapshotFolder | None:
+        folder, budget_bytes = _disk_tier(self.settings)
+        if folder is None or budget_bytes <= 0:
+            return None
+        fingerprint = base_fingerprint(self._header, self._cache_facts)
+        return SnapshotFolder(Path(folder) / "kv", budget_bytes, fingerprint)
+
+    def _chunk_end(self, n_done: int, end: int, n_tokens: int) -> int:
+        """Return where the next chunk ends; a checkpoint needs the last token on its own."""
+        end = min(n_done + self.context.n_batch, end)
+        is_last_apart = not self.kv.can_cut and n_done < n_tokens - 1
+        return min(end, n_tokens - 1) if is_last_apart else end
+
+    def _put_in_force(self, stack: AdapterStack) -> None:
+        """Compute under `stack` from the next evaluation on."""
+        self.forms.apply(stack)
+        self._key = stack_key(stack.digest)
 
     def close(self) -> None:
         """Free everything, in the order llama.cpp needs."""
+        self.forms.close()
         self.model.close()
 
     def __enter__(self) -> Self:
@@ -164,14 +251,35 @@ def _description(model: Model) -> str:
     return " ".join(size if word == "?B" else word for word in words)
 
 
-def _notices(parameters: Parameters, n_ctx: int) -> tuple[str, ...]:
-    wanted = parameters.num_ctx or 0
-    if wanted <= n_ctx:
-        return ()
-    return (f"num_ctx {wanted} is more than the base was trained for: {n_ctx} is used.",)
+def _notices(parameters: Parameters, context: Context) -> tuple[str, ...]:
+    notices = []
+    wanted, n_ctx = parameters.num_ctx or 0, context.n_ctx
+    if wanted > n_ctx:
+        notices.append(f"num_ctx {wanted} is more than the base was trained for: {n_ctx} is used.")
+    ubatch, batch = parameters.num_ubatch or 0, parameters.num_batch or 0
+    if ubatch > batch > 0:
+        notices.append(
+            f"num_ubatch {ubatch} is more than num_batch {batch}: {context.n_ubatch} is used."
+        )
+    return tuple(notices)
 
 
-def _context_length(parameters: Parameters, n_ctx_train: int) -> int:
-    """Return num_ctx, at most what the base was trained with; unset, at most 4096."""
-    wanted = parameters.num_ctx or DEFAULT_N_CTX
-    return min(wanted, n_ctx_train) if n_ctx_train > 0 else wanted
+def _snapshot_budget(settings: EngineSettings, model: Model) -> int:
+    wanted = settings.kv_memory_bytes
+    return default_budget_bytes(model.size_bytes) if wanted is None else wanted
+
+
+def _disk_tier(settings: EngineSettings) -> tuple[str | None, int]:
+    return settings.cache_folder, settings.kv_disk_bytes
+
+
+def _fused_cache(settings: EngineSettings) -> FusedCache | None:
+    if settings.cache_folder is None or settings.fused_disk_bytes <= 0:
+        return None
+    return FusedCache(Path(settings.cache_folder) / "fused", settings.fused_disk_bytes)
+
+
+def _b_type(base: GgufHeader) -> BType:
+    """Return the type of a fused adapter's B: F32 where the base itself is not rounded."""
+    is_f32 = all(tensor.type is GgmlType.F32 for tensor in base.tensors.values())
+    return GgmlType.F32 if is_f32 else GgmlType.F16

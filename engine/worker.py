@@ -12,8 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import BinaryIO
+from collections.abc import Callable, Generator
+from typing import BinaryIO, TypeGuard
 
 import msgspec
 
@@ -40,6 +40,7 @@ from engine.protocol import (
 )
 from engine.runtime import Runtime
 from engine.settings import EngineSettings
+from engine.settling import Pause, Step, settle
 
 log = logging.getLogger("engine.worker")
 
@@ -49,8 +50,15 @@ about 30 microseconds."""
 PROGRESS_INTERVAL_S = 0.05
 
 
+class _Wake:
+    """Something in the queue that is no request: there is news elsewhere."""
+
+
 class Worker:
     """Does one request after the other; a cancel overtakes the queue.
+
+    While the queue is empty it makes ready for the next answer (`engine.settling`), one short step
+    at a time.
 
     Args:
         requests: Where requests are read, one JSON document a line.
@@ -60,7 +68,12 @@ class Worker:
     def __init__(self, requests: BinaryIO, events: BinaryIO) -> None:
         self._requests = requests
         self._events = events
-        self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Request | _Wake | None] = queue.SimpleQueue()
+        self._live: queue.SimpleQueue[SetStack | Configure] = queue.SimpleQueue()
+        """What is to apply in the middle of the answer that is being written."""
+        self._is_generating = False
+        self._settling: tuple[int, Generator[Step, None, None]] | None = None
+        """The request to settle, and the work that is left of it."""
         self._cancelled: set[int] = set()
         self._is_closing = False
         self._encoder = msgspec.json.Encoder()
@@ -71,13 +84,61 @@ class Worker:
         """Serve until a Shutdown request or the end of the requests."""
         threading.Thread(target=self._read, name="requests", daemon=True).start()
         try:
-            while (request := self._queue.get()) is not None:
+            while (request := self._next()) is not None:
                 self._serve(request)
         except BrokenPipeError:
             log.warning("nobody listens any more")
         finally:
             if self._runtime is not None:
+                self._runtime.persist()
                 self._runtime.close()
+
+    def _next(self) -> Request | None:
+        """Return the next request, doing background work until there is one."""
+        while True:
+            wait_s = self._settle_a_step()
+            try:
+                item = self._queue.get(block=wait_s != 0.0, timeout=wait_s)
+            except queue.Empty:
+                continue
+            if isinstance(item, _Wake):
+                if self._live.empty():
+                    continue
+                # The answer it was meant for ended in the meantime.
+                item = self._live.get()
+            self._stop_settling()
+            return item
+
+    def _settle_a_step(self) -> float | None:
+        """Do one step of background work; return how long to wait for a request, None for ever."""
+        if self._settling is None:
+            return None
+        request_id, steps = self._settling
+        if request_id in self._cancelled:
+            self._stop_settling()
+            return None
+        try:
+            step = next(steps)
+        except StopIteration:
+            self._settling = None
+            return None
+        except EngineError:
+            log.exception("background work failed")
+            self._stop_settling()
+            return None
+        if isinstance(step, Pause):
+            return step.wait_s
+        if step is not None:
+            self._send(step)
+        return 0.0
+
+    def _stop_settling(self) -> None:
+        if self._settling is not None:
+            request_id, steps = self._settling
+            self._settling = None
+            steps.close()
+            self._cancelled.discard(request_id)
+            self._send(Settled(request_id, is_complete=False))
 
     def _read(self) -> None:
         decoder = msgspec.json.Decoder(Request)
@@ -89,12 +150,21 @@ class Worker:
                 continue
             if isinstance(request, Cancel):
                 self._cancelled.add(request.target_id)
+                self._queue.put(_Wake())
+            elif self._is_generating and self._applies_at_once(request):
+                self._live.put(request)
+                self._queue.put(_Wake())
             elif isinstance(request, Shutdown):
                 break
             else:
                 self._queue.put(request)
         self._is_closing = True
         self._queue.put(None)
+
+    def _applies_at_once(self, request: Request) -> TypeGuard[SetStack | Configure]:
+        """Whether a request is served in the middle of an answer."""
+        is_live_stack = isinstance(request, SetStack) and self._settings.is_live
+        return is_live_stack or isinstance(request, Configure)
 
     def _serve(self, request: Request) -> None:
         if self._is_closing:
@@ -104,12 +174,13 @@ class Worker:
                 case Load():
                     self._load(request)
                 case Configure():
-                    self._settings = request.settings
-                    self._send(Configured(request.request_id))
+                    self._configure(request)
                 case SetStack():
                     self._set_stack(request)
                 case Settle():
-                    self._send(Settled(request.request_id, is_complete=False))
+                    runtime = self._loaded_runtime()
+                    steps = settle(runtime, request, lambda: not self._queue.empty())
+                    self._settling = request.request_id, steps
                 case Generate():
                     self._generate(request)
                     self._cancelled.discard(request.request_id)
@@ -128,30 +199,43 @@ class Worker:
 
         # The old base is freed only once the new one stands: a base that cannot be loaded costs
         # nothing. Weights are mapped, so for that moment they do not count twice.
-        runtime = Runtime(request.spec, on_progress=report)
+        runtime = Runtime(request.spec, on_progress=report, settings=self._settings)
         if self._runtime is not None:
+            self._runtime.persist()
             self._runtime.close()
         self._runtime = runtime
         self._send(Loaded(request.request_id, runtime.info))
 
+    def _configure(self, request: Configure) -> None:
+        self._settings = request.settings
+        if self._runtime is not None:
+            self._runtime.configure(request.settings)
+        self._send(Configured(request.request_id))
+
     def _set_stack(self, request: SetStack) -> None:
         started = time.perf_counter()
-        self._loaded_runtime().set_stack(request.stack)
+        form = self._loaded_runtime().set_stack(request.stack)
         elapsed_s = time.perf_counter() - started
-        self._send(StackApplied(request.request_id, request.stack.digest, elapsed_s))
+        self._send(StackApplied(request.request_id, request.stack.digest, elapsed_s, form))
 
     def _generate(self, request: Generate) -> None:
         batch = _TokenBatch(request.request_id, self._send)
-        for event in generate(
-            self._loaded_runtime(),
-            request.messages,
-            request.parameters,
-            template=request.template,
-            thinks=request.thinks,
-            is_cancelled=lambda: self._is_closing or request.request_id in self._cancelled,
-            request_id=request.request_id,
-        ):
-            batch.add(event)
+        self._is_generating = True
+        try:
+            for event in generate(
+                self._loaded_runtime(),
+                request.messages,
+                request.parameters,
+                template=request.template,
+                thinks=request.thinks,
+                is_cancelled=lambda: self._is_closing or request.request_id in self._cancelled,
+                request_id=request.request_id,
+            ):
+                batch.add(event)
+                while not self._live.empty():
+                    self._serve(self._live.get())
+        finally:
+            self._is_generating = False
 
     def _loaded_runtime(self) -> Runtime:
         if self._runtime is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.generation import generate
+from engine.load_choices import PREFILL_CHUNK
 from engine.protocol import (
     ChatMessage,
     Finished,
@@ -16,7 +17,8 @@ from engine.protocol import (
     PromptProgress,
     Tokens,
 )
-from engine.runtime import PREFILL_CHUNK, Runtime
+from engine.runtime import Runtime
+from engine.settings import EngineSettings
 from engine.stack import stack_of
 from modelfiles.parameters import Parameters
 from tests.engine.conftest import Tiny
@@ -73,6 +75,51 @@ def test_another_stack_reuses_nothing(runtime: Runtime, tiny: Tiny) -> None:
     runtime.set_stack(stack_of([(tiny.first, 0.5)]))
     assert answer(runtime).stats.n_reused == 0
     assert answer(runtime).stats.n_reused > 0
+
+
+def test_coming_back_to_a_stack_reuses_the_whole_prompt(runtime: Runtime, tiny: Tiny) -> None:
+    first = answer(runtime)
+    runtime.set_stack(stack_of([(tiny.first, 0.5)]))
+    answer(runtime)
+    runtime.set_stack(stack_of([]))
+    again = answer(runtime)
+    assert again.stats.n_reused == again.stats.n_prompt - 1
+    assert again.text == first.text
+
+
+def test_keeping_the_cache_over_a_swap_is_labelled_approximate(
+    runtime: Runtime, tiny: Tiny
+) -> None:
+    runtime.configure(EngineSettings(swap="keep"))
+    assert not answer(runtime).stats.is_approximate
+    runtime.set_stack(stack_of([(tiny.first, 0.5)]))
+    kept = answer(runtime)
+    assert kept.stats.n_reused == kept.stats.n_prompt - 1
+    assert kept.stats.is_approximate
+    runtime.configure(EngineSettings(swap="evaluate"))
+    exact = answer(runtime)
+    assert (exact.stats.n_reused, exact.stats.is_approximate) == (0, False)
+
+
+def test_a_stack_set_during_an_answer_is_labelled_and_does_no_harm_later(
+    runtime: Runtime, tiny: Tiny
+) -> None:
+    stack = stack_of([(tiny.first, 1.0)])
+    plain = answer(runtime)
+    runtime.set_stack(stack)
+    adapted = answer(runtime)
+    runtime.set_stack(stack_of([]))
+    mixed: Finished | None = None
+    for event in generate(runtime, ASK, GREEDY):
+        if isinstance(event, Tokens) and runtime.stack != stack:
+            runtime.set_stack(stack)
+        if isinstance(event, Finished):
+            mixed = event
+    assert mixed is not None
+    assert (plain.stats.is_approximate, mixed.stats.is_approximate) == (False, True)
+    assert mixed.text not in (plain.text, adapted.text)
+    again = answer(runtime)
+    assert (again.text, again.stats.is_approximate) == (adapted.text, False)
 
 
 def test_a_stop_string_ends_the_answer_and_is_not_shown(runtime: Runtime) -> None:

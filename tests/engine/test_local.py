@@ -9,6 +9,7 @@ import pytest
 
 from engine.errors import AdapterError, GenerationError, GgufError
 from engine.local import Base, open_base
+from engine.settings import EngineSettings
 from modelfiles.parameters import Parameters
 from tests.engine.conftest import Tiny
 
@@ -103,3 +104,27 @@ def test_a_system_message_is_sent_first(base: Base) -> None:
     assert base.stats is not None
     assert base.stats.n_prompt > n_plain
     assert [m.role for m in base.messages] == ["user", "assistant"]
+
+
+def test_the_effect_of_a_stack_is_a_number_that_grows_with_the_scale(
+    base: Base, tiny: Tiny
+) -> None:
+    assert base.effect() == 0.0
+    base.set_stack([(tiny.first.path, 0.1)])
+    weak = base.effect()
+    base.rescale("first", 1.0)
+    assert base.effect() > weak > 0.0
+    base.rescale("first", 0.1)
+    assert base.effect() == weak
+
+
+def test_settings_choose_the_form_of_a_stack(tiny: Tiny) -> None:
+    pairs = [(tiny.first.path, 1.0), (tiny.second.path, 1.0)]
+    answers = {}
+    for fuse in ("always", "never"):
+        with open_base(tiny.base, GREEDY, EngineSettings(fuse=fuse)) as base:
+            base.set_stack(pairs)
+            answers[fuse] = base.chat("Hello")
+            assert base.stats is not None
+            assert base.stats.form == {"always": "fused", "never": "layered"}[fuse]
+    assert answers["always"] == answers["never"]
