@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from modelfiles.parameters import OWN
 from tui.cli import main
 from tui.keys import KEYS, Place
+from tui.settings import SETTINGS
 from tui.slash.table import TABLE
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +49,18 @@ def test_the_commands_of_the_chat_are_those_of_the_table() -> None:
         rows.append(f"| `{row.usage}`{alias} | {row.description} |")
     shown = between("commands of the chat", "end of commands of the chat")
     assert shown == "\n".join(rows)
+
+
+def test_the_own_parameters_are_those_of_the_table() -> None:
+    rows = ["| parameter | sets |", "|---|---|"]
+    rows += [f"| `{name}` | {sets} |" for name, sets in OWN.items()]
+    assert between("own parameters", "end of own parameters") == "\n".join(rows)
+
+
+def test_the_settings_are_those_of_the_table() -> None:
+    rows = ["| setting | values | default | what it does and costs |", "|---|---|---|---|"]
+    rows += [f"| `{s.key}` | {s.values} | {s.default} | {s.description} |" for s in SETTINGS]
+    assert between("settings", "end of settings") == "\n".join(rows)
 
 
 def test_the_demo_card_is_the_one_that_show_prints() -> None:

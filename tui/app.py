@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, SystemCommand
@@ -11,8 +12,10 @@ from textual.screen import Screen
 
 from engine.seam import Engine
 from modelfiles.model import Model
+from modelfiles.paths import state_home
 from tui.engine import new_engine
 from tui.screens.chat import ChatScreen
+from tui.settings import Settings, SettingsError, read_settings
 from tui.themes import DARK, LIGHT, theme_for
 
 if TYPE_CHECKING:
@@ -24,20 +27,42 @@ _HEIGHTS = [(0, "-short"), (22, "-tall")]
 
 
 class ChatApp(App[int]):
-    """A chat with one engine; without a model it begins with the list of models."""
+    """A chat with one engine; without a model it begins with the list of models.
+
+    Args:
+        settings: What the engine is told.
+        home: Folder of the settings file and of the engine's cache; None for none.
+        warning: What to say at the start; empty for nothing.
+    """
 
     TITLE = "lora-tui"
     CSS_PATH = "app.tcss"
     PAUSE_GC_ON_SCROLL: ClassVar[bool] = True
     ENABLE_COMMAND_PALETTE = True
 
-    def __init__(self, engine: Engine, model: Model | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        model: Model | None,
+        *,
+        settings: Settings = Settings(),  # noqa: B008  # immutable
+        home: Path | None = None,
+        warning: str = "",
+    ) -> None:
         super().__init__()
         # Classes of the screen from a width or height on, in cells, for app.tcss.
         self.HORIZONTAL_BREAKPOINTS = _WIDTHS
         self.VERTICAL_BREAKPOINTS = _HEIGHTS
         self.engine = engine
-        self.chat = ChatScreen(engine, model, read_library, open_store)
+        self.chat = ChatScreen(
+            engine,
+            model,
+            read_library,
+            open_store,
+            settings=settings,
+            home=home,
+            warning=warning,
+        )
         self._has_model = model is not None
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -56,6 +81,7 @@ class ChatApp(App[int]):
 
     async def on_unmount(self) -> None:
         """End the engine with the application."""
+        await self.chat.session.close()
         await self.engine.close()
 
 
@@ -68,7 +94,6 @@ def read_library() -> Library:
 
 def open_store() -> ModelStore:
     """Return the store in which a chat is saved as a model."""
-    from modelfiles.paths import state_home
     from modelfiles.store import ModelStore
 
     return ModelStore(state_home(os.environ))
@@ -76,9 +101,23 @@ def open_store() -> ModelStore:
 
 def run_chat(model: Model) -> int:
     """Chat with a model until the person quits; returns the exit code."""
-    return ChatApp(new_engine(), model).run() or 0
+    return app_of_this_machine(model).run() or 0
 
 
 def run_picker() -> int:
     """Let the person choose a model, then chat with it; returns the exit code."""
-    return ChatApp(new_engine(), None).run() or 0
+    return app_of_this_machine(None).run() or 0
+
+
+def app_of_this_machine(model: Model | None) -> ChatApp:
+    """Return the application with the settings of this machine.
+
+    A settings file that is wrong costs a warning, not the chat: settings decide speed and memory,
+    and in the chat every one that matters can be changed.
+    """
+    home = state_home(os.environ)
+    try:
+        settings, warning = read_settings(home), ""
+    except SettingsError as error:
+        settings, warning = Settings(), f"The settings are the default ones. {error}"
+    return ChatApp(new_engine(), model, settings=settings, home=home, warning=warning)

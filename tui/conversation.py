@@ -131,6 +131,10 @@ class Conversation:
         """Add text, and what was thought, to an answer that is being written."""
         return self._replaced(answer, text=answer.text + text, thinking=answer.thinking + thinking)
 
+    def relabel_answer(self, answer: Answer, label: str) -> Answer:
+        """Record that an answer was written under more than the stack it began with."""
+        return answer if label == answer.label else self._replaced(answer, label=label)
+
     def end_answer(self, answer: Answer, finished: Finished) -> Answer:
         """Record how an answer ended; its text stays whatever ended it."""
         states = {"cancelled": AnswerState.STOPPED, "failed": AnswerState.FAILED}

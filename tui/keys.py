@@ -224,6 +224,14 @@ KEYS: tuple[Key, ...] = (
         "rack.remove", "x,delete", "remove", "remove the adapter", Place.RACK, "x or Del", "remove"
     ),
     Key("rack.undo", "u", "undo", "bring the removed adapter back", Place.RACK),
+    Key(
+        "rack.live",
+        "l",
+        "toggle_live",
+        "live: changes apply during an answer (approximate), or no longer",
+        Place.RACK,
+        hint="live",
+    ),
     Key("rack.help", "question_mark", "help", "show the keys", Place.RACK, "?"),
     Key("rack.leave", "escape", "leave", "back to the prompt", Place.RACK, "Esc"),
     Key("scale.cancel", "escape", "cancel", "keep the old scale", Place.SCALE, "Esc"),

@@ -38,6 +38,17 @@ class Meter:
     tokens_per_s: float = 0.0
     is_stopped: bool = False
     """Whether the last answer was cut short."""
+    n_prepared: int = 0
+    n_to_prepare: int = 0
+    """Tokens of the conversation read in the background, and those there are; 0 of 0 where nothing
+    is being read."""
+    swap_s: float = 0.0
+    """Time the engine took to apply the last stack; 0 where it did not say."""
+
+    def restart(self) -> None:
+        """Begin the numbers of another answer."""
+        self.n_prefilled, self.n_prompt, self.tokens_per_s = 0, 0, 0.0
+        self.is_stopped = False
 
 
 class Observer(Protocol):
@@ -48,6 +59,9 @@ class Observer(Protocol):
 
     def mix_changed(self) -> None:
         """The rack shows another mix."""
+
+    def facts_changed(self) -> None:
+        """More, or less, is known of the stack that the rack shows."""
 
     def chat_restarted(self) -> None:
         """The conversation was replaced."""

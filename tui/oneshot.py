@@ -16,6 +16,7 @@ from engine.protocol import (
     PromptProgress,
     Tokens,
 )
+from engine.settings import EngineSettings
 from tui.conversation import Conversation
 
 if TYPE_CHECKING:
@@ -60,16 +61,19 @@ async def answer(
     on_progress: Callable[[str, float], None],
     on_thought: Callable[[str], None] = ignore,
     thinks: bool | None = None,
+    settings: EngineSettings = EngineSettings(),  # noqa: B008  # immutable
 ) -> Answer:
     """Answer `prompt` and close the engine, whatever happens; raises `EngineError`.
 
     `on_text` gets the answer piece by piece, `on_progress` what goes on before it and how much
     of that is done (0 to 1), `on_thought` what a reasoning model thinks before it answers.
     `thinks` asks it to think or not; None leaves that to its template.
+    `settings` are the engine's.
     Cancelling the task, which is what Ctrl+C does, stops the generation and returns what was
     answered until then, with the reason `cancelled`; while loading it raises `CancelledError`.
     """
     try:
+        await engine.configure(settings)
         info = await engine.load(
             LoadSpec(str(model.base), model.parameters),
             lambda fraction: on_progress(f"loading {model.name}", fraction),

@@ -41,6 +41,8 @@ def answer_document(model: Model, answer: Answer, elapsed_s: float) -> dict[str,
             "thinking_tokens": stats.n_thought,
             "context_tokens": stats.n_context,
             "context_length": stats.n_ctx,
+            "form": stats.form,
+            "is_approximate": stats.is_approximate,
             "dropped_messages": stats.n_dropped_messages,
             "load_s": answer.info.load_s,
             "prefill_s": stats.prefill_s,
@@ -56,9 +58,11 @@ def answer_document(model: Model, answer: Answer, elapsed_s: float) -> dict[str,
 def statistics_lines(answer: Answer, elapsed_s: float) -> list[str]:
     """Return the lines of `tui run --verbose`, in Ollama's order and wording."""
     stats = answer.finished.stats
+    # Nothing or one adapter can be applied in one way only.
+    form = f" ({stats.form})" if stats.form in ("layered", "fused") else ""
     n_evaluated = stats.n_prompt - stats.n_reused
     rows = (
-        ("stack", answer.stack.label),
+        ("stack", f"{answer.stack.label}{form}"),
         ("total duration", duration_text(elapsed_s)),
         ("load duration", duration_text(answer.info.load_s)),
         ("prompt eval count", f"{n_evaluated} token(s)"),

@@ -6,52 +6,84 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from engine.errors import EngineError
-from engine.protocol import BaseInfo, Finished, LoadSpec, PromptProgress, Tokens
+from engine.protocol import BaseInfo, Finished, Tokens
 from engine.seam import Engine
 from modelfiles.model import Model
 from modelfiles.parameters import Parameters
 from tui.adapters import read_stack
-from tui.conversation import Answer, AnswerState, Conversation
+from tui.answering import Answering
+from tui.conversation import Conversation
+from tui.loading import Loading
 from tui.mix import Mix
+from tui.mixing import Mixing
 from tui.observer import ANSWERING, NO_MODEL, Meter, Observer, Phase, Severity
+from tui.settings import Settings
+from tui.settling import Settling
+from tui.stack_facts import StackFacts, StackState
 
-_LOAD_PARAMETERS = (
-    *("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread"),
-    "draft_num_predict",
-)
+STACK_PAUSE_S = 0.3
+"""Pause after a change of the stack before it is prepared for: scales are changed in steps."""
 
 
 class ChatSession:
     """Everything the chat does, without a screen.
 
-    The mix is shown at once and applied later (`apply_mix`): not while an answer streams. It is
-    never one that the engine has refused: on an error the last accepted one comes back.
+    The mix is shown at once and applied later (`apply_mix`): not while an answer streams, unless
+    the settings say `live`. It is never one that the engine has refused: on an error the last
+    accepted one comes back. While nothing is asked, the engine makes ready for the next answer.
+
+    Args:
+        settings: What the engine is told before the first load; `configure` changes them.
+        cache_folder: Absolute path of the engine's folder on disk; None for none.
     """
 
     def __init__(
-        self, engine: Engine, observer: Observer, clock: Callable[[], float] = time.monotonic
+        self,
+        engine: Engine,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        settings: Settings = Settings(),  # noqa: B008  # immutable
+        cache_folder: Path | None = None,
     ) -> None:
         self.engine = engine
         self.conversation = Conversation()
-        self.mix = Mix()
         self.phase = Phase.EMPTY
         self.meter = Meter()
         self.model: Model | None = None
-        self.base: BaseInfo | None = None
         self.thinks: bool | None = None
         """Whether a reasoning model is asked to think; None leaves it to its template."""
         self._observer = observer
         self._clock = clock
-        self._accepted = Mix()
-        self._applying = asyncio.Lock()
+        self._mixing = Mixing(self._set_stack, observer)
         self._is_waiting = False
         self._has_told_next = False
         self._wants_stop = False
-        self._spec: LoadSpec | None = None
+        self._loading = Loading(engine, settings, cache_folder)
         self._expected: Model | None = None
         self._is_due = False
+        self._facts = StackFacts()
+        self._settling = Settling(engine, observer, self._facts, self.meter)
+        self._answering: Answering | None = None
+        self._told_why: set[str] = set()
+
+    @property
+    def base(self) -> BaseInfo | None:
+        """The base that is loaded."""
+        return self._loading.info
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the engine has accepted."""
+        return self._loading.settings
+
+    @property
+    def mix(self) -> Mix:
+        """The mix shown."""
+        return self._mixing.shown
 
     @property
     def is_answering(self) -> bool:
@@ -66,7 +98,17 @@ class ChatSession:
     @property
     def is_applied(self) -> bool:
         """Whether the engine uses the mix shown."""
-        return self.mix == self._accepted
+        return self.mix == self._mixing.accepted
+
+    @property
+    def stack_state(self) -> StackState:
+        """What is known of the stack of the mix shown."""
+        return self._facts.state(
+            self.mix.in_force,
+            swap=self.settings.swap,
+            is_live=self.settings.live,
+            is_mixed=self._answering is not None and self._answering.is_changed,
+        )
 
     def expect(self, model: Model) -> None:
         """Say which model `open` will load first: from now on a question waits for it."""
@@ -81,10 +123,9 @@ class ChatSession:
         if (self.is_answering or self.phase is Phase.LOADING) and not is_expected:
             self._tell("Wait for the answer or stop it (Esc) before changing the model.", "warning")
             return
-        before, is_first = self.phase, self.model is None
-        if is_expected:
-            before = Phase.EMPTY
-        spec = LoadSpec(str(model.base), _load_parameters(model.parameters))
+        before = Phase.EMPTY if is_expected else self.phase
+        is_first = self.model is None
+        self._settling.cancel()
         self._enter(Phase.LOADING)
         self.meter.load_fraction = 0.0
         if is_first:
@@ -93,25 +134,43 @@ class ChatSession:
         try:
             # The header checks name a wrong file before gigabytes are read for nothing.
             stack, sentences = await asyncio.to_thread(read_stack, model)
-            if spec != self._spec:
-                await self._load(spec)
+            if not self._loading.is_loaded(model.base, model.parameters):
+                await self._load(model.base, model.parameters)
         except EngineError as error:
             self._is_waiting = False
             self._enter(before)
             self._tell(str(error), "error")
+            self._settle(0.0)
             return
         for sentence in sentences:
             self._tell(sentence, "warning")
         self.model = model
         if not is_first:
             self.conversation.system = model.system
-        self.mix = Mix(stack)
+        self._mixing.shown = Mix(stack)
         self._observer.mix_changed()
         self._enter(Phase.READY)
-        await self.apply_mix()
-        if self._is_waiting:
-            self._is_waiting = False
-            await self.answer()
+        await self._mixing.apply()
+        self._settle(0.0)
+        await self.answer_waiting()
+
+    async def close(self) -> None:
+        """End what runs in the background; the engine stays open."""
+        await self._settling.end()
+
+    async def configure(self, change: Callable[[Settings], Settings]) -> bool:
+        """Use changed settings until the program ends; False (and a notice) where refused."""
+        self._settling.cancel()
+        try:
+            await self._loading.configure(change)
+        except EngineError as error:
+            self._tell(str(error), "error")
+        else:
+            self._observer.facts_changed()
+            return True
+        finally:
+            await self.apply_mix()
+        return False
 
     def new_chat(self) -> bool:
         """Begin a new conversation under the same stack; refused while an answer is written."""
@@ -119,9 +178,13 @@ class ChatSession:
             self._tell(ANSWERING, "warning")
             return False
         self._is_waiting = False
-        self.meter.n_context, self.meter.tokens_per_s, self.meter.is_stopped = 0, 0.0, False
+        self.meter.restart()
+        self.meter.n_context = 0
+        self._facts.forget_chat()
         self._restart()
         self._observer.session_changed()
+        self._observer.facts_changed()
+        self._settle(0.0)
         return True
 
     def note(self, heading: str, text: str) -> None:
@@ -133,6 +196,7 @@ class ChatSession:
         if self.model is not None:
             self.model = replace(self.model, system=system)
         self.conversation.system = system
+        self._settle(0.0)
 
     async def set_parameters(self, parameters: Parameters) -> bool:
         """Use other parameters from the next answer on; the stack stays.
@@ -143,13 +207,12 @@ class ChatSession:
         if self.model is None or self.phase is not Phase.READY:
             self._tell("Parameters can be set once a model is loaded.", "warning")
             return False
-        spec = LoadSpec(str(self.model.base), _load_parameters(parameters))
         is_refused = False
-        if self.loads_again(parameters):
+        if self._loading.loads_again(parameters):
             self.meter.load_fraction = 0.0
             self._enter(Phase.LOADING)
             try:
-                await self._load(spec)
+                await self._load(self.model.base, parameters)
             except EngineError as error:
                 is_refused = True
                 self._tell(str(error), "error")
@@ -161,11 +224,10 @@ class ChatSession:
 
     def loads_again(self, parameters: Parameters) -> bool:
         """Whether setting these parameters loads the base again."""
-        loaded = Parameters() if self._spec is None else self._spec.parameters
-        return _load_parameters(parameters) != loaded
+        return self._loading.loads_again(parameters)
 
     async def answer_waiting(self) -> None:
-        """Answer the question that has waited while the base was loaded again, if there is one."""
+        """Answer the question that has waited while a base was loaded, if there is one."""
         if self._is_waiting and self.phase is Phase.READY:
             self._is_waiting = False
             await self.answer()
@@ -185,6 +247,7 @@ class ChatSession:
         if self._is_waiting:
             self._tell("A message is waiting for the model already.", "warning")
             return False
+        self._settling.cancel()
         self._observer.entry_added(self.conversation.ask(text))
         if self.phase is Phase.LOADING:
             self._is_waiting = True
@@ -204,6 +267,7 @@ class ChatSession:
         if self.conversation.last_question is None:
             self._tell("There is no message to answer again.", "warning")
             return False
+        self._settling.cancel()
         for answer in self.conversation.take_back_answers():
             self._observer.entry_removed(answer)
         self._is_due = True
@@ -217,46 +281,42 @@ class ChatSession:
         if self.phase is not Phase.READY or self.model is None:
             return
         model = self.model
-        meter = self.meter
-        meter.n_prefilled, meter.n_prompt, meter.tokens_per_s = 0, 0, 0.0
-        meter.is_stopped = False
+        self.meter.restart()
         self._has_told_next = self._is_due = False
         self._enter(Phase.PREFILL)
-        await self._apply_shown()
+        await self._settling.end()
+        await self._mixing.apply()
         prompt = self.conversation.prompt()
-        answer = self.conversation.begin_answer(model.name, self._accepted.label)
-        self._observer.entry_added(answer)
-        n_tokens, started_s = 0, self._clock()
+        self._answering = writing = Answering(
+            self.conversation, self.meter, self._facts, self._clock, model, self._mixing.accepted
+        )
+        self._observer.entry_added(writing.answer)
         try:
             async for event in self.engine.generate(
                 prompt, model.parameters, model.template, self.thinks
             ):
-                if isinstance(event, PromptProgress):
-                    meter.n_prefilled, meter.n_prompt = event.n_done, event.n_total
-                    started_s = self._clock()
-                elif isinstance(event, Tokens):
-                    answer = self.conversation.grow_answer(answer, event.text, event.thinking)
-                    self._observer.answer_grew(answer)
-                    n_tokens += event.n_tokens
-                    elapsed_s = self._clock() - started_s
-                    meter.tokens_per_s = n_tokens / elapsed_s if elapsed_s > 0 else 0.0
-                    meter.n_context = meter.n_prompt + n_tokens
+                writing.take(event)
+                if isinstance(event, Tokens):
+                    self._observer.answer_grew(writing.answer)
                     self.phase = Phase.WRITING
-                else:
-                    answer = self._end(answer, event)
                 if self._wants_stop and not isinstance(event, Finished):
                     # An engine that was still starting when Esc was pressed knew of no answer.
                     await self.engine.cancel()
                 self._observer.session_changed()
         except EngineError as error:
-            answer = self.conversation.fail_answer(answer, str(error))
+            writing.fail(str(error))
         finally:
-            if answer.state is AnswerState.WRITING:
-                answer = self.conversation.stop_answer(answer)
+            writing.give_up()
+            self._answering = None
             self._wants_stop = False
             self._enter(Phase.READY)
-            self._observer.answer_ended(answer)
-        await self.apply_mix()
+            self._observer.answer_ended(writing.answer)
+            self._observer.facts_changed()
+        if writing.is_approximate and writing.why_approximate not in self._told_why:
+            self._told_why.add(writing.why_approximate)
+            self._tell(writing.why_approximate, "information")
+        has_changed = await self._mixing.apply()
+        self._settle(STACK_PAUSE_S if has_changed else 0.0)
 
     async def stop(self) -> bool:
         """Stop the answer; False where none is being written."""
@@ -269,52 +329,54 @@ class ChatSession:
     def change_mix(self, mix: Mix) -> bool:
         """Show another mix; True asks the caller to run `apply_mix` soon.
 
-        While an answer streams the mix is only shown: it is applied once the answer has ended.
+        While an answer streams the mix is only shown, unless the settings say `live`: it is applied
+        once the answer has ended.
         """
         if mix == self.mix:
             return False
-        self.mix = mix
+        self._mixing.shown = mix
+        self._settling.cancel()
         self._observer.mix_changed()
         if self.phase in (Phase.PREFILL, Phase.WRITING):
-            if not self._has_told_next:
+            if not self.settings.live and not self._has_told_next:
                 self._has_told_next = True
                 self._tell("The change takes effect from the next answer.", "information")
-            return False
+            return self.settings.live
         return self.phase is Phase.READY
 
     async def apply_mix(self) -> None:
         """Make the engine use the mix shown; where it refuses, the accepted one is shown again."""
         if self.phase is Phase.READY:
-            await self._apply_shown()
+            await self._mixing.apply()
+            self._settle(STACK_PAUSE_S)
+        elif self._answering is not None and self.settings.live:
+            await self._mixing.apply()
 
-    async def _apply_shown(self) -> None:
-        async with self._applying:
-            while self.mix != self._accepted:
-                wanted = self.mix
-                try:
-                    if wanted.in_force != self._accepted.in_force:
-                        await self.engine.set_stack(wanted.in_force)
-                    self._accepted = wanted
-                except EngineError as error:
-                    if self.mix == wanted:
-                        self.mix = self._accepted
-                        self._observer.mix_changed()
-                    self._tell(str(error), "error")
+    async def _set_stack(self, mix: Mix) -> None:
+        await self._settling.end()
+        applied = await self.engine.set_stack(mix.in_force)
+        self.meter.swap_s = applied.elapsed_s
+        self._facts.formed(mix.in_force.digest, applied.form)
+        if self._answering is not None:
+            self._answering.change(mix)
+        self._observer.facts_changed()
+        self._observer.session_changed()
 
-    async def _load(self, spec: LoadSpec) -> None:
+    async def _load(self, base: Path, parameters: Parameters) -> None:
         """Load a base, which begins without a stack, and tell what differs from the wish."""
-        self.base = await self.engine.load(spec, self._on_load_progress)
-        self._spec = spec
-        self._accepted = Mix()
-        for sentence in self.base.notices:
+        await self._settling.end()
+        info = await self._loading.load(base, parameters, self._on_load_progress)
+        self._mixing.accepted = Mix()
+        self._facts.forget_base()
+        self.meter.swap_s = 0.0
+        for sentence in info.notices:
             self._tell(sentence, "warning")
 
-    def _end(self, answer: Answer, finished: Finished) -> Answer:
-        ended = self.conversation.end_answer(answer, finished)
-        self.meter.n_context = finished.stats.n_context or self.meter.n_context
-        self.meter.tokens_per_s = finished.stats.decode_tokens_per_s
-        self.meter.is_stopped = ended.state is AnswerState.STOPPED
-        return ended
+    def _settle(self, delay_s: float) -> None:
+        """Let the engine make ready for the next answer, in place of what it prepared before."""
+        model = self.model
+        if model is not None and self.phase is Phase.READY:
+            self._settling.begin(self.conversation.prompt(), model, self.thinks, delay_s)
 
     def _restart(self) -> None:
         if self.model is not None:
@@ -332,8 +394,3 @@ class ChatSession:
 
     def _tell(self, sentence: str, severity: Severity) -> None:
         self._observer.told(sentence, severity)
-
-
-def _load_parameters(parameters: Parameters) -> Parameters:
-    """Return the parameters that decide how a base is loaded, the others unset."""
-    return Parameters(**{name: getattr(parameters, name) for name in _LOAD_PARAMETERS})

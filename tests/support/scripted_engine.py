@@ -12,10 +12,12 @@ from engine.protocol import (
     ChatMessage,
     Finished,
     FinishReason,
+    Form,
     GenerationEvent,
     GenerationStats,
     LoadSpec,
     PromptProgress,
+    Settle,
     Settled,
     SettleEvent,
     StackApplied,
@@ -65,7 +67,25 @@ class ScriptedEngine:
     wishes_to_think: list[bool | None] = field(default_factory=list)
     parameters: list[Parameters] = field(default_factory=list)
     settings: list[EngineSettings] = field(default_factory=list)
+    configure_error: EngineError | None = None
     settle_events: tuple[SettleEvent, ...] = ()
+    """What every settling tells before it is over."""
+    settle_gate: asyncio.Event | None = None
+    """Holds every settling back after what it tells."""
+    settle_error: EngineError | None = None
+    settles: list[Settle] = field(default_factory=list)
+    """What was to be made ready, oldest first."""
+    n_settling: int = 0
+    """Settlings that go on; more than one at a time is a fault of whoever asks."""
+    n_stopped_settling: int = 0
+    """Settlings, ended early or not, that were not interrupted while they ended."""
+    n_settled: int = 0
+    """Settlings that were left to come to their end."""
+    swap_s: float = 0.0
+    form: Form = "none"
+    """Form of every stack applied, and of every answer."""
+    is_approximate: bool = False
+    """Whether every answer says that it is approximate."""
     is_closed: bool = False
     _cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -82,13 +102,17 @@ class ScriptedEngine:
         return self.base
 
     async def configure(self, settings: EngineSettings) -> None:
+        await asyncio.sleep(0)
+        if self.configure_error is not None:
+            raise self.configure_error
         self.settings.append(settings)
 
     async def set_stack(self, stack: AdapterStack) -> StackApplied:
         if self.stack_error is not None:
             raise self.stack_error
+        assert self.n_settling == 0, "a stack was set while something is being made ready"
         self.stacks.append(stack)
-        return StackApplied(0, stack.digest, 0.0)
+        return StackApplied(0, stack.digest, self.swap_s, self.form)
 
     async def settle(
         self,
@@ -98,9 +122,26 @@ class ScriptedEngine:
         thinks: bool | None = None,
         delay_s: float = 0.0,
     ) -> AsyncIterator[SettleEvent]:
-        for event in self.settle_events:
-            yield event
-        yield Settled(1, is_complete=True)
+        assert self.n_settling == 0, "two things are made ready at once"
+        self.settles.append(Settle(0, tuple(messages), parameters, template, thinks, delay_s))
+        self.n_settling += 1
+        try:
+            await asyncio.sleep(0)
+            for event in self.settle_events:
+                yield event
+            if self.settle_error is not None:
+                raise self.settle_error
+            if self.settle_gate is not None:
+                await self.settle_gate.wait()
+            self.n_settled += 1
+            yield Settled(0, is_complete=True)
+        finally:
+            # As with a worker, it takes a moment until it is over.
+            try:
+                await asyncio.sleep(0)
+                self.n_stopped_settling += 1
+            finally:
+                self.n_settling -= 1
 
     async def generate(
         self,
@@ -109,6 +150,7 @@ class ScriptedEngine:
         template: str | None = None,
         thinks: bool | None = None,
     ) -> AsyncIterator[GenerationEvent]:
+        assert self.n_settling == 0, "an answer was asked while something is being made ready"
         self.prompts.append(tuple(messages))
         self.templates.append(template)
         self.wishes_to_think.append(thinks)
@@ -157,6 +199,8 @@ class ScriptedEngine:
             decode_s=0.5,
             n_ctx=4096,
             n_thought=len(self.thoughts),
+            form=self.form,
+            is_approximate=self.is_approximate,
         )
         thinking = "".join(self.thoughts)
         return Finished(1, reason, text, stats, self.notices, self.crash, thinking)

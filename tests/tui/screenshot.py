@@ -1,7 +1,7 @@
 """Takes the README's screenshot of the real chat with the demo.
 
     python -m tests.tui.screenshot FOLDER
-    rsvg-convert FOLDER/chat.svg -o tests/tui/screens/chat.png
+    rsvg-convert -w 1076 FOLDER/chat.svg -o tests/tui/screens/chat.png
 
 The demo is copied into FOLDER, whose path the picture shows. The README shows a PNG because the SVG
 asks for a font that not every viewer has.
@@ -20,7 +20,7 @@ from modelfiles.demo import DEMO_DIR
 from modelfiles.library import Library
 from modelfiles.modelfile import read
 from modelfiles.resolve import resolve
-from tests.support.chat import chat, say
+from tests.support.chat import chat, say, wait_until
 
 SIZE = (116, 32)
 FONT = "DejaVu Sans Mono"
@@ -40,6 +40,12 @@ async def take(folder: Path) -> Path:
         await pilot.press("tab", "1", "2", *["shift+left"] * 2, "tab")
         await say(app, pilot, "Which key adds an adapter?")
         await pilot.press("tab")
+
+        def is_known() -> bool:
+            state = app.chat.session.stack_state
+            return bool(state.reason and len(state.adapters) >= 3)
+
+        await wait_until(pilot, is_known, "effect and form of the stack")
         await pilot.pause()
         picture = app.export_screenshot(title="tui run demo")
     path = folder / "chat.svg"

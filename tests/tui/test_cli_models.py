@@ -262,3 +262,50 @@ def test_rm_deletes_nothing_when_one_name_is_unknown(capsys: Capture, tiny: str)
     assert main(["rm", "tiny", "nobody"]) == 1
     assert "nobody" in capsys.readouterr().err
     assert names(capsys, "tiny") == ["tiny:latest"]
+
+
+OWN_LINES = """\
+PARAMETER num_ubatch 64
+PARAMETER num_thread_batch 2
+PARAMETER flash_attention true
+PARAMETER kv_cache_type q8_0
+PARAMETER rpc_hosts 10.0.0.2:50052,box:50053
+"""
+
+
+def test_own_parameters_are_kept_shown_and_inherited(capsys: Capture, tmp_path: Path) -> None:
+    def shown(name: str, part: str) -> str:
+        assert main(["show", name, part]) == 0
+        return capsys.readouterr().out
+
+    modelfile = tmp_path / "Modelfile"
+    modelfile.write_text(f"FROM {Path('base.gguf').absolute()}\n{OWN_LINES}")
+    assert main(["create", "own", "-f", str(modelfile)]) == 0
+    capsys.readouterr()
+    values = dict(line.split() for line in shown("own", "--parameters").splitlines())
+    assert values == {
+        "num_ubatch": "64",
+        "num_thread_batch": "2",
+        "flash_attention": "true",
+        "kv_cache_type": '"q8_0"',
+        "rpc_hosts": '"10.0.0.2:50052,box:50053"',
+    }
+    modelfile.write_text(shown("own", "--modelfile"))
+    assert main(["create", "again", "-f", str(modelfile)]) == 0
+    modelfile.write_text("FROM own\nPARAMETER rpc_hosts none\n")
+    assert main(["create", "child", "-f", str(modelfile)]) == 0
+    capsys.readouterr()
+    assert shown("again", "--parameters") == shown("own", "--parameters")
+    child = shown("child", "--parameters").splitlines()
+    assert {line.split()[0] for line in child} == set(values)
+    assert child[-1].split() == ["rpc_hosts", '"none"']
+
+
+def test_a_wrong_value_of_an_own_parameter_is_one_sentence_with_its_line(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    modelfile = tmp_path / "Modelfile"
+    modelfile.write_text("FROM ./base.gguf\nPARAMETER kv_cache_type q9\n")
+    assert main(["create", "wrong", "-f", str(modelfile)]) == 1
+    error = capsys.readouterr().err
+    assert "Modelfile:2: kv_cache_type must be one of f32, f16" in error

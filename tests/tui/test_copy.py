@@ -9,7 +9,7 @@ import pytest
 from modelfiles.model import Model
 from tests.support.chat import chat, notices, say, screen_text, tiny_model, wait_until
 from tests.support.scripted_engine import ScriptedEngine
-from tui.screens import chat as chat_screen
+from tui.screens import copying
 from tui.screens.help import HelpScreen
 from tui.themes import DARK, LIGHT, theme_for
 from tui.widgets.prompt import Prompt
@@ -22,7 +22,7 @@ def model(tmp_path: Path) -> Model:
 
 @pytest.fixture
 def no_tool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_screen, "copy_with_tool", lambda text: None)
+    monkeypatch.setattr(copying, "copy_with_tool", lambda text: None)
 
 
 @pytest.mark.usefixtures("no_tool")
@@ -40,9 +40,7 @@ async def test_without_a_tool_the_answer_goes_through_the_terminal(model: Model)
 
 async def test_a_clipboard_tool_is_named(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     copied: list[str] = []
-    monkeypatch.setattr(
-        chat_screen, "copy_with_tool", lambda text: copied.append(text) or "wl-copy"
-    )
+    monkeypatch.setattr(copying, "copy_with_tool", lambda text: copied.append(text) or "wl-copy")
     async with chat(ScriptedEngine([["Yes."]]), model) as (app, pilot):
         await say(app, pilot, "Hi")
         await pilot.press("ctrl+y")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import signal
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -94,6 +95,42 @@ async def test_a_saved_chat_answers_as_the_one_it_was_saved_from(
         again = await ended(app, pilot)
         assert (again.author, again.label) == ("mine:latest", said.label)
         assert again.text == said.text
+
+
+async def test_the_rack_tells_what_the_worker_measures_while_nothing_is_asked(
+    model: Model,
+) -> None:
+    async with chat(EngineClient(), model) as (app, pilot):
+        await pilot.press("tab", "1", "2")
+        await wait_until(pilot, lambda: app.chat.session.stack_state.adapters, "the effects")
+        await ready(app, pilot)
+        assert re.search(r"effect [0-9.]+ nats · (fused|layered) · exact", screen_text(app))
+        assert "14 of 14 tensors used" in screen_text(app)
+        assert notices(app) == []
+        await pilot.press("ctrl+b")
+        await ready(app, pilot)
+        assert "nats · " not in screen_text(app)
+
+
+async def test_a_change_while_an_answer_is_written_is_heard_in_it(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path, "pirate", parameters=LONG)
+    async with chat(EngineClient(), model) as (app, pilot):
+        await pilot.press("tab", "l")
+        await wait_until(pilot, lambda: app.chat.session.settings.live, "live")
+        await begin(app, pilot, "Hi")
+        await pilot.press("tab", "1")
+        label = "base → pirate 1.00 · live, approximate"
+        entries = app.chat.session.conversation.entries
+        # Of the entry: on the screen a long answer has pushed its label out of sight.
+        await wait_until(pilot, lambda: entries[-1].label == label, "the label")
+        await pilot.press("escape", "escape")
+        await ended(app, pilot)
+        await pilot.press("ctrl+home")
+        await wait_until(pilot, lambda: label in screen_text(app), "the label on the screen")
+        await pilot.press("ctrl+end")
+        await begin(app, pilot, "Again")
+        await pilot.press("escape")
+        assert (await ended(app, pilot)).label == "pirate 1.00"
 
 
 class MortalEngine(EngineClient):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -11,64 +10,18 @@ import pytest
 
 from engine.errors import AdapterError, BaseError, WorkerError
 from modelfiles.model import Model
-from modelfiles.parameters import Parameters
+from modelfiles.parameters import OWN, Parameters, build_parameters, parse_value
 from tests.support.chat import tiny_model
 from tests.support.scripted_engine import BASE, ScriptedEngine
-from tui.conversation import Answer, AnswerState, Entry
-from tui.observer import Phase, Severity
+from tests.support.session import Notes, opened, reached
+from tui.conversation import Answer, AnswerState
+from tui.observer import Phase
 from tui.session import ChatSession
-
-
-@dataclass(slots=True)
-class Notes:
-    """Writes down what the session tells."""
-
-    told_sentences: list[str] = field(default_factory=list)
-    events: list[str] = field(default_factory=list)
-
-    def session_changed(self) -> None:
-        self.events.append("session")
-
-    def mix_changed(self) -> None:
-        self.events.append("mix")
-
-    def chat_restarted(self) -> None:
-        self.events.append("restart")
-
-    def entry_added(self, entry: Entry) -> None:
-        self.events.append(type(entry).__name__)
-
-    def entry_removed(self, entry: Entry) -> None:
-        self.events.append("removed")
-
-    def answer_grew(self, answer: Answer) -> None:
-        self.events.append("grew")
-
-    def answer_ended(self, answer: Answer) -> None:
-        self.events.append("ended")
-
-    def told(self, sentence: str, severity: Severity) -> None:
-        self.told_sentences.append(sentence)
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
     return tiny_model(tmp_path, "pirate", "formal")
-
-
-async def opened(engine: ScriptedEngine, model: Model) -> tuple[ChatSession, Notes]:
-    notes = Notes()
-    session = ChatSession(engine, notes)
-    await session.open(model)
-    return session, notes
-
-
-async def reached(session: ChatSession, phase: Phase) -> None:
-    for _ in range(1000):
-        if session.phase is phase:
-            return
-        await asyncio.sleep(0)
-    raise AssertionError(f"the session never came to {phase}")
 
 
 async def test_what_the_engine_loaded_otherwise_than_asked_is_told(model: Model) -> None:
@@ -79,12 +32,26 @@ async def test_what_the_engine_loaded_otherwise_than_asked_is_told(model: Model)
     assert notes.told_sentences.count("It is smaller.") == 2
 
 
+@pytest.mark.parametrize("name", OWN)
+async def test_a_parameter_that_decides_how_a_base_is_loaded_loads_it_again(
+    model: Model, name: str
+) -> None:
+    texts = {"flash_attention": "true", "kv_cache_type": "q8_0", "rpc_hosts": "a:1"}
+    engine = ScriptedEngine()
+    session, _ = await opened(engine, model)
+    parameters = build_parameters([(name, parse_value(name, texts.get(name, "1")))])
+    assert await session.set_parameters(parameters)
+    assert [spec.parameters for spec in engine.loads[1:]] == [parameters]
+    assert await session.set_parameters(Parameters(temperature=0.1).over(parameters))
+    assert len(engine.loads) == 2, "a sampling parameter loads nothing"
+
+
 async def test_a_turn_is_told_in_its_order(model: Model) -> None:
     session, notes = await opened(ScriptedEngine([["a", "b"]]), model)
     notes.events.clear()
     assert session.ask("Hi")
     await session.answer()
-    told = [event for event in notes.events if event != "session"]
+    told = [event for event in notes.events if event not in ("session", "facts")]
     assert told == ["Question", "Answer", "grew", "grew", "ended"]
     assert session.phase is Phase.READY
 

@@ -14,6 +14,7 @@ from tui.parser import add_command
 from tui.typed_ahead import keys_kept
 
 if TYPE_CHECKING:
+    from engine.settings import EngineSettings
     from modelfiles.model import Model
     from tui.oneshot import Answer
     from tui.parser import Subparsers
@@ -81,7 +82,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.prompt and not args.is_json and _is_terminal(sys.stdin, sys.stdout):
         with keys_kept(sys.stdin):
             return _chat(args)
-    return _print_answer(_model(args), _prompt(args.prompt), args)
+    # Before anything is read: a script is not to go on under other settings than those written.
+    settings = _settings()
+    return _print_answer(_model(args), _prompt(args.prompt), settings, args)
 
 
 def _chat(args: argparse.Namespace) -> int:
@@ -99,12 +102,22 @@ def _model(args: argparse.Namespace) -> Model:
     return with_loras(open_library().get(args.name), args.loras)
 
 
-def _print_answer(model: Model, prompt: str, args: argparse.Namespace) -> int:
+def _settings() -> EngineSettings:
+    from modelfiles.paths import state_home
+    from tui.settings import read_settings
+
+    home = state_home()
+    return read_settings(home).for_engine(home / "cache")
+
+
+def _print_answer(
+    model: Model, prompt: str, settings: EngineSettings, args: argparse.Namespace
+) -> int:
     from tui.output import note, write_json
     from tui.report import answer_document, statistics_lines
 
     started = time.monotonic()
-    answer = _ask(model, prompt, args)
+    answer = _ask(model, prompt, settings, args)
     elapsed_s = time.monotonic() - started
     for notice in answer.notices:
         note(notice)
@@ -120,7 +133,7 @@ def _print_answer(model: Model, prompt: str, args: argparse.Namespace) -> int:
     return ExitCode.INTERRUPTED if answer.finished.reason == "cancelled" else ExitCode.DONE
 
 
-def _ask(model: Model, prompt: str, args: argparse.Namespace) -> Answer:
+def _ask(model: Model, prompt: str, settings: EngineSettings, args: argparse.Namespace) -> Answer:
     """Ask a worker of its own; a streamed answer is on stdout, with its newline, on return."""
     import asyncio
 
@@ -152,6 +165,7 @@ def _ask(model: Model, prompt: str, args: argparse.Namespace) -> Answer:
                     on_progress=progress.show,
                     on_thought=ignore if args.hides_thinking else show_thought,
                     thinks=args.think,
+                    settings=settings,
                 )
             )
         finally:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
 from engine.seam import Engine
 from modelfiles.model import Model
 from tui.adapters import NewAdapter
-from tui.clipboard import copy_with_tool
 from tui.conversation import Answer, Entry
 from tui.keys import Place, bindings_of
 from tui.observer import Phase, Severity
 from tui.sanitize import printable_line
 from tui.screens.add_adapter import AddAdapterScreen
+from tui.screens.copying import CopyingScreen
+from tui.screens.drawing import Drawing
 from tui.screens.help import HelpScreen
 from tui.session import ChatSession
+from tui.settings import Settings, toggled_live
 from tui.slash.parser import SlashCommand, SlashError
 from tui.slash.runner import SlashRunner
 from tui.widgets.conversation import ConversationView
@@ -40,16 +41,23 @@ if TYPE_CHECKING:
     from modelfiles.library import Library
     from modelfiles.store import ModelStore
 
-_QUIT_WINDOW_S = 2.0
-"""Time within which a second ctrl+c quits."""
-
 WELCOME = (
     "Type a message and press Enter. Tab goes to the adapters, F1 shows all keys, /? the commands."
 )
 
 
-class ChatScreen(Screen[None]):
-    """Shows a session and turns keys into its methods; it decides nothing about the chat."""
+LIVE_ON = "Live is on: a change applies from the next token (approximate)."
+LIVE_OFF = "Live is off: a change applies from the next answer."
+
+
+class ChatScreen(CopyingScreen):
+    """Shows a session and turns keys into its methods; it decides nothing about the chat.
+
+    Args:
+        settings: What the engine is told.
+        home: Folder of the settings file and of the engine's cache; None for none.
+        warning: What to say at the start; empty for nothing.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.CHAT))
 
@@ -59,18 +67,26 @@ class ChatScreen(Screen[None]):
         model: Model | None,
         library: Callable[[], Library] | None = None,
         store: Callable[[], ModelStore] | None = None,
+        *,
+        settings: Settings = Settings(),  # noqa: B008  # immutable
+        home: Path | None = None,
+        warning: str = "",
     ) -> None:
         super().__init__()
-        self.session = ChatSession(engine, self)
+        self.session = ChatSession(
+            engine,
+            self,
+            settings=settings,
+            cache_folder=None if home is None else home / "cache",
+        )
+        self._warning = warning
         self.apply_delay_s = 0.1
         """Pause after the last change before the engine is asked: a held key asks once."""
         self._first_model = model
         self._library = library
-        self._commands = SlashRunner(self.session, self, library, store)
+        self._commands = SlashRunner(self.session, self, library, store, home)
         self._apply_timer: Timer | None = None
-        self._quit_timer: Timer | None = None
-        self._updates: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
-        self._n_undrawn = 0
+        self._drawing = Drawing()
         self._title = Title(id="title")
         self._conversation = ConversationView((), id="conversation")
         self._prompt = Prompt(id="prompt")
@@ -96,6 +112,9 @@ class ChatScreen(Screen[None]):
         self._prompt.focus()
         self.session_changed()
         self._draw()
+        self.facts_changed()
+        if self._warning:
+            self.told(self._warning, "warning")
         if self._first_model is not None:
             self.session.expect(self._first_model)
             self.call_after_refresh(self.open_model, self._first_model)
@@ -120,22 +139,12 @@ class ChatScreen(Screen[None]):
 
     @work(group="draw", exclusive=True)
     async def _draw(self) -> None:
-        """Carry out the changes of widgets one after another, in the order they were told."""
-        while True:
-            update = await self._updates.get()
-            result = update()
-            if asyncio.iscoroutine(result):
-                await result
-            self._n_undrawn -= 1
+        await self._drawing.run()
 
     @property
     def is_drawn(self) -> bool:
         """Whether everything the session has told is on the screen."""
-        return self._n_undrawn == 0
-
-    def _draw_later(self, update: Callable[[], object]) -> None:
-        self._n_undrawn += 1
-        self._updates.put_nowait(update)
+        return self._drawing.is_idle
 
     # What the session tells -----------------------------------------------------------------
 
@@ -146,29 +155,34 @@ class ChatScreen(Screen[None]):
 
     def mix_changed(self) -> None:
         """Show the mix in the rack."""
-        mix = self.session.mix
-        self._draw_later(lambda: self._rack.show(mix))
+        mix, state = self.session.mix, self.session.stack_state
+        self._drawing.later(lambda: self._rack.show(mix, state))
+
+    def facts_changed(self) -> None:
+        """Show what is known of the stack."""
+        state = self.session.stack_state
+        self._drawing.later(lambda: self._rack.tell(state))
 
     def chat_restarted(self) -> None:
         """Show the new conversation."""
         entries = self.session.conversation.entries
-        self._draw_later(lambda: self._conversation.show_all(entries, WELCOME))
+        self._drawing.later(lambda: self._conversation.show_all(entries, WELCOME))
 
     def entry_added(self, entry: Entry) -> None:
         """Show a message at the end."""
-        self._draw_later(lambda: self._conversation.add(entry))
+        self._drawing.later(lambda: self._conversation.add(entry))
 
     def entry_removed(self, entry: Entry) -> None:
         """Take the last message away."""
-        self._draw_later(lambda: self._conversation.remove_entry(entry))
+        self._drawing.later(lambda: self._conversation.remove_entry(entry))
 
     def answer_grew(self, answer: Answer) -> None:
         """Hand the longer text to its message."""
-        self._draw_later(lambda: self._grow(answer))
+        self._drawing.later(lambda: self._grow(answer))
 
     def answer_ended(self, answer: Answer) -> None:
         """Show how the answer ended."""
-        self._draw_later(lambda: self._end(answer))
+        self._drawing.later(lambda: self._end(answer))
 
     def told(self, sentence: str, severity: Severity) -> None:
         """Show a notice."""
@@ -231,6 +245,12 @@ class ChatScreen(Screen[None]):
         if self.session.change_mix(mix.with_inserted(len(mix.stack), new.entry)):
             self._apply()
 
+    @on(Rack.LiveWanted)
+    @work(group="configure")
+    async def _live_wanted(self) -> None:
+        if await self.session.configure(toggled_live):
+            self.told(LIVE_ON if self.session.settings.live else LIVE_OFF, "information")
+
     @on(Rack.Told)
     def _rack_told(self, event: Rack.Told) -> None:
         self.told(event.sentence, "warning" if event.is_warning else "information")
@@ -292,28 +312,6 @@ class ChatScreen(Screen[None]):
         if self.session.ask_again():
             self._answer()
 
-    @work(group="copy", exclusive=True)
-    async def action_copy_answer(self) -> None:
-        """Copy the last answer that has ended."""
-        answer = self.session.conversation.last_answer
-        if answer is None:
-            self.told("There is no answer to copy yet.", "warning")
-            return
-        await self._copy(answer.text, "The answer")
-
-    @work(group="copy", exclusive=True)
-    async def action_copy_or_quit(self) -> None:
-        """Copy the selection; with none, quit when pressed twice."""
-        selected = self.get_selected_text() or self._prompt.selected_text
-        if selected:
-            await self._copy(selected, "The selection")
-            self.clear_selection()
-        elif self._quit_timer is not None:
-            await self.app.action_quit()
-        else:
-            self.told("Press ctrl+c again to quit, or ctrl+q.", "information")
-            self._quit_timer = self.set_timer(_QUIT_WINDOW_S, self._forget_quit)
-
     def action_toggle_thoughts(self) -> None:
         """Show or fold what the model thought before its answers."""
         self.toggle_class(THOUGHTS_UNFOLDED)
@@ -349,11 +347,11 @@ class ChatScreen(Screen[None]):
 
     def action_first(self) -> None:
         """Go to the first message."""
-        self._draw_later(self._conversation.go_to_first)
+        self._drawing.later(self._conversation.go_to_first)
 
     def action_latest(self) -> None:
         """Go to the latest message and follow it."""
-        self._draw_later(self._conversation.go_to_latest)
+        self._drawing.later(self._conversation.go_to_latest)
 
     def action_palette(self) -> None:
         """Open the palette of commands and themes."""
@@ -371,20 +369,10 @@ class ChatScreen(Screen[None]):
     def _is_in_rack(self) -> bool:
         return self._rack.has_focus_within
 
-    async def _copy(self, text: str, what: str) -> None:
-        tool = await asyncio.to_thread(copy_with_tool, text)
-        if tool is None:
-            self.app.copy_to_clipboard(text)
-        way = f"with {tool}" if tool else "through the terminal (OSC 52), where it allows that"
-        self.told(f"{what} is copied {way}.", "information")
-
     def _apply_soon(self) -> None:
         if self._apply_timer is not None:
             self._apply_timer.stop()
         self._apply_timer = self.set_timer(self.apply_delay_s, self._apply)
-
-    def _forget_quit(self) -> None:
-        self._quit_timer = None
 
     def _show_title(self) -> None:
         session = self.session

@@ -6,8 +6,18 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from modelfiles.parameters import KINDS
-from tui.slash.table import GROUPS, HELP_TOPICS, PARAMETER_NAMES, TABLE, Verb, rows_of, second_words
+from modelfiles.parameters import KINDS, KV_CACHE_TYPES
+from tui.settings import setting_of
+from tui.slash.table import (
+    GROUPS,
+    HELP_TOPICS,
+    PARAMETER_NAMES,
+    SETTING_KEYS,
+    TABLE,
+    Verb,
+    rows_of,
+    second_words,
+)
 
 _BLANKS = re.compile(r"[ \t]+")
 
@@ -85,8 +95,12 @@ def _next_words(given: Sequence[str], model_names: Sequence[str]) -> tuple[Candi
             return _bare(HELP_TOPICS)
         case ("/set", "parameter"):
             return _bare(PARAMETER_NAMES)
+        case ("/set", "parameter", "kv_cache_type"):
+            return _bare(KV_CACHE_TYPES)
         case ("/set", "parameter", name) if KINDS.get(name) is bool:
             return _bare(("true", "false"))
+        case ("/set", key) if key in SETTING_KEYS.values():
+            return _bare(setting_of(key).choices)
     return ()
 
 

@@ -8,9 +8,19 @@ from dataclasses import dataclass, field
 from modelfiles.errors import ModelfilesError
 from modelfiles.names import ModelName
 from modelfiles.parameters import DEPRECATED, Parameters, build_parameters, parse_value
-from modelfiles.wording import hint, nearest
+from modelfiles.wording import hint, nearest, quoted
 from tui.errors import TuiError
-from tui.slash.table import FIRST_WORDS, GROUPS, HELP_TOPICS, Row, Verb, rows_of, second_words
+from tui.settings import setting_of
+from tui.slash.table import (
+    FIRST_WORDS,
+    GROUPS,
+    HELP_TOPICS,
+    SETTING_KEYS,
+    Row,
+    Verb,
+    rows_of,
+    second_words,
+)
 
 _ONE_WORD = re.compile(r"/[^/\s]*\Z")
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
@@ -27,7 +37,7 @@ class SlashCommand:
 
     verb: Verb
     argument: str = ""
-    """The system message, the name of a model, or the topic of the help."""
+    """The system message, a setting's value, the name of a model, or the topic of the help."""
     parameters: Parameters = field(default_factory=Parameters)
     """The one parameter that `/set parameter` sets."""
     typed: str = ""
@@ -99,6 +109,8 @@ def _of_group(first: str, rest: str, heading: str) -> SlashCommand:
         return SlashCommand(row.verb, parameters=_parameter(row, rest), typed=heading)
     if row.verb is Verb.SET_SYSTEM:
         return SlashCommand(row.verb, _system(row, rest), typed=heading)
+    if row.verb in SETTING_KEYS:
+        return SlashCommand(row.verb, _choice(row, rest), typed=heading)
     return _alone(row, row.verb, rest, heading)
 
 
@@ -141,6 +153,16 @@ def _parameter(row: Row, rest: str) -> Parameters:
     if name != "stop" and len(values) > 1:
         raise SlashError(f"Couldn't set parameter: {name} takes one value, not {len(values)}")
     return build_parameters(parsed)
+
+
+def _choice(row: Row, rest: str) -> str:
+    choices = tuple(setting_of(SETTING_KEYS[row.verb]).choices)
+    words = f"{', '.join(choices[:-1])} or {choices[-1]}"
+    if not rest:
+        raise SlashError(f"{row.verb} takes {words}")
+    if rest.casefold() not in choices:
+        raise SlashError(f"{row.verb} takes {words}, not {quoted(rest)}{hint(rest, choices)}")
+    return rest.casefold()
 
 
 def _system(row: Row, rest: str) -> str:

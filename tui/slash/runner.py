@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from engine.errors import EngineError
 from modelfiles.errors import ModelfilesError
 from modelfiles.model import Model
 from tui.observer import Severity
 from tui.session import ChatSession
+from tui.settings import setting_of, settings_text
 from tui.slash.actions import help_text, model_of_now, models_text, refusal, shown_text
 from tui.slash.parser import SlashCommand, SlashError, parse
-from tui.slash.table import Verb
+from tui.slash.table import SETTING_KEYS, Verb
 from tui.units import size_text
 
 if TYPE_CHECKING:
@@ -50,11 +54,13 @@ class SlashRunner:
         host: Host,
         library: Callable[[], Library] | None,
         store: Callable[[], ModelStore] | None,
+        home: Path | None = None,
     ) -> None:
         self._session = session
         self._host = host
         self._library = library
         self._store = store
+        self._home = home
         self._turn = asyncio.Lock()
 
     def model_names(self) -> tuple[str, ...]:
@@ -99,6 +105,10 @@ class SlashRunner:
             case Verb.SET_THINK | Verb.SET_NOTHINK:
                 session.thinks = command.verb is Verb.SET_THINK
                 self._say("Set 'think' mode." if session.thinks else "Set 'nothink' mode.")
+            case Verb.SET_FUSE | Verb.SET_SWAP | Verb.SET_LIVE | Verb.SET_PREPARE:
+                await self._set_setting(SETTING_KEYS[command.verb], command.argument)
+            case Verb.SHOW_SETTINGS:
+                session.note(command.typed, settings_text(session.settings, self._home))
             case Verb.LOAD:
                 if self._library is not None:
                     model = await asyncio.to_thread(self._library().get, command.argument)
@@ -133,6 +143,11 @@ class SlashRunner:
         values = " ".join([value, *(text for _, text in more)])
         again = " The base was loaded again." if loads_again else ""
         self._say(f"Set parameter '{name}' to '{values}'.{again}")
+
+    async def _set_setting(self, key: str, choice: str) -> None:
+        value = setting_of(key).choices[choice]
+        if await self._session.configure(lambda now: msgspec.structs.replace(now, **{key: value})):
+            self._say(f"Set {key} to '{choice}' until you quit.")
 
     async def _show(self, command: SlashCommand) -> None:
         model = self._model_of_now()

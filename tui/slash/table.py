@@ -16,10 +16,15 @@ class Verb(StrEnum):
     SET_SYSTEM = "/set system"
     SET_THINK = "/set think"
     SET_NOTHINK = "/set nothink"
+    SET_FUSE = "/set fuse"
+    SET_SWAP = "/set swap"
+    SET_LIVE = "/set live"
+    SET_PREPARE = "/set prepare"
     SHOW_INFO = "/show info"
     SHOW_LICENSE = "/show license"
     SHOW_MODELFILE = "/show modelfile"
     SHOW_PARAMETERS = "/show parameters"
+    SHOW_SETTINGS = "/show settings"
     SHOW_SYSTEM = "/show system"
     SHOW_TEMPLATE = "/show template"
     LOAD = "/load"
@@ -77,10 +82,15 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(Verb.SET_THINK, "", "ask a reasoning model to think", Need.IDLE_MODEL),
     Row(Verb.SET_NOTHINK, "", "ask a reasoning model not to think", Need.IDLE_MODEL),
+    Row(Verb.SET_FUSE, "MODE", "adapters in one: auto, always, never", Need.NOTHING),
+    Row(Verb.SET_SWAP, "MODE", "after a swap: evaluate anew, or keep", Need.NOTHING),
+    Row(Verb.SET_LIVE, "MODE", "change the mix mid-answer: on, off", Need.NOTHING),
+    Row(Verb.SET_PREPARE, "MODE", "read ahead in the background: on, off", Need.NOTHING),
     Row(Verb.SHOW_INFO, "", "show what the model is made of", Need.MODEL),
     Row(Verb.SHOW_LICENSE, "", "show the license", Need.MODEL),
     Row(Verb.SHOW_MODELFILE, "", "show the Modelfile `/save` would write", Need.MODEL),
     Row(Verb.SHOW_PARAMETERS, "", "show the parameters", Need.MODEL),
+    Row(Verb.SHOW_SETTINGS, "", "show the settings, as a settings.toml", Need.NOTHING),
     Row(Verb.SHOW_SYSTEM, "", "show the system message", Need.MODEL),
     Row(Verb.SHOW_TEMPLATE, "", "show the chat template", Need.MODEL),
     Row(Verb.LOAD, "NAME", "change the model; the chat stays", Need.NO_ANSWER),
@@ -95,6 +105,14 @@ TABLE: tuple[Row, ...] = (
     Row(Verb.BYE, "", "quit", Need.NOTHING, "/exit"),
     Row(Verb.HELP, "", "show these commands", Need.NOTHING, "/help"),
 )
+
+SETTING_KEYS = {
+    Verb.SET_FUSE: "fuse",
+    Verb.SET_SWAP: "swap",
+    Verb.SET_LIVE: "live",
+    Verb.SET_PREPARE: "prepare",
+}
+"""The setting that a command changes."""
 
 HELP_TOPICS = ("set", "show", "shortcuts")
 """What may follow `/?`."""

@@ -59,7 +59,10 @@ class AnswerView(VerticalGroup):
 
     def grow(self, answer: Answer) -> None:
         """Take a longer text; what is new is drawn with the next flush."""
+        is_relabelled = answer.label != self.entry.label
         self.entry = answer
+        if is_relabelled:
+            self._header.update(self._header_text())
         if not self.body.is_mounted:
             return
         self.body.feed(answer.text)

@@ -16,6 +16,7 @@ from textual.widgets import Static
 from engine.stack import StackEntry
 from tui.keys import Place, bindings_of
 from tui.mix import Mix
+from tui.stack_facts import StackState
 from tui.widgets.own_keys import run_own_key
 from tui.widgets.rack_details import details_content, total_content
 from tui.widgets.rack_row import RackRow
@@ -44,6 +45,9 @@ class Rack(Vertical, can_focus=True):
     class AddWanted(Message):
         """The person wants to add an adapter."""
 
+    class LiveWanted(Message):
+        """The person wants changes to apply in the middle of an answer, or no longer."""
+
     class HelpWanted(Message):
         """The person wants to see the keys."""
 
@@ -61,6 +65,7 @@ class Rack(Vertical, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)
         self.mix = Mix()
+        self.state = StackState()
         self._removed: tuple[int, StackEntry] | None = None
         self._title = Static("adapters", markup=False, id="rack-title")
         self._empty = Static(EMPTY_TEXT, markup=False, id="rack-empty")
@@ -85,8 +90,9 @@ class Rack(Vertical, can_focus=True):
         """The rows, top first."""
         return list(self._rows.query(RackRow))
 
-    async def show(self, mix: Mix) -> None:
+    async def show(self, mix: Mix, state: StackState) -> None:
         """Show another mix; the same adapter stays selected where it is still there."""
+        self.state = state
         old_names = [entry.adapter.name for entry in self.mix.stack]
         names = [entry.adapter.name for entry in mix.stack]
         kept = old_names[self.selected] if self.selected < len(old_names) else None
@@ -100,6 +106,11 @@ class Rack(Vertical, can_focus=True):
         if names != [row.entry.adapter.name for row in self.rows]:
             await self._rows.remove_children()
             await self._rows.mount_all(RackRow(i, entry) for i, entry in enumerate(mix.stack))
+        self._refresh_rows()
+
+    def tell(self, state: StackState) -> None:
+        """Show what is known of the stack."""
+        self.state = state
         self._refresh_rows()
 
     def watch_selected(self) -> None:
@@ -164,6 +175,10 @@ class Rack(Vertical, can_focus=True):
         self._removed = None
         self._want(lambda mix: mix.with_inserted(index, entry))
 
+    def action_toggle_live(self) -> None:
+        """Ask for changes to apply in the middle of an answer, or no longer."""
+        self.post_message(self.LiveWanted())
+
     def action_help(self) -> None:
         """Ask for the keys."""
         self.post_message(self.HelpWanted())
@@ -223,7 +238,8 @@ class Rack(Vertical, can_focus=True):
             return
         mix = self.mix
         self.set_class(mix.is_bypassed, "-bypassed")
-        self._title.update("adapters · bypassed (ctrl+b)" if mix.is_bypassed else "adapters")
+        marks = [" · live" * self.state.is_live, " · bypassed (ctrl+b)" * mix.is_bypassed]
+        self._title.update("adapters" + "".join(marks))
         self._empty.display = not len(mix.stack)
         for index, (row, entry) in enumerate(zip(self.rows, mix.stack, strict=False)):
             is_selected = index == self.selected
@@ -231,5 +247,9 @@ class Rack(Vertical, can_focus=True):
             if is_selected and self.has_focus:
                 row.scroll_visible(animate=False)
         chosen = mix.stack.entries[self.selected] if self.selected < len(mix.stack) else None
-        self._details.update("" if chosen is None else details_content(chosen.adapter))
-        self._total.update(total_content(mix))
+        self._details.update(
+            ""
+            if chosen is None
+            else details_content(chosen.adapter, self.state.adapters.get(chosen.adapter.sha256))
+        )
+        self._total.update(total_content(mix, self.state))

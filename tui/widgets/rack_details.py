@@ -8,16 +8,19 @@ from pathlib import Path
 from textual.content import Content
 
 from engine.adapters.adapter import Adapter
+from engine.protocol import AdapterEffect
+from tui.effect_words import NO_EFFECT, effect_text, usage_texts
 from tui.mix import Mix
 from tui.sanitize import printable_line
+from tui.stack_facts import StackState
 from tui.themes import MUTED
 from tui.units import size_text
 
 _HASH = re.compile(r"(sha256-[0-9a-f]{12})[0-9a-f]{52}")
 
 
-def details_content(adapter: Adapter) -> Content:
-    """Return the adapter's name, rank, alpha, size, memory, targets, description and path."""
+def details_content(adapter: Adapter, effect: AdapterEffect | None = None) -> Content:
+    """Return the adapter's name, rank, alpha, size, memory, targets, effect, description, path."""
     alpha = f"{adapter.alpha:g}" if adapter.alpha else "none"
     lines = [
         Content.styled(printable_line(adapter.name), "bold"),
@@ -26,21 +29,48 @@ def details_content(adapter: Adapter) -> Content:
             "size", f"{size_text(adapter.size_bytes)} · memory {size_text(adapter.memory_bytes)}"
         ),
     ]
+    if effect is not None:
+        colour = "$text-warning" if effect.notices else MUTED
+        lines += [Content.styled(text, colour) for text in usage_texts(effect)]
     if adapter.description:
         lines.append(Content.styled(printable_line(adapter.description), MUTED))
     lines.append(Content.styled(printable_line(short_path(adapter.path)), MUTED))
     return Content("\n").join(lines)
 
 
-def total_content(mix: Mix) -> Content:
-    """Return how many adapters there are and the memory they take together."""
+def total_content(mix: Mix, state: StackState) -> Content:
+    """Return what the stack does and how, how many adapters are on and the memory of all."""
     stack = mix.stack
     if not len(stack):
         return Content("")
     memory = size_text(sum(entry.adapter.memory_bytes for entry in stack))
-    return Content.styled(
-        f"{len(mix.in_force.active)} of {len(stack)} on · {memory} in memory", MUTED
-    )
+    lines = [
+        stack_content(state),
+        Content.styled(
+            f"{len(mix.in_force.active)} of {len(stack)} on · {memory} in memory", MUTED
+        ),
+    ]
+    return Content("\n").join(line for line in lines if line.plain)
+
+
+def stack_content(state: StackState) -> Content:
+    """Return what is known of a stack: `effect 1.8 nats · fused · exact`, with the reason below."""
+    parts: list[Content] = []
+    if state.effect_nats is not None:
+        text = effect_text(state.effect_nats)
+        parts.append(
+            Content.styled(text, "$text-warning") if text == NO_EFFECT else _pair("effect", text)
+        )
+    if state.form in ("layered", "fused"):
+        parts.append(Content(state.form))
+    if state.is_approximate:
+        parts.append(Content.styled("approximate", "$text-warning"))
+    elif parts:
+        parts.append(Content("exact"))
+    line = Content(" · ").join(parts)
+    if state.reason and line.plain:
+        line = Content("\n").join([line, Content.styled(printable_line(state.reason), MUTED)])
+    return line
 
 
 def short_path(path: str) -> str:

@@ -24,6 +24,8 @@ def error(text: str) -> str:
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.verb)
 def test_every_command_of_the_table_is_understood(row: Row) -> None:
     arguments = {"NAME VALUE": " top_k 3", "TEXT": " Be kind.", "NAME": " mine", "": ""}
+    modes = {Verb.SET_FUSE: " never", Verb.SET_SWAP: " keep"}
+    arguments["MODE"] = modes.get(row.verb, " on")
     for typed in filter(None, (row.verb.value, row.alias)):
         assert command(typed + arguments[row.arguments]).verb is row.verb
 
@@ -69,6 +71,8 @@ def test_an_unknown_word_is_an_error_that_names_the_nearest() -> None:
         ("/set parameter stop a b", Parameters(stop=("a", "b"))),
         ('/set parameter stop "a b" c', Parameters(stop=("a b", "c"))),
         ("/set parameter use_mmap false", Parameters(use_mmap=False)),
+        ("/set parameter kv_cache_type q8_0", Parameters(kv_cache_type="q8_0")),
+        ("/set parameter rpc_hosts a:1,b:2", Parameters(rpc_hosts="a:1,b:2")),
     ],
 )
 def test_a_parameter_is_read_as_a_modelfile_reads_it(text: str, parameters: Parameters) -> None:
