@@ -30,8 +30,8 @@ test-reference: $(VENV)/.reference-ready ## Recompute the stored references with
 demo: $(VENV)/.reference-ready ## Train the demo model and its adapters anew into build/demo (under an hour)
 	$(BIN)/python -m modelfiles.demo.recipe --out build/demo
 
-bench: $(VENV)/.ready ## Measure what the adapter stack costs, side by side in one run
-	$(BIN)/python -m tests.benchmarks
+bench: $(VENV)/.ready ## Measure what the adapter stack costs (about 10 minutes; JSON=FILE keeps figures)
+	$(BIN)/python -m tests.benchmarks $(if $(JSON),--json "$(JSON)") $(BENCH_ARGS)
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

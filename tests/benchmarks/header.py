@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import gguf
 
 from engine.adapters.header import read_header
+from tests.benchmarks.measurement import Report, Unit, progress
+from tests.benchmarks.plan import Plan
 
 N_TOKENS, N_MERGES = 128_000, 280_000
+N_TOKENS_QUICK, N_MERGES_QUICK = 2_000, 4_000
+N_RUNS = 5
 
 
-def write_large_header(path: Path) -> None:
-    """Write a GGUF without weights whose header has the size of a Llama 3 model's."""
+def write_large_header(path: Path, n_tokens: int, n_merges: int) -> None:
+    """Write a GGUF without weights that has a vocabulary of this size."""
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_token_list([f"token{n}" for n in range(N_TOKENS)])
-    writer.add_token_types([1] * N_TOKENS)
-    writer.add_token_merges([f"to ken{n}" for n in range(N_MERGES)])
+    writer.add_token_list([f"token{n}" for n in range(n_tokens)])
+    writer.add_token_types([1] * n_tokens)
+    writer.add_token_merges([f"to ken{n}" for n in range(n_merges)])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
-def seconds(action: Callable[[], object], n_runs: int) -> float:
-    """Return the shortest of `n_runs` runs, in seconds."""
-    best_s = float("inf")
-    for _ in range(n_runs):
-        started = time.perf_counter()
-        action()
-        best_s = min(best_s, time.perf_counter() - started)
-    return best_s
+async def measure(report: Report, plan: Plan) -> None:
+    """Measure a header of the size of a Llama 3 model's."""
+    progress("header: reading it with gguf-py takes a while")
+    n_tokens = N_TOKENS_QUICK if plan.is_quick else N_TOKENS
+    n_merges = N_MERGES_QUICK if plan.is_quick else N_MERGES
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "header.gguf"
+        write_large_header(path, n_tokens, n_merges)
+        ours_s = median(_seconds(lambda: read_header(path)) for _ in range(N_RUNS))
+        theirs_s = _seconds(lambda: gguf.GGUFReader(path))
+    row = [
+        f"{n_tokens} tokens, {n_merges} merges",
+        report.add("header_read", ours_s, Unit.SECONDS),
+        report.add("header_read_gguf_py", theirs_s, Unit.SECONDS),
+        report.add("header_gguf_py_over_ours", theirs_s / ours_s),
+    ]
+    report.table("header read", ("vocabulary", "ours", "gguf-py", "ratio"), [row])
 
 
-def measure(folder: Path) -> str:
-    """Return one line: both times and their ratio."""
-    path = folder / "header.gguf"
-    write_large_header(path)
-    ours_s = seconds(lambda: read_header(path), 5)
-    theirs_s = seconds(lambda: gguf.GGUFReader(path), 1)
-    return (
-        f"header, {N_TOKENS} tokens and {N_MERGES} merges: "
-        f"{ours_s * 1e3:.1f} ms, gguf-py {theirs_s:.2f} s, ratio {theirs_s / ours_s:.0f}"
-    )
+def _seconds(action: Callable[[], object]) -> float:
+    started_s = time.perf_counter()
+    action()
+    return time.perf_counter() - started_s

@@ -1,0 +1,114 @@
+"""Prompts of an exact number of tokens, and what an answer to one costs its reader."""
+
+from __future__ import annotations
+
+import random
+import string
+import time
+from dataclasses import dataclass
+
+from engine.client import EngineClient
+from engine.generation import generate
+from engine.protocol import (
+    ChatMessage,
+    Finished,
+    GenerationEvent,
+    GenerationStats,
+    PromptProgress,
+    Tokens,
+)
+from engine.runtime import Runtime
+from modelfiles.parameters import Parameters
+
+# Neither holds a pair that the vocabulary merges, so a character is a token.
+_LETTERS = string.ascii_uppercase + string.digits
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Times of one answer, as whoever asked saw them, in seconds."""
+
+    first_token_s: float
+    """From asking to the first piece of the answer."""
+    prefill_s: float
+    """From asking to the end of the prompt's evaluation."""
+    decode_s: float
+    """From asking to the end of the answer, without the time the engine says it evaluated the
+    prompt. Everything that is neither counts here; the event that ends the prompt may be seen late,
+    which would make decoding look faster than it is."""
+    stats: GenerationStats
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        """Evaluated prompt tokens per second."""
+        return (self.stats.n_prompt - self.stats.n_reused) / self.prefill_s
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Generated tokens per second."""
+        return self.stats.n_decoded / self.decode_s
+
+
+class _Clock:
+    """Notes when an answer's events came."""
+
+    def __init__(self) -> None:
+        self._asked_s = time.perf_counter()
+        self._evaluated_s = self._first_s = 0.0
+        self.cost: Cost | None = None
+
+    def see(self, event: GenerationEvent) -> None:
+        now_s = time.perf_counter()
+        match event:
+            case PromptProgress():
+                self._evaluated_s = now_s
+            case Tokens():
+                self._first_s = self._first_s or now_s
+            case Finished():
+                if event.reason != "length":
+                    raise RuntimeError(f"An answer ended by {event.reason}: {event.error}")
+                self.cost = Cost(
+                    first_token_s=self._first_s - self._asked_s,
+                    prefill_s=self._evaluated_s - self._asked_s,
+                    decode_s=now_s - self._asked_s - event.stats.prefill_s,
+                    stats=event.stats,
+                )
+
+
+class Prompts:
+    """Conversations none of which begins as another one did, so that no KV cache serves them."""
+
+    def __init__(self) -> None:
+        self._n = 0
+
+    def next(self, n_tokens: int) -> tuple[ChatMessage, ...]:
+        """Return a new conversation of one message that has `n_tokens` (at least 8)."""
+        self._n += 1
+        start = f"{self._n:06d}"
+        rest = random.Random(self._n).choices(_LETTERS, k=n_tokens - len(start) - 1)
+        return (ChatMessage("user", start + "".join(rest)),)  # the template adds a newline
+
+
+def parameters(n_predict: int) -> Parameters:
+    """Return sampling that takes the likeliest token, exactly `n_predict` times."""
+    return Parameters(temperature=0.0, num_predict=n_predict)
+
+
+async def ask_client(
+    client: EngineClient, messages: tuple[ChatMessage, ...], n_predict: int
+) -> Cost:
+    """Return what an answer through the worker costs, seen from this process."""
+    clock = _Clock()
+    async for event in client.generate(messages, parameters(n_predict)):
+        clock.see(event)
+    assert clock.cost is not None  # the last event is Finished
+    return clock.cost
+
+
+def ask_runtime(runtime: Runtime, messages: tuple[ChatMessage, ...], n_predict: int) -> Cost:
+    """Return what an answer in this process costs."""
+    clock = _Clock()
+    for event in generate(runtime, messages, parameters(n_predict)):
+        clock.see(event)
+    assert clock.cost is not None  # the last event is Finished
+    return clock.cost

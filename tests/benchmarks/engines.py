@@ -1,0 +1,70 @@
+"""Engines set up for a measurement, and whether they serve a stack in the form that is meant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from engine.client import EngineClient
+from engine.protocol import Form, GenerationStats, LoadSpec
+from engine.runtime import Runtime
+from engine.settings import EngineSettings, FuseMode
+from engine.stack import AdapterStack, stack_of
+from modelfiles.parameters import Parameters
+from tests.benchmarks.conversation import parameters
+from tests.benchmarks.measurement import note
+from tests.benchmarks.plan import Plan
+from tests.benchmarks.shapes import Files
+
+SCALE = 0.5
+
+
+def spec_of(files: Files, plan: Plan, n_ctx: int) -> LoadSpec:
+    """Return how a base is loaded for a measurement."""
+    return LoadSpec(str(files.base), Parameters(num_ctx=n_ctx, num_thread=plan.num_thread))
+
+
+def stack_of_first(files: Files, n: int, scale: float = SCALE) -> AdapterStack:
+    """Return the stack of the first `n` adapters."""
+    return stack_of([(adapter, scale) for adapter in files.adapters[:n]])
+
+
+def quiet(fuse: FuseMode) -> EngineSettings:
+    """Return settings under which an engine does nothing but what it is asked."""
+    return EngineSettings(fuse=fuse, prepares=False, kv_memory_bytes=0)
+
+
+@asynccontextmanager
+async def client_for(spec: LoadSpec, settings: EngineSettings) -> AsyncIterator[EngineClient]:
+    """A client whose worker has the base loaded; closed at the end."""
+    client = EngineClient()
+    try:
+        await client.configure(settings)
+        await client.load(spec)
+        yield client
+    finally:
+        await client.close()
+
+
+def runtime_for(spec: LoadSpec, settings: EngineSettings) -> Runtime:
+    """Return a runtime in this process under `settings`."""
+    return Runtime(spec, settings=settings)
+
+
+async def settle(client: EngineClient) -> None:
+    """Let the worker finish what it does about a stack while nobody asks, such as fusing it."""
+    async for _ in client.settle((), parameters(1)):
+        pass
+
+
+def is_form(stats: GenerationStats, form: Form, n: int) -> bool:
+    """Return whether an answer was served in the form that is to be measured; say it if not."""
+    if stats.form == form:
+        return True
+    note(f"{adapters_text(n)}: served as {stats.form!r} instead of {form!r}, so not measured")
+    return False
+
+
+def adapters_text(n: int) -> str:
+    """Return a number of adapters in words."""
+    return "1 adapter" if n == 1 else f"{n} adapters"
