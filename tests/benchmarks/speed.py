@@ -31,7 +31,7 @@ from tests.benchmarks.shapes import Files
 COUNTS = (0, 1, 2, 4, 8)
 IN_PROCESS = (0, 1, 8)
 """Where the worker is compared with the same code in this process."""
-BUDGET_S = 180.0
+BUDGET_S = 240.0
 """For the rounds of one shape, so that the whole run takes about ten minutes."""
 N_CTX = 512
 N_PREDICT = 48
