@@ -17,6 +17,7 @@ from engine.adapters.fuse_plan import BType
 from engine.adapters.fused_file import FUSED_VERSION, is_intact
 from modelfiles.blobs import staging_folder, sync_folder
 from modelfiles.locks import FileLock
+from modelfiles.paths import make_private
 
 _SPARED_S: Final = 3.0
 """A file used a moment ago is kept: another process may be about to open it. llama.cpp
@@ -73,7 +74,7 @@ class FusedCache:
         Whatever `write` raises leaves the cache as it was.
         """
         staging = self.folder / "staging"
-        staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(staging)
         path = self.path(key)
         with staging_folder(staging, FileLock(self.folder / "lock")) as folder:
             made = folder / path.name

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from engine.adapters.header import GgufHeader
 from engine.cells import Cells
+from modelfiles.paths import make_private
 
 log = logging.getLogger("engine.snapshots")
 
@@ -107,7 +108,7 @@ class SnapshotFolder:
         path = self._folder / name
         part = self._folder / f"{name}.{os.getpid()}{_PART_SUFFIX}"
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._folder)
             self._shrink(size_bytes)
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with open(descriptor, "wb") as file:

@@ -45,6 +45,7 @@ from modelfiles.model import Model
 from modelfiles.modelfile import generated_text
 from modelfiles.names import DEFAULT_TAG, ModelName
 from modelfiles.package import PackagedModels, packaged_models
+from modelfiles.paths import make_private
 from modelfiles.shards import shards_of
 from modelfiles.wording import hint, printable
 
@@ -300,9 +301,7 @@ class ModelStore:
         return FileLock(self._lock_path)
 
     def _make_folders(self) -> None:
-        if not self._home.exists():
-            self._home.parent.mkdir(parents=True, exist_ok=True)
-            self._home.mkdir(mode=0o700, exist_ok=True)
+        make_private(self._home)
         for folder in (self._manifests, self._blobs.folder, self._staging):
             folder.mkdir(parents=True, exist_ok=True)
 
