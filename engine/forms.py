@@ -72,6 +72,8 @@ class StackForms:
         self._fused: OrderedDict[str, LoraAdapter] = OrderedDict()
         """Fused adapters by digest, the one used last at the end."""
         self._fused_bytes: dict[str, int] = {}
+        self._refused: set[str] = set()
+        """Digests whose fused adapter was built and could not be loaded."""
         self._ratios: dict[frozenset[str], float] = {}
         """How many times as fast fused decodes, by the set of adapters: scales cost nothing."""
         self._applied = AdapterStack()
@@ -91,11 +93,11 @@ class StackForms:
     def set_mode(self, mode: FuseMode) -> None:
         """Use another mode from here on; the stack applied changes its form at once."""
         self._mode = mode
-        self._want(self._applied)
+        self.want(self._applied)
         self.apply(self._applied)
 
     def load(self, stack: AdapterStack) -> None:
-        """Load every adapter of `stack`, also those that are off, and begin to fuse it.
+        """Load every adapter of `stack`, also those that are off.
 
         Raises:
             GgufError: An adapter's file is missing or no GGUF file.
@@ -113,7 +115,6 @@ class StackForms:
                 adapter.close()
             raise
         self._single |= added
-        self._want(stack)
 
     def keep_only(self, stack: AdapterStack) -> None:
         """Free the adapters that `stack` does not hold."""
@@ -121,12 +122,16 @@ class StackForms:
             self._single.pop(sha256).close()
 
     def apply(self, stack: AdapterStack) -> Form:
-        """Give the context a stack whose adapters are loaded, in the form that serves now."""
+        """Give the context a stack whose adapters are loaded, in the form that serves now.
+
+        Raises `EngineError` where it can be given in none; the stack before stays applied.
+        """
         form, digest = self._form_for(stack), stack.digest
         if (digest, form) != (self._applied_digest, self._applied_form):
             # Every change makes llama.cpp lay out its graph anew: 15 to 45 ms on a 135M base.
             self._context.set_adapters(self.pairs(stack, form))
         self._applied, self._applied_digest, self._applied_form = stack, digest, form
+        self._evict()
         return form
 
     def poll(self) -> bool:
@@ -139,14 +144,7 @@ class StackForms:
     @property
     def is_building(self) -> bool:
         """Whether the applied stack's fused adapter is still being built."""
-        stack = self._applied
-        digest = stack.digest
-        return (
-            self._is_wanted(stack)
-            and digest not in self._fused
-            and self._fuser.ready(digest) is None
-            and self._fuser.problem(digest) is None
-        )
+        return self._fuser.is_underway(self._applied_digest)
 
     def pairs(self, stack: AdapterStack, form: Form) -> Pairs:
         """Return what llama.cpp is given for `stack` in a form."""
@@ -211,8 +209,11 @@ class StackForms:
         is_fixed = self._header.architecture in _FIXED_GRAPHS
         return is_fixed and len(stack.effective) > MAX_ONE_BY_ONE
 
-    def _want(self, stack: AdapterStack) -> None:
-        """Begin to build, or build at once what is small or must not be given one by one."""
+    def want(self, stack: AdapterStack) -> None:
+        """Begin to fuse a stack, or fuse at once what is small or must not be given one by one.
+
+        Raises `EngineError` where it must be fused and cannot be.
+        """
         if not self._is_wanted(stack) or stack.digest in self._fused:
             return
         try:
@@ -233,8 +234,16 @@ class StackForms:
         n_active = len(stack.effective)
         if n_active < 2:
             return "single" if n_active else "none"
-        is_used = self._must_fuse(stack) or self._uses_fused(stack)
-        return "fused" if is_used and self._take(stack.digest) else "layered"
+        if self._must_fuse(stack):
+            self.want(stack)
+            if not self._take(stack.digest):
+                raise AdapterError(
+                    f"llama.cpp takes at most {MAX_ONE_BY_ONE} adapters on the architecture "
+                    f"{self._header.architecture}, and the {n_active} of the stack could not be "
+                    "used as one: switch some off."
+                )
+            return "fused"
+        return "fused" if self._uses_fused(stack) and self._take(stack.digest) else "layered"
 
     def _take(self, digest: str) -> bool:
         """Load the fused adapter of a digest if it is built; whether it is loaded."""
@@ -242,7 +251,7 @@ class StackForms:
             self._fused.move_to_end(digest)
             return True
         path = self._fuser.ready(digest)
-        if path is None:
+        if path is None or digest in self._refused:
             return False
         try:
             # Its content was verified by checksum when it was found, and its parts for NaN.
@@ -254,11 +263,19 @@ class StackForms:
         except (EngineError, OSError):
             # The stack is served one by one, as before; it only costs speed.
             log.exception("a fused adapter cannot be used")
+            self._refused.add(digest)  # it is asked for before every token
             return False
-        while len(self._fused) > 1 and (
-            len(self._fused) > MAX_KEPT or sum(self._fused_bytes.values()) > MAX_KEPT_BYTES
-        ):
-            oldest, adapter = self._fused.popitem(last=False)
-            del self._fused_bytes[oldest]
-            adapter.close()
         return True
+
+    def _evict(self) -> None:
+        """Free what was used longest ago and is too much, but never what is applied.
+
+        llama.cpp would go on with the bare base, and nobody would know.
+        """
+        for digest in list(self._fused):
+            n_bytes = sum(self._fused_bytes.values())
+            if len(self._fused) <= MAX_KEPT and n_bytes <= MAX_KEPT_BYTES:
+                return
+            if len(self._fused) > 1 and digest != self._applied_digest:
+                del self._fused_bytes[digest]
+                self._fused.pop(digest).close()

@@ -70,7 +70,7 @@ class Fuser:
                 return
             if digest not in self._problems:
                 self._problems.clear()
-            is_underway = self._building == digest and not self._is_cancelled
+            is_underway = self._is_being_built(digest)
             is_needed = (
                 len(stack.effective) > 1
                 and digest not in self._problems
@@ -88,6 +88,12 @@ class Fuser:
         """Return the fused adapter of the stack with that digest, once it is made and verified."""
         with self._state:
             return self._ready(digest)
+
+    def is_underway(self, digest: str) -> bool:
+        """Whether the fused adapter of the stack with that digest is still to come."""
+        with self._state:
+            is_next = self._wanted is not None and self._wanted.digest == digest
+            return is_next or self._is_being_built(digest)
 
     def problem(self, digest: str) -> str | None:
         """Return why the last wish for that stack failed, in a sentence, or None."""
@@ -238,6 +244,9 @@ class Fuser:
             del self._files[digest]
             return None
         return path
+
+    def _is_being_built(self, digest: str) -> bool:
+        return self._building == digest and not self._is_cancelled
 
     def _is_due(self) -> bool:
         return self._wanted is not None and self._building is None

@@ -108,11 +108,15 @@ class Runtime:
         Raises:
             GgufError: An adapter's file is missing or no GGUF file.
             AdapterError: An adapter does not fit the base, or its file has changed since it was
-                read. Either way the stack before stays in force.
+                read, or llama.cpp has no room for so many. Either way the stack before stays in
+                force.
         """
         self.forms.load(stack)
+        # What is not invoked is off, and only what is on is fused.
+        in_force = alora.plan(stack, self._prompt)[-1].stack
+        self.forms.want(in_force)
+        self._put_in_force(in_force)
         self.stack = stack
-        self._put_in_force(alora.plan(stack, self._prompt)[-1].stack)
         self.forms.keep_only(stack)
         return self.forms.form
 
@@ -154,6 +158,8 @@ class Runtime:
                 stack = self.stack
                 segments = alora.plan(stack, tokens)
                 cells = alora.cells_of_plan(segments, tokens)
+                if segments[-1].stack.digest != self.forms.applied.digest:
+                    self.forms.want(segments[-1].stack)  # the answer's
                 n_done = self.kv.prepare(cells, keeps=keeps, needs_logits=needs_logits)
             else:
                 segment = next(part for part in segments if n_done < part.end)
