@@ -71,6 +71,8 @@ class Worker:
         self._queue: queue.SimpleQueue[Request | _Wake | None] = queue.SimpleQueue()
         self._live: queue.SimpleQueue[SetStack | Configure] = queue.SimpleQueue()
         """What is to apply in the middle of the answer that is being written."""
+        self._n_queued = self._n_taken = 0
+        """Stacks and bases put into the queue by the reading thread, and taken by the other."""
         self._is_generating = False
         self._settling: tuple[int, Generator[Step, None, None]] | None = None
         """The request to settle, and the work that is left of it."""
@@ -106,6 +108,8 @@ class Worker:
                     continue
                 # The answer it was meant for ended in the meantime.
                 item = self._live.get()
+            else:
+                self._n_taken += isinstance(item, SetStack | Load)
             self._stop_settling()
             return item
 
@@ -122,7 +126,8 @@ class Worker:
         except StopIteration:
             self._settling = None
             return None
-        except EngineError:
+        except (EngineError, MemoryError):
+            # Nobody asked for it, so it must not cost the base that is loaded.
             log.exception("background work failed")
             self._stop_settling()
             return None
@@ -157,14 +162,19 @@ class Worker:
             elif isinstance(request, Shutdown):
                 break
             else:
+                self._n_queued += isinstance(request, SetStack | Load)
                 self._queue.put(request)
         self._is_closing = True
         self._queue.put(None)
 
     def _applies_at_once(self, request: Request) -> TypeGuard[SetStack | Configure]:
-        """Whether a request is served in the middle of an answer."""
-        is_live_stack = isinstance(request, SetStack) and self._settings.is_live
-        return is_live_stack or isinstance(request, Configure)
+        """Whether a request is served in the middle of an answer.
+
+        A stack is not while one that was set before it waits for the end of the answer.
+        """
+        if isinstance(request, SetStack):
+            return self._settings.is_live and self._n_queued == self._n_taken
+        return isinstance(request, Configure)
 
     def _serve(self, request: Request) -> None:
         if self._is_closing:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.client import EngineClient
-from engine.errors import WorkerError
+from engine.errors import EngineError, WorkerError
 from engine.protocol import (
     ChatMessage,
     EffectMeasured,
@@ -24,6 +26,7 @@ from engine.protocol import (
 )
 from engine.settings import EngineSettings
 from engine.stack import AdapterStack, stack_of
+from engine.worker import Worker
 from modelfiles.parameters import Parameters
 from tests.engine.conftest import Tiny
 
@@ -198,6 +201,30 @@ async def test_a_worker_that_dies_meanwhile_starts_again_with_the_next_question(
             await waiting
         # Base, stack and settings are as they were.
         assert (await answer(client)).stats.form == "fused"
+
+
+async def test_after_a_restart_without_adapters_it_goes_on_in_the_background(tiny: Tiny) -> None:
+    async with opened(tiny) as client:
+        assert client.worker_pid is not None
+        os.kill(client.worker_pid, signal.SIGKILL)
+        first = [event async for event in client.generate(TALK[:1], GREEDY)][-1]
+        if isinstance(first, Finished) and first.reason == "failed":
+            await answer(client)  # the death was only noticed by the question
+        assert ending(await settled(client)).is_complete
+
+
+@pytest.mark.parametrize("error", [EngineError("There is no such number."), MemoryError()])
+def test_background_work_that_fails_costs_nothing_but_itself(error: Exception) -> None:
+    def failing() -> Iterator[None]:
+        yield
+        raise error
+
+    events = io.BytesIO()
+    worker = Worker(io.BytesIO(), events)
+    worker._settling = 7, failing()
+    while worker._settling is not None:
+        worker._settle_a_step()
+    assert msgspec.json.decode(events.getvalue(), type=Settled) == Settled(7, is_complete=False)
 
 
 async def test_a_template_that_cannot_render_is_left_to_the_answer(tiny: Tiny) -> None:

@@ -125,3 +125,20 @@ async def test_live_can_be_switched_on_while_an_answer_is_written(tiny: Tiny) ->
     assert isinstance(last, Finished)
     assert last.stats.is_approximate
     assert last.text != plain.text
+
+
+async def test_a_stack_never_overtakes_one_that_was_set_before_it(tiny: Tiny) -> None:
+    earlier, later = stack_of([(tiny.first, 1.0)]), stack_of([(tiny.second, 1.0)])
+    async with opened(tiny, num_ctx=2048) as client:
+        await client.set_stack(later)
+        cold = await whole(client)
+    async with opened(tiny, num_ctx=2048) as client:
+        changes: list[asyncio.Task[StackApplied]] = []
+        async for event in client.generate(ASK, LONG):
+            if isinstance(event, Tokens) and not changes:
+                changes.append(asyncio.create_task(client.set_stack(earlier)))
+                await asyncio.sleep(0)  # it is sent, and waits for the end of the answer
+                await client.configure(EngineSettings(is_live=True))
+                changes.append(asyncio.create_task(client.set_stack(later)))
+        await asyncio.gather(*changes)
+        assert (await whole(client)).text == cold.text
