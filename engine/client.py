@@ -79,7 +79,12 @@ class EngineClient:
         async with self._starting:
             worker = await self._started()
             await self._configured(worker)
-        info = await self._load(worker, spec, on_progress)
+        try:
+            info = await self._load(worker, spec, on_progress)
+        except asyncio.CancelledError:
+            # The worker goes on loading it, so the base before is to be loaded again.
+            self._has_base = self._has_stack = None
+            raise
         self._spec, self._stack = spec, AdapterStack()
         self._has_base = self._has_stack = worker
         return info
@@ -96,7 +101,12 @@ class EngineClient:
         async with self._starting:
             # The old stack is not restored first: one of its files may be what is missing.
             worker = await self._with_base()
-        applied = await self._set_stack(worker, stack)
+        try:
+            applied = await self._set_stack(worker, stack)
+        except asyncio.CancelledError:
+            # The worker applies it all the same, so the stack before is to be set again.
+            self._has_stack = None
+            raise
         self._stack, self._has_stack = stack, worker
         return applied
 
@@ -196,15 +206,15 @@ class EngineClient:
 
     async def _configured(self, worker: WorkerProcess) -> None:
         """Make sure that a living worker knows the settings."""
-        if self._has_settings is worker:
-            return
-        request_id = next(self._ids)
-        request = Configure(request_id, self._settings)
-        async with contextlib.aclosing(self._ask(worker, request_id, request)) as events:
-            async for event in events:
-                if isinstance(event, Configured):
-                    self._has_settings = worker
-                    return
+        while self._has_settings is not worker:
+            request_id, settings = next(self._ids), self._settings
+            request = Configure(request_id, settings)
+            async with contextlib.aclosing(self._ask(worker, request_id, request)) as events:
+                async for event in events:
+                    if isinstance(event, Configured):
+                        break
+            # Others may have been given meanwhile.
+            self._has_settings = worker if settings is self._settings else None
 
     async def _with_base(self) -> WorkerProcess:
         """Return a living worker that has the base last set, perhaps without its stack."""

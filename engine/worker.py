@@ -208,10 +208,12 @@ class Worker:
             return not self._is_closing
 
         # The old base is freed only once the new one stands: a base that cannot be loaded costs
-        # nothing. Weights are mapped, so for that moment they do not count twice.
-        runtime = Runtime(request.spec, on_progress=report, settings=self._settings)
+        # nothing. Weights are mapped, so for that moment they do not count twice. What it leaves
+        # on disk is written before, since the new one may be the same base.
         if self._runtime is not None:
             self._runtime.persist()
+        runtime = Runtime(request.spec, on_progress=report, settings=self._settings)
+        if self._runtime is not None:
             self._runtime.close()
         self._runtime = runtime
         self._send(Loaded(request.request_id, runtime.info))

@@ -249,3 +249,14 @@ async def test_what_was_read_yesterday_is_there_today_where_the_settings_say_so(
     files = [path for path in (tmp_path / "kv").rglob("*") if path.is_file()]
     # They hold a conversation.
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+
+
+async def test_loading_a_base_again_goes_on_from_what_was_written(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    settings = EngineSettings(cache_folder=str(tmp_path), kv_disk_bytes=2**24)
+    async with opened(tiny, settings) as client:
+        await answer(client)
+        await client.load(tiny.spec())
+        done = await answer(client)
+    assert done.stats.n_reused == done.stats.n_prompt - 1

@@ -18,6 +18,7 @@ from engine.adapters.read import read_adapter
 from engine.client import EngineClient
 from engine.errors import AdapterError, BaseError, GenerationError, GgufError, WorkerError
 from engine.protocol import ChatMessage, Finished, LoadSpec, PromptProgress, Tokens
+from engine.settings import EngineSettings
 from engine.stack import AdapterStack, stack_of
 from modelfiles.parameters import Parameters
 from tests.engine.conftest import Tiny
@@ -309,3 +310,39 @@ async def test_the_workers_messages_reach_the_log(tmp_path: Path) -> None:
     stdin.write(b"not a request\n")
     await client.close()
     assert "cannot be read" in log_path.read_text()
+
+
+async def test_of_two_settings_given_at_once_the_later_one_counts(tiny: Tiny) -> None:
+    async with opened(tiny) as client:
+        await asyncio.gather(
+            client.configure(EngineSettings(fuse="never")),
+            client.configure(EngineSettings(fuse="always")),
+        )
+        applied = await client.set_stack(stack_of([(tiny.first, 1.0), (tiny.second, 1.0)]))
+        assert applied.form == "fused"
+
+
+async def given_up(change: asyncio.Task[object]) -> None:
+    """Cancel a call after it has sent its request."""
+    await asyncio.sleep(0)
+    change.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await change
+
+
+async def test_a_change_that_is_given_up_leaves_the_stack_before_in_force(tiny: Tiny) -> None:
+    async with opened(tiny) as client:
+        await client.set_stack(stack_of([(tiny.first, 1.0)]))
+        before = await answer(client)
+        other = stack_of([(tiny.second, 1.0)])
+        await given_up(asyncio.create_task(client.set_stack(other)))
+        assert (await answer(client)).text == before.text
+
+
+async def test_a_load_that_is_given_up_leaves_the_base_and_its_stack(tiny: Tiny) -> None:
+    async with opened(tiny) as client:
+        await client.set_stack(stack_of([(tiny.first, 1.0)]))
+        before = await answer(client)
+        await given_up(asyncio.create_task(client.load(tiny.spec(num_ctx=256))))
+        after = await answer(client)
+        assert (after.text, after.stats.n_ctx) == (before.text, before.stats.n_ctx)
