@@ -225,7 +225,7 @@ class StackForms:
                 self._fuser.build_now(stack)
             else:
                 self._fuser.want(stack)
-        except EngineError:
+        except (EngineError, MemoryError):
             if self._must_fuse(stack):
                 raise
             log.exception("a stack cannot be fused")

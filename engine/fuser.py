@@ -141,6 +141,10 @@ class Fuser:
             parts.append(FusePart(header, adapter.sha256, scale))
         return fused_size_bytes(parts, self.b_type)
 
+    def set_cache(self, cache: FusedCache | None) -> None:
+        """Keep what is built from here on elsewhere; what is built stays where it is."""
+        self._cache = cache
+
     def close(self) -> None:
         """Give up what is being built, end the thread and remove the temporary folder."""
         with self._state:
@@ -192,7 +196,10 @@ class Fuser:
         """Find or make the fused adapter of `stack`; only one caller at a time."""
         digest, effective = stack.digest, stack.effective
         names = tuple(effective)
-        cache = self._folder()
+        try:
+            cache = self._folder()
+        except OSError as error:
+            raise EngineError(f"A fused adapter cannot be kept anywhere: {error}.") from error
         key = cache.key(digest, self.b_type)
         previous = self._last[1] if self._last is not None and self._last[0] == names else None
 
@@ -231,10 +238,11 @@ class Fuser:
         return replace(part, scale=scale)
 
     def _folder(self) -> FusedCache:
-        if self._cache is None:
+        if self._cache is not None:
+            return self._cache
+        if self._temporary is None:
             self._temporary = TemporaryDirectory(prefix="lora-tui-fused-")
-            self._cache = FusedCache(Path(self._temporary.name), _TEMPORARY_BYTES)
-        return self._cache
+        return FusedCache(Path(self._temporary.name), _TEMPORARY_BYTES)
 
     def _ready(self, digest: str) -> Path | None:
         path = self._files.get(digest)

@@ -152,8 +152,11 @@ class Base:
         self.messages.clear()
 
     def close(self) -> None:
-        """Free the base and its adapters."""
-        self._runtime.close()
+        """Free the base and its adapters; what settings let outlive the process is written."""
+        try:
+            self._runtime.persist()
+        finally:
+            self._runtime.close()
 
     def __enter__(self) -> Self:
         return self

@@ -79,8 +79,10 @@ class Runtime:
         self.kv = KvCache(self.context, SnapshotStore(_snapshot_budget(self.settings, self.model)))
         self.kv.snapshots.folder = self._snapshot_folder()
         self.stack = AdapterStack()
-        fuser = Fuser(_fused_cache(self.settings), b_type=_b_type(self._header))
-        self.forms = StackForms(self.model, self.context, self._header, fuser, self.settings.fuse)
+        self._fuser = Fuser(_fused_cache(self.settings), b_type=_b_type(self._header))
+        self.forms = StackForms(
+            self.model, self.context, self._header, self._fuser, self.settings.fuse
+        )
         self.probe = EffectProbe(self.model, n_threads=n_threads)
         self.effects = Effects(self.model, self.forms, self.probe, n_threads=n_threads)
         self._prompt: tuple[int, ...] = ()  # the last one: says which adapters are invoked
@@ -196,6 +198,8 @@ class Runtime:
     def configure(self, settings: EngineSettings) -> None:
         """Use `settings` from here on; snapshots beyond a smaller budget are dropped."""
         before, self.settings = self.settings, settings
+        if _fused_tier(settings) != _fused_tier(before):
+            self._fuser.set_cache(_fused_cache(settings))
         self.forms.set_mode(settings.fuse)
         snapshots = self.kv.snapshots
         if settings.kv_memory_bytes != before.kv_memory_bytes:
@@ -208,7 +212,7 @@ class Runtime:
 
         For an idle moment and before closing: it takes as long as the disk needs for the bytes.
         """
-        if self.kv.snapshots.folder is None:
+        if self.kv.snapshots.folder is None or self.model.is_closed:
             return 0
         if self.kv.n_tokens >= WORTH_SAVING:
             self.kv.save()
@@ -279,10 +283,15 @@ def _disk_tier(settings: EngineSettings) -> tuple[str | None, int]:
     return settings.cache_folder, settings.kv_disk_bytes
 
 
+def _fused_tier(settings: EngineSettings) -> tuple[str | None, int]:
+    return settings.cache_folder, settings.fused_disk_bytes
+
+
 def _fused_cache(settings: EngineSettings) -> FusedCache | None:
-    if settings.cache_folder is None or settings.fused_disk_bytes <= 0:
+    folder, budget_bytes = _fused_tier(settings)
+    if folder is None or budget_bytes <= 0:
         return None
-    return FusedCache(Path(settings.cache_folder) / "fused", settings.fused_disk_bytes)
+    return FusedCache(Path(folder) / "fused", budget_bytes)
 
 
 def _b_type(base: GgufHeader) -> BType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -375,3 +376,14 @@ def test_closing_gives_up_the_build_and_ends_the_thread(
     assert not list(cache.folder.glob("*.gguf"))
     with pytest.raises(FuseCancelled):
         fuser.build_now(stack_of([(adapters[0], 1.0), (adapters[2], 1.0)]))
+
+
+def test_without_room_for_a_temporary_folder_a_build_fails_in_words(
+    adapters: list[Adapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object, **_named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("engine.fuser.TemporaryDirectory", full)
+    with Fuser() as fuser, pytest.raises(EngineError, match="No space left"):
+        fuser.build_now(stack_of([(adapters[0], 1.0), (adapters[1], 1.0)]))

@@ -128,3 +128,15 @@ def test_settings_choose_the_form_of_a_stack(tiny: Tiny) -> None:
             assert base.stats is not None
             assert base.stats.form == {"always": "fused", "never": "layered"}[fuse]
     assert answers["always"] == answers["never"]
+
+
+def test_what_was_read_is_there_the_next_time_where_the_settings_say_so(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    settings = EngineSettings(cache_folder=str(tmp_path), kv_disk_bytes=2**24)
+    for is_next in (False, True):
+        with open_base(tiny.base, GREEDY, settings) as base:
+            base.chat("Tell me a story of a fox and a crow.")
+            assert base.stats is not None
+            assert (base.stats.n_reused == base.stats.n_prompt - 1) == is_next
+            base.close()  # closing twice does no harm
