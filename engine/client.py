@@ -229,9 +229,8 @@ class EngineClient:
         """Return a living worker that has the base and the stack last set."""
         async with self._starting:
             worker = await self._with_base()
-            if self._has_stack is not worker:
-                if self._stack.entries:
-                    await self._set_stack(worker, self._stack)
+            if self._spec is not None and self._has_stack is not worker:
+                await self._set_stack(worker, self._stack)
                 self._has_stack = worker
             return worker
 

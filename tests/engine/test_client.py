@@ -330,9 +330,12 @@ async def given_up(change: asyncio.Task[object]) -> None:
         await change
 
 
-async def test_a_change_that_is_given_up_leaves_the_stack_before_in_force(tiny: Tiny) -> None:
+@pytest.mark.parametrize("has_adapter", [True, False])
+async def test_a_change_that_is_given_up_leaves_the_stack_before_in_force(
+    tiny: Tiny, has_adapter: bool
+) -> None:
     async with opened(tiny) as client:
-        await client.set_stack(stack_of([(tiny.first, 1.0)]))
+        await client.set_stack(stack_of([(tiny.first, 1.0)] * has_adapter))
         before = await answer(client)
         other = stack_of([(tiny.second, 1.0)])
         await given_up(asyncio.create_task(client.set_stack(other)))
