@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict
@@ -29,6 +30,8 @@ from engine.snapshot_folder import SnapshotFolder, base_fingerprint
 from engine.snapshots import WORTH_SAVING, SnapshotStore, default_budget_bytes
 from engine.stack import AdapterStack
 from modelfiles.parameters import Parameters
+
+log = logging.getLogger("engine.runtime")
 
 
 class Runtime:
@@ -222,7 +225,12 @@ class Runtime:
         folder, budget_bytes = _disk_tier(self.settings)
         if folder is None or budget_bytes <= 0:
             return None
-        fingerprint = base_fingerprint(self._header, self._cache_facts)
+        try:
+            fingerprint = base_fingerprint(self._header, self._cache_facts)
+        except OSError as error:
+            # The base was removed or replaced while it was loaded: it runs on without the folder.
+            log.warning("no KV snapshots on disk: %s", error)
+            return None
         return SnapshotFolder(Path(folder) / "kv", budget_bytes, fingerprint)
 
     def _chunk_end(self, n_done: int, end: int, n_tokens: int) -> int:

@@ -344,3 +344,12 @@ def test_settings_changed_later_are_in_force(tmp_path: Path, tiny: Tiny) -> None
         assert runtime.persist() == 1
         runtime.configure(EngineSettings(kv_memory_bytes=0))
         assert (len(runtime.kv.snapshots), runtime.persist()) == (0, 0)
+
+
+def test_a_base_removed_while_it_is_loaded_runs_on_without_the_folder(tmp_path: Path) -> None:
+    base = write_base(tmp_path / "base.gguf")
+    with Runtime(LoadSpec(str(base), Parameters(num_thread=1))) as runtime:
+        base.unlink()
+        runtime.configure(EngineSettings(cache_folder=str(tmp_path / "cache"), kv_disk_bytes=LARGE))
+        assert runtime.persist() == 0
+        assert list(runtime.prefill([1, 2, 3]))[-1] == 3
