@@ -104,7 +104,6 @@ def _evaluate(runtime: Runtime, request: Settle) -> Generator[Step, None, int]:
 
 def _choose_form(runtime: Runtime, request_id: int) -> Iterator[Step]:
     """Wait for the fused adapter, measure whether it pays, and say which form serves."""
-    before = runtime.forms.form
     while runtime.forms.is_building:
         yield Pause(BUILDING_PAUSE_S)
     runtime.poll()
@@ -118,7 +117,9 @@ def _choose_form(runtime: Runtime, request_id: int) -> Iterator[Step]:
             break
         yield None
     form = runtime.forms.form
-    if form in ("layered", "fused") and (ratio is not None or form != before):
+    # Told even where this run has not changed it: a setting may have before, or the evaluation,
+    # which takes up a fused adapter on its way.
+    if form in ("layered", "fused"):
         reason = "" if ratio is None else _speed(ratio)
         yield FormChosen(request_id, runtime.stack.digest, form, reason)
 

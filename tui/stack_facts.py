@@ -61,7 +61,9 @@ class StackFacts:
 
     def chosen(self, event: FormChosen) -> None:
         """Take note of another form of the stack in force; one of another stack came too late."""
-        if event.digest == self._form_digest:
+        if event.digest != self._form_digest:
+            return
+        if event.form != self._form or event.reason:
             self._form, self._reason = event.form, event.reason
 
     def measured(self, event: EffectMeasured) -> list[str]:

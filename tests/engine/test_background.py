@@ -71,6 +71,11 @@ def ending(events: Sequence[SettleEvent]) -> Settled:
     return last
 
 
+def forms(events: Sequence[SettleEvent]) -> list[tuple[str, str, str]]:
+    """Return digest, form and reason of every word on the form."""
+    return [(e.digest, e.form, e.reason) for e in events if isinstance(e, FormChosen)]
+
+
 async def test_a_conversation_evaluated_before_the_question_is_not_evaluated_again(
     tiny: Tiny,
 ) -> None:
@@ -144,8 +149,9 @@ async def test_the_form_is_chosen_by_measured_cost(tiny: Tiny) -> None:
         assert "decode" in chosen[0].reason
         assert (await answer(client)).stats.form == chosen[0].form
         # Scales cost nothing, so another scale needs no other measurement.
-        await client.set_stack(stack.with_scale("first", 0.5))
-        assert not any(isinstance(e, FormChosen) for e in await settled(client))
+        rescaled = stack.with_scale("first", 0.5)
+        await client.set_stack(rescaled)
+        assert forms(await settled(client)) == [(rescaled.digest, chosen[0].form, "")]
 
 
 @pytest.mark.parametrize(("fuse", "form"), [("always", "fused"), ("never", "layered")])
@@ -153,9 +159,10 @@ async def test_a_setting_forces_either_form(tiny: Tiny, fuse: str, form: str) ->
     stack = stack_of([(tiny.first, 1.0), (tiny.second, 1.0)])
     async with opened(tiny, EngineSettings(fuse=fuse)) as client:
         assert (await client.set_stack(stack)).form == form
-        assert not any(isinstance(e, FormChosen) for e in await settled(client))
+        assert forms(await settled(client)) == [(stack.digest, form, "")]
         assert (await answer(client)).stats.form == form
         await client.configure(EngineSettings(fuse="never"))
+        assert forms(await settled(client)) == [(stack.digest, "layered", "")]
         assert (await answer(client)).stats.form == "layered"
 
 
