@@ -368,7 +368,8 @@ class ChatSession:
         info = await self._loading.load(base, parameters, self._on_load_progress)
         self._mixing.accepted = Mix()
         self._facts.forget_base()
-        self.meter.swap_s = 0.0
+        self.meter.restart()
+        self.meter.n_context, self.meter.swap_s = 0, 0.0
         for sentence in info.notices:
             self._tell(sentence, "warning")
 

@@ -84,6 +84,7 @@ class Settling:
     def _take(self, event: SettleEvent) -> None:
         if isinstance(event, PromptProgress):
             self._meter.n_prepared, self._meter.n_to_prepare = event.n_done, event.n_total
+            self._meter.n_context = event.n_total
             self._observer.session_changed()
         elif isinstance(event, EffectMeasured):
             for sentence in self._facts.measured(event):

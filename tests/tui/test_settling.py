@@ -248,3 +248,22 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_one_before_prepared(
     await came_true(lambda: len(engine.settles) == 2 and engine.n_settling == 1, "it goes on")
     assert len(notes.told_sentences) == 1
     await session.close()
+
+
+async def test_the_numbers_of_the_footer_are_never_those_of_the_base_before(
+    tmp_path: Path,
+) -> None:
+    engine = ScriptedEngine([["a"]])
+    session, _ = await opened(engine, tiny_model(tmp_path))
+    await settled(engine, 1)
+    session.ask("Hi")
+    await session.answer()
+    assert (session.meter.tokens_per_s, session.meter.n_context) != (0, 0)
+    await settled(engine, 2)
+    (tmp_path / "other").mkdir()
+    await session.open(tiny_model(tmp_path / "other"))
+    assert (session.meter.tokens_per_s, session.meter.n_context) == (0, 0)
+    engine.settle_events = (PromptProgress(1, 3, 17, 0),)
+    session.set_system("Be kind.")
+    await settled(engine, engine.n_settled + 1)
+    assert session.meter.n_context == 17, "what was read for the next answer is in the context"
