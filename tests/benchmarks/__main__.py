@@ -29,7 +29,15 @@ FOLDER = Path(__file__).parents[2] / "build" / "bench"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print; a goal that is missed is said and fails nothing."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.json is not None:
+        # Now, not after ten minutes of measuring.
+        try:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.open("a").close()
+        except OSError as error:
+            parser.error(f"{options.json} cannot be written: {error.strerror}")
     plan = Plan(
         shapes=tuple(SHAPES[key] for key in options.shape),
         folder=options.folder,

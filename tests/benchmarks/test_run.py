@@ -36,6 +36,23 @@ def test_only_what_is_named_is_measured(tmp_path: Path) -> None:
     assert {key.split("_")[0] for key in json.loads(written.read_text())} == {"n", "is", "header"}
 
 
+def test_the_folder_of_the_figures_is_made(tmp_path: Path) -> None:
+    written = tmp_path / "new" / "figures.json"
+    main(["--quick", "--only", "header", "--json", str(written)])
+    assert json.loads(written.read_text())["header_read_s"] > 0
+
+
+def test_figures_that_cannot_be_written_are_wrong_use_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["--quick", "--only", "header", "--json", str(tmp_path)])
+    assert raised.value.code == 2
+    shown, said = capsys.readouterr()
+    assert str(tmp_path) in said
+    assert shown == ""
+
+
 def test_an_unknown_measurement_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         main(["--only", "nothing"])
