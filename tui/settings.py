@@ -68,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True):
         _Mib | None,
         Meta(
             description="most memory for what stacks and chats left behind have read, so that "
-            "going back to them costs nothing; 0 keeps none",
+            "going back to them evaluates nothing; 0 keeps none",
         ),
     ] = None
     kv_disk_mib: Annotated[

@@ -96,7 +96,8 @@ def test_without_a_model_one_can_be_loaded() -> None:
 def test_the_help_names_every_command_and_fits_the_page() -> None:
     lines = help_text().splitlines()
     assert all(any(line.startswith(row.usage) for line in lines) for row in TABLE)
-    assert all(len(line) <= 64 for line in lines[: len(TABLE)])
+    widest = max(lines[: len(TABLE)], key=len)
+    assert len(widest) <= 63, f"a terminal of 116 columns wraps {widest!r}"
     assert {line.split()[0] for line in help_text("set").splitlines()} == {"/set"}
 
 
