@@ -25,8 +25,9 @@ _MIB = 2**20
 _MIB_MAX = 2**30
 """A petabyte: beyond it a number is a slip of the keyboard."""
 _Mib = Annotated[int, Meta(ge=0, le=_MIB_MAX)]
-_LINE = 60
-"""Cells of a line of comments in the text that `/show settings` prints."""
+_LINE = 39
+"""Cells of a line of comments in the text that `/show settings` prints: what the chat has room for
+beside the rack on a terminal of 80 columns."""
 
 
 class SettingsError(UsageError):
@@ -206,14 +207,17 @@ def settings_text(settings: Settings, folder: Path | None) -> str:
     place = FILE_NAME if folder is None else str(folder / FILE_NAME)
     lines = [
         f"# {printable(place)}",
-        "# What is changed in the chat lasts until you quit; this file keeps it.",
+        *_comment("What is changed in the chat lasts until you quit; this file keeps it."),
     ]
     for setting in SETTINGS:
         value = getattr(settings, setting.key)
-        words = setting.description.replace("`", "")
-        lines += ["", *(f"# {line}" for line in textwrap.wrap(words, _LINE - 2))]
+        lines += ["", *_comment(setting.description.replace("`", ""))]
         if value is None:
-            lines.append(f"# {setting.key} is not set: {setting.default}")
+            lines += _comment(f"{setting.key} is not set: {setting.default}")
         else:
             lines.append(f"{setting.key} = {toml_value(value)}")
     return "\n".join(lines)
+
+
+def _comment(words: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(words, _LINE - 2)]
