@@ -234,8 +234,8 @@ class FormChosen(msgspec.Struct, frozen=True, tag="form_chosen"):
     digest: str
     form: Form
     reason: str = ""
-    """One clause for the person, for example `fused decodes 2.1 times as fast`; empty where this
-    settling has measured nothing."""
+    """One clause for the person, for example `fused decodes 2.1 times as fast`; empty where
+    no measurement decided."""
 
 
 class Settled(msgspec.Struct, frozen=True, tag="settled"):

@@ -25,7 +25,7 @@ _MIB = 2**20
 _MIB_MAX = 2**30
 """A petabyte: beyond it a number is a slip of the keyboard."""
 _Mib = Annotated[int, Meta(ge=0, le=_MIB_MAX)]
-_LINE = 39
+_LINE = 37
 """Cells of a line of comments in the text that `/show settings` prints: what the chat has room for
 beside the rack on a terminal of 80 columns."""
 

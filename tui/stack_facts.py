@@ -61,9 +61,7 @@ class StackFacts:
 
     def chosen(self, event: FormChosen) -> None:
         """Take note of another form of the stack in force; one of another stack came too late."""
-        if event.digest != self._form_digest:
-            return
-        if event.form != self._form or event.reason:
+        if event.digest == self._form_digest:
             self._form, self._reason = event.form, event.reason
 
     def measured(self, event: EffectMeasured) -> list[str]:

@@ -192,18 +192,19 @@ async def test_the_form_is_the_one_that_the_engine_says_last(model: Model) -> No
     assert session.stack_state.form == "fused"
 
 
-async def test_a_reason_stays_while_the_form_does_and_goes_with_it(model: Model) -> None:
+async def test_form_and_reason_follow_the_settings(model: Model) -> None:
     engine = ScriptedEngine([["a"]], form="fused")
     session, _ = await opened(engine, model)
     digest = (await rescaled(session, "pirate", 0.5)).digest
     seen = []
-    for form, reason in [("fused", "measured"), ("fused", ""), ("layered", "")]:
+    expected = [("fused", "measured"), ("fused", ""), ("layered", "")]
+    for form, reason in expected:
         engine.settle_events = (FormChosen(1, digest, form, reason),)
         n = engine.n_settled
         assert await session.configure(lambda settings: settings)
         await settled(engine, n + 1)
         seen.append((session.stack_state.form, session.stack_state.reason))
-    assert seen == [("fused", "measured"), ("fused", "measured"), ("layered", "")]
+    assert seen == expected
 
 
 async def test_another_base_forgets_every_effect(model: Model) -> None:
