@@ -7,6 +7,7 @@ import contextlib
 import itertools
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from engine import errors
 from engine.errors import EngineError, WorkerError
@@ -41,6 +42,8 @@ from engine.protocol import (
 from engine.settings import EngineSettings
 from engine.stack import AdapterStack
 from modelfiles.parameters import Parameters
+
+_Last = TypeVar("_Last", Configured, Loaded, StackApplied)
 
 
 class EngineClient:
@@ -207,12 +210,8 @@ class EngineClient:
     async def _configured(self, worker: WorkerProcess) -> None:
         """Make sure that a living worker knows the settings."""
         while self._has_settings is not worker:
-            request_id, settings = next(self._ids), self._settings
-            request = Configure(request_id, settings)
-            async with contextlib.aclosing(self._ask(worker, request_id, request)) as events:
-                async for event in events:
-                    if isinstance(event, Configured):
-                        break
+            settings = self._settings
+            await self._done(worker, Configure(next(self._ids), settings), Configured)
             # Others may have been given meanwhile.
             self._has_settings = worker if settings is self._settings else None
 
@@ -240,26 +239,30 @@ class EngineClient:
         spec: LoadSpec,
         on_progress: Callable[[float], None] | None,
     ) -> BaseInfo:
-        request_id = next(self._ids)
-        async with contextlib.aclosing(
-            self._ask(worker, request_id, Load(request_id, spec))
-        ) as events:
-            async for event in events:
-                if isinstance(event, LoadProgress) and on_progress is not None:
-                    on_progress(event.fraction)
-                elif isinstance(event, Loaded):
-                    return event.info
-        raise WorkerError("The engine did not say that the base is loaded.")
+        def report(event: Event) -> None:
+            if isinstance(event, LoadProgress) and on_progress is not None:
+                on_progress(event.fraction)
+
+        loaded = await self._done(worker, Load(next(self._ids), spec), Loaded, report)
+        return loaded.info
 
     async def _set_stack(self, worker: WorkerProcess, stack: AdapterStack) -> StackApplied:
-        request_id = next(self._ids)
-        async with contextlib.aclosing(
-            self._ask(worker, request_id, SetStack(request_id, stack))
-        ) as events:
+        return await self._done(worker, SetStack(next(self._ids), stack), StackApplied)
+
+    async def _done(
+        self,
+        worker: WorkerProcess,
+        request: Load | Configure | SetStack,
+        kind: type[_Last],
+        on_event: Callable[[Event], None] = lambda _event: None,
+    ) -> _Last:
+        """Have a request done and return its last event; `on_event` is told those before."""
+        async with contextlib.aclosing(self._ask(worker, request.request_id, request)) as events:
             async for event in events:
-                if isinstance(event, StackApplied):
+                if isinstance(event, kind):
                     return event
-        raise WorkerError("The engine did not say that the stack is applied.")
+                on_event(event)
+        raise WorkerError(f"The engine did not say {kind.__name__}.")
 
     async def _ask(
         self, worker: WorkerProcess, request_id: int, request: Request

@@ -1,4 +1,4 @@
-"""Objects of a C library that Python owns: freed once, and not by the garbage collector."""
+"""What Python owns outside its own memory: freed once, and not by the garbage collector."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Self
 
 
 class Handle(ABC):
-    """A C object that is freed once, at the latest when a `with` block ends."""
+    """A C object, or an open file, that is freed once, at the latest when a `with` block ends."""
 
     is_closed = False
 
     def close(self) -> None:
-        """Free the C object; closing twice does nothing."""
+        """Free what is owned; closing twice does nothing."""
         if not self.is_closed:
             self.is_closed = True
             self._free()
 
     @abstractmethod
     def _free(self) -> None:
-        """Free the C object, after whatever depends on it."""
+        """Free what is owned, after whatever depends on it."""
 
     def __enter__(self) -> Self:
         return self

@@ -107,15 +107,7 @@ def _choose_form(runtime: Runtime, request_id: int) -> Iterator[Step]:
     while runtime.forms.is_building:
         yield Pause(BUILDING_PAUSE_S)
     runtime.poll()
-    ratio = None
-    measuring = runtime.compare_forms()
-    while True:
-        try:
-            next(measuring)
-        except StopIteration as end:
-            ratio = end.value
-            break
-        yield None
+    ratio = yield from runtime.compare_forms()
     form = runtime.forms.form
     # Told even where this run has not changed it: a setting may have before, or the evaluation,
     # which takes up a fused adapter on its way.

@@ -6,8 +6,7 @@ mapping kills the process with SIGBUS.
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +16,13 @@ from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import GgufHeader
 from engine.adapters.tensors import TensorInfo
 from engine.errors import AdapterError, GgufError
+from engine.handle import Handle
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating[Any]]
 
 
-class WeightFile:
+class WeightFile(Handle):
     """An open GGUF file whose tensors' data can be read; a context manager.
 
     Raises:
@@ -70,20 +70,8 @@ class WeightFile:
         """Raise `GgufError` if the file changed since its header was read."""
         require_unchanged(self._path, self._stamp)
 
-    def close(self) -> None:
-        """Close the file."""
+    def _free(self) -> None:
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def decoded(data: Bytes, type_: GgmlType, row_length: int) -> Floats:
