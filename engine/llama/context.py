@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.adapters.ggml_type import GgmlType
 from engine.errors import EngineError, GenerationError
 from engine.handle import Handle
 from engine.llama.adapter import LoraAdapter
@@ -23,22 +24,22 @@ _NO_CALLBACK = lc.ggml_abort_callback()
 
 
 class KvType(IntEnum):
-    """Data type of the KV cache (ggml_type of ggml.h)."""
+    """Data type of the KV cache (`GgmlType`, of which llama.cpp takes these)."""
 
-    F32 = 0
-    F16 = 1
-    Q4_0 = 2
-    Q4_1 = 3
-    Q5_0 = 6
-    Q5_1 = 7
-    Q8_0 = 8
-    IQ4_NL = 20
-    BF16 = 30
+    F32 = GgmlType.F32
+    F16 = GgmlType.F16
+    Q4_0 = GgmlType.Q4_0
+    Q4_1 = GgmlType.Q4_1
+    Q5_0 = GgmlType.Q5_0
+    Q5_1 = GgmlType.Q5_1
+    Q8_0 = GgmlType.Q8_0
+    IQ4_NL = GgmlType.IQ4_NL
+    BF16 = GgmlType.BF16
 
     @property
     def is_quantised(self) -> bool:
         """Whether values are kept in blocks with a common scale."""
-        return self not in (KvType.F32, KvType.F16, KvType.BF16)
+        return GgmlType(self).block_length > 1
 
 
 class Context(Handle):

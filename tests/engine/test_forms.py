@@ -154,10 +154,7 @@ def test_an_adapter_whose_file_has_gone_leaves_the_stack_before_in_force(
     runtime.set_stack(both)
     copy = tmp_path / "copy.gguf"
     copy.write_bytes(tiny.first.file.read_bytes()[:-4] + b"abcd")
-    wrong = tiny.first.__class__(
-        **{name: getattr(tiny.first, name) for name in tiny.first.__struct_fields__}
-        | {"path": str(copy), "name": "wrong", "sha256": "1" * 64}
-    )
+    wrong = msgspec.structs.replace(tiny.first, path=str(copy), name="wrong", sha256="1" * 64)
     with pytest.raises(AdapterError, match="has changed"):
         runtime.set_stack(both.with_added(wrong))
     assert runtime.stack == both

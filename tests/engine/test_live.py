@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
+
 from engine.client import EngineClient
 from engine.errors import AdapterError
 from engine.protocol import ChatMessage, Finished, StackApplied, Tokens
@@ -77,10 +79,7 @@ async def test_without_live_a_change_waits_for_the_end_of_the_answer(tiny: Tiny)
 
 
 async def test_a_stack_refused_in_the_middle_leaves_the_answer_as_it_is(tiny: Tiny) -> None:
-    wrong = tiny.first.__class__(
-        **{name: getattr(tiny.first, name) for name in tiny.first.__struct_fields__}
-        | {"sha256": "0" * 64, "name": "wrong"}
-    )
+    wrong = msgspec.structs.replace(tiny.first, sha256="0" * 64, name="wrong")
     async with opened(tiny, EngineSettings(is_live=True), num_ctx=2048) as client:
         plain = await whole(client)
         change: asyncio.Task[StackApplied] | None = None
