@@ -109,7 +109,7 @@ def plans_of(active: Sequence[FusePart], b_type: BType) -> tuple[list[Plan], lis
         a_types = {pair.a.type for _, pair in members}
         a_type = a_types.pop() if len(a_types) == 1 else GgmlType.F32
         a_pieces = tuple(Piece(index, pair.a, 1.0) for index, pair in members)
-        b_pieces = tuple(Piece(i, pair.b, _factor(active[i], pair)) for i, pair in members)
+        b_pieces = tuple(Piece(i, pair.b, factor_of(active[i], pair)) for i, pair in members)
         a_plans.append(Plan(target + LORA_A, a_shape, a_type, a_pieces, a_outer))
         b_plans.append(Plan(target + LORA_B, b_shape, b_type, b_pieces, prod(b_shape[1:])))
     return a_plans, b_plans
@@ -129,7 +129,7 @@ def _require_one_shape(active: Sequence[FusePart], members: Sequence[tuple[int, 
             )
 
 
-def _factor(part: FusePart, pair: Pair) -> float:
+def factor_of(part: FusePart, pair: Pair) -> float:
     """Return what llama.cpp multiplies B A by: `get_scale` of llama-adapter.h, in float64."""
     alpha = part.header.number(ALPHA) or 0.0
     scale = to_float32(part.scale)

@@ -9,24 +9,32 @@ weight raises nothing in llama.cpp.
 from __future__ import annotations
 
 import hashlib
-import os
-import struct
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
 from engine.adapters.cursor import open_regular
 from engine.adapters.ggml_type import GgmlType
+from engine.adapters.gguf_writer import (
+    ALIGNMENT,
+    Slot,
+    bytes_field,
+    encoded_header,
+    float32_field,
+    float32s_field,
+    text_field,
+    texts_field,
+    uint32_field,
+)
 from engine.adapters.header import GgufHeader, read_header
 from engine.adapters.metadata import GgufArray, ValueType
+from engine.adapters.outfile import new_file
 from engine.adapters.rules import ALPHA, LORA_B
 from engine.adapters.tensors import padded
-from engine.errors import EngineError, GgufError
-from modelfiles.blobs import sync_folder
+from engine.errors import GgufError
 
 FUSED_VERSION: Final = 1
 """Raised whenever equal adapters and scales would give other bytes than before."""
@@ -35,11 +43,9 @@ SHA256_KEY: Final = "lora_tui.fused.sha256"
 SCALES_KEY: Final = "lora_tui.fused.scales"
 CHECKSUMS_KEY: Final = "lora_tui.fused.checksums"
 
-_ALIGNMENT: Final = 32
 _CHUNK_BYTES: Final = 256 * 1024
 _DIGEST_BYTES: Final = 32
 _NO_CHECKSUMS: Final = bytes(3 * _DIGEST_BYTES)
-_GGUF_VERSION: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +64,29 @@ class Layout:
 
     def header(self, types: Sequence[GgmlType], checksums: bytes) -> bytes:
         """Return the header, padded to where the data begins; its length depends on neither."""
-        pairs = [
-            _text("general.architecture", self.architecture),
-            _text("general.type", "adapter"),
-            _text("adapter.type", "lora"),
+        fields = [
+            text_field("general.architecture", self.architecture),
+            text_field("general.type", "adapter"),
+            text_field("adapter.type", "lora"),
             # llama.cpp then takes the scale as it is, without a division by the summed rank.
-            _pair(ALPHA, ValueType.FLOAT32, struct.pack("<f", 0.0)),
-            *(_text(key, value) for key, value in sorted(self.texts.items())),
-            _pair(VERSION_KEY, ValueType.UINT32, struct.pack("<I", FUSED_VERSION)),
-            _array(SHA256_KEY, ValueType.STRING, [_string(sha256) for sha256 in self.sha256s]),
-            _array(SCALES_KEY, ValueType.FLOAT32, [struct.pack("<f", s) for s in self.scales]),
-            _array(CHECKSUMS_KEY, ValueType.UINT8, [bytes([byte]) for byte in checksums]),
+            float32_field(ALPHA, 0.0),
+            *(text_field(key, value) for key, value in sorted(self.texts.items())),
+            uint32_field(VERSION_KEY, FUSED_VERSION),
+            texts_field(SHA256_KEY, self.sha256s),
+            float32s_field(SCALES_KEY, self.scales),
+            bytes_field(CHECKSUMS_KEY, checksums),
         ]
-        table = []
-        offset = 0
-        for (name, shape), type_ in zip(self.shapes.items(), types, strict=True):
-            numbers = struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, type_, offset)
-            table.append(_string(name) + numbers)
-            offset += padded(type_.size_bytes(shape), _ALIGNMENT)
-        start = b"GGUF" + struct.pack("<IQQ", _GGUF_VERSION, len(table), len(pairs))
-        header = b"".join((start, *pairs, *table))
-        return header.ljust(padded(len(header), _ALIGNMENT), b"\0")
+        slots = [
+            Slot(name, shape, type_)
+            for (name, shape), type_ in zip(self.shapes.items(), types, strict=True)
+        ]
+        return encoded_header(fields, slots)
 
     def size_bytes(self, types: Sequence[GgmlType]) -> int:
         """Return the size of the file if its tensors have these types."""
         sizes = (t.size_bytes(s) for t, s in zip(types, self.shapes.values(), strict=True))
         header = self.header(types, _NO_CHECKSUMS)
-        return len(header) + sum(padded(size, _ALIGNMENT) for size in sizes)
+        return len(header) + sum(padded(size, ALIGNMENT) for size in sizes)
 
 
 class FusedWriter:
@@ -108,7 +110,7 @@ class FusedWriter:
     def end_tensor(self, type_: GgmlType) -> None:
         """Say in which type the data since the tensor before was written."""
         n_bytes = self._file.tell() - self._start
-        self.write(bytes(padded(n_bytes, _ALIGNMENT) - n_bytes))
+        self.write(bytes(padded(n_bytes, ALIGNMENT) - n_bytes))
         self._types.append(type_)
 
     def begin_b(self) -> None:
@@ -165,22 +167,10 @@ def writing(out: Path, layout: Layout, *, is_durable: bool) -> Iterator[FusedWri
     `is_durable` makes it outlive a power cut. Raises `EngineError` where it cannot be written; the
     file beside is then gone.
     """
-    beside = out.with_name(f".{out.name}.{uuid4().hex}.part")
-    try:
-        with beside.open("xb", buffering=0) as file:
-            writer = FusedWriter(file, layout)
-            yield writer
-            writer.finish()
-            if is_durable:
-                os.fsync(file.fileno())
-        beside.replace(out)
-        if is_durable:
-            sync_folder(out.parent)
-    except OSError as error:
-        raise EngineError(f"The fused adapter {out} cannot be written: {error.strerror}.") from None
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+    with new_file(out, "The fused adapter", is_durable=is_durable) as file:
+        writer = FusedWriter(file, layout)
+        yield writer
+        writer.finish()
 
 
 def is_intact(path: Path) -> bool:
@@ -254,21 +244,3 @@ def _chunks(file: FileIO, start: int, end: int) -> Iterator[bytes]:
             raise GgufError(f"{file.name} was cut short while it was read.")
         start += len(chunk)
         yield chunk
-
-
-def _string(text: str) -> bytes:
-    data = text.encode()
-    return struct.pack("<Q", len(data)) + data
-
-
-def _pair(key: str, type_: ValueType, value: bytes) -> bytes:
-    return _string(key) + struct.pack("<I", type_) + value
-
-
-def _text(key: str, text: str) -> bytes:
-    return _pair(key, ValueType.STRING, _string(text))
-
-
-def _array(key: str, element_type: ValueType, elements: Sequence[bytes]) -> bytes:
-    head = struct.pack("<IQ", element_type, len(elements))
-    return _pair(key, ValueType.ARRAY, head + b"".join(elements))

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Final
 
 from engine.adapters.cursor import FileCursor, FileStamp
-from engine.adapters.metadata import Value, ValueType, read_metadata
+from engine.adapters.metadata import Span, Value, ValueType, read_metadata
 from engine.adapters.tensors import TensorInfo, read_tensors
 from engine.errors import GgufError
 
@@ -41,6 +41,10 @@ class GgufHeader:
     """Position of the first tensor's data in `path`."""
     file_size_bytes: int
     stamp: FileStamp
+    spans: Mapping[str, Span]
+    """Where in `path` each metadata value lies, with its type before it."""
+    part_stamps: Mapping[Path, FileStamp]
+    """Every file with tensor data: `path` alone, or all parts of a split model."""
 
     def text(self, key: str) -> str | None:
         """Return the value of a string key, or None if it is absent or of another type."""
@@ -80,7 +84,7 @@ def read_header(path: Path) -> GgufHeader:
         version = _read_version(cursor)
         n_tensors = _read_count(cursor, MAX_TENSORS, "tensors")
         n_keys = _read_count(cursor, MAX_KEYS, "metadata keys")
-        metadata, types = read_metadata(cursor, n_keys)
+        metadata, types, spans = read_metadata(cursor, n_keys)
         alignment = _read_alignment(cursor, metadata, types)
         tensors, data_offset = read_tensors(cursor, n_tensors, alignment)
         return GgufHeader(
@@ -92,6 +96,8 @@ def read_header(path: Path) -> GgufHeader:
             data_offset=data_offset,
             file_size_bytes=cursor.stamp.size_bytes,
             stamp=cursor.stamp,
+            spans=MappingProxyType(spans),
+            part_stamps=MappingProxyType({path: cursor.stamp}),
         )
 
 

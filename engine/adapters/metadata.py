@@ -84,16 +84,27 @@ class GgufArray:
 Value = Scalar | GgufArray
 
 
-def read_metadata(cursor: FileCursor, n_keys: int) -> tuple[dict[str, Value], dict[str, ValueType]]:
-    """Read `n_keys` pairs; return the values and their stored types, both by key."""
+Span = tuple[int, int]
+"""Where in a file something begins and ends."""
+
+
+def read_metadata(
+    cursor: FileCursor, n_keys: int
+) -> tuple[dict[str, Value], dict[str, ValueType], dict[str, Span]]:
+    """Read `n_keys` pairs; return the values, their stored types and where they lie, all by key.
+
+    A value lies with its type before it.
+    """
     metadata: dict[str, Value] = {}
     types: dict[str, ValueType] = {}
+    spans: dict[str, Span] = {}
     budget = _Budget(cursor)
     for index in range(n_keys):
         key = cursor.name(MAX_KEY_BYTES, f"metadata key {index}")
         if key in metadata:
             raise cursor.damaged(f"it has the metadata key {shown(key)} twice")
         what = f"the value of {shown(key)}"
+        start = cursor.position
         types[key] = kind = _value_type(cursor, cursor.u32(what), key)
         budget.spend_bytes(len(key))
         if kind is ValueType.ARRAY:
@@ -103,7 +114,8 @@ def read_metadata(cursor: FileCursor, n_keys: int) -> tuple[dict[str, Value], di
         else:
             number = _NUMBERS[kind]
             metadata[key] = number.unpack(cursor.take(number.size, what))[0]
-    return metadata, types
+        spans[key] = start, cursor.position
+    return metadata, types, spans
 
 
 class _Budget:

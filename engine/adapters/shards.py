@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from engine.adapters.cursor import shown
+from engine.adapters.cursor import FileStamp, shown
 from engine.adapters.header import GgufHeader, read_header
 from engine.adapters.tensors import TensorInfo
 from engine.errors import GgufError
@@ -37,6 +37,7 @@ def read_model_header(path: Path) -> GgufHeader:
         raise GgufError(f"{path} claims to be split over {count} files: download it again.")
     paths = _shard_paths(path, count, first.integer("split.no"))
     tensors: dict[str, TensorInfo] = {}
+    stamps: dict[Path, FileStamp] = {}
     size_bytes = 0
     for number, part_path in enumerate(paths):
         part = first if number == 0 else _read_part(part_path, number, count)
@@ -47,6 +48,7 @@ def read_model_header(path: Path) -> GgufHeader:
                     "download all parts of one version."
                 )
             tensors[name] = tensor
+        stamps[part_path] = part.stamp
         size_bytes += part.file_size_bytes
     expected = first.integer("split.tensors.count")
     if expected is not None and expected != len(tensors):
@@ -54,7 +56,12 @@ def read_model_header(path: Path) -> GgufHeader:
             f"The {count} parts of {path} have {len(tensors)} tensors together where {expected} "
             "are due: download all parts of one version."
         )
-    return replace(first, tensors=MappingProxyType(tensors), file_size_bytes=size_bytes)
+    return replace(
+        first,
+        tensors=MappingProxyType(tensors),
+        file_size_bytes=size_bytes,
+        part_stamps=MappingProxyType(stamps),
+    )
 
 
 def _shard_paths(path: Path, count: int, number: int | None) -> list[Path]:

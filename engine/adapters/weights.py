@@ -6,6 +6,8 @@ mapping kills the process with SIGBUS.
 
 from __future__ import annotations
 
+from io import FileIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,19 +25,25 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 class WeightFile(Handle):
-    """An open GGUF file whose tensors' data can be read; a context manager.
+    """An open GGUF file, or all parts of a split one, whose tensors' data can be read.
+
+    A context manager.
 
     Raises:
-        GgufError: The file cannot be opened, or is no longer the one whose header was read.
+        GgufError: A file cannot be opened, or is no longer the one whose header was read.
     """
 
     def __init__(self, header: GgufHeader) -> None:
-        self._path = header.path
-        self._stamp = header.stamp
-        self._file, stamp = open_regular(header.path)
-        if stamp != header.stamp:
-            self._file.close()
-            raise GgufError(f"{header.path} changed since its header was read: add it again.")
+        self._stamps = header.part_stamps
+        self._files: dict[Path, FileIO] = {}
+        try:
+            for path, expected in header.part_stamps.items():
+                self._files[path], stamp = open_regular(path)
+                if stamp != expected:
+                    raise GgufError(f"{path} changed since its header was read: try again.")
+        except GgufError:
+            self._free()
+            raise
 
     def read(self, tensor: TensorInfo, start: int = 0, size_bytes: int | None = None) -> Bytes:
         """Return stored bytes of a tensor from byte `start` of its data on, by default all.
@@ -45,15 +53,16 @@ class WeightFile(Handle):
         wanted = tensor.size_bytes - start if size_bytes is None else size_bytes
         data = np.empty(wanted, dtype=np.uint8)
         view = data.data
+        file = self._files[tensor.path]
         try:
-            self._file.seek(tensor.offset + start)
-            while view and (n_read := self._file.readinto(view)):
+            file.seek(tensor.offset + start)
+            while view and (n_read := file.readinto(view)):
                 view = view[n_read:]
         except OSError as error:
-            raise GgufError(f"{self._path} cannot be read: {error.strerror}.") from None
+            raise GgufError(f"{tensor.path} cannot be read: {error.strerror}.") from None
         if view:
             raise GgufError(
-                f"{self._path} was cut short while it was read: tensor {shown(tensor.name)} ends "
+                f"{tensor.path} was cut short while it was read: tensor {shown(tensor.name)} ends "
                 "beyond the file; copy it again."
             )
         return data
@@ -67,11 +76,13 @@ class WeightFile(Handle):
         return rows.astype(np.float32, copy=False).reshape(tensor.shape[::-1])
 
     def require_unchanged(self) -> None:
-        """Raise `GgufError` if the file changed since its header was read."""
-        require_unchanged(self._path, self._stamp)
+        """Raise `GgufError` if a file changed since its header was read."""
+        for path, stamp in self._stamps.items():
+            require_unchanged(path, stamp)
 
     def _free(self) -> None:
-        self._file.close()
+        for file in self._files.values():
+            file.close()
 
 
 def decoded(data: Bytes, type_: GgmlType, row_length: int) -> Floats:
