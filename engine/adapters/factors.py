@@ -1,0 +1,88 @@
+"""The two factors of a LoRA delta, in the orientation of the base tensor they are added to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.adapters.fuse_plan import FusePart, factor_of
+from engine.adapters.rules import Pair, pairs_of
+from engine.adapters.weights import WeightFile
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """What an adapter, or a stack, adds to one base tensor W: `b[e] @ a[e]` to each W[e].
+
+    W has the shape (n_experts, n_out, n_in) in numpy's order, one expert where it is a matrix.
+    Pairs of the token embedding are stored the other way round and are turned here, so that
+    W of (n_vocab, n_embd) gets a delta of its own shape, too.
+    """
+
+    target: str
+    """Name of the base tensor."""
+    a: Floats
+    """float32 (n_experts, rank, n_in)."""
+    b: Floats
+    """float32 (n_experts, n_out, rank), with scale, alpha and rank folded in."""
+
+    @property
+    def rank(self) -> int:
+        """Columns of `b`; the mathematical rank of the delta is at most that."""
+        n_columns: int = self.a.shape[1]
+        return n_columns
+
+    def rows(self, expert: int, start: int, stop: int) -> Floats:
+        """Return rows of one expert's delta: float32 (stop - start, n_in)."""
+        delta: Floats = self.b[expert, start:stop] @ self.a[expert]
+        return delta
+
+
+def read_factors(file: WeightFile, pair: Pair, factor: float) -> Factors:
+    """Read a pair of an adapter file; `factor` is multiplied into `b` in float64.
+
+    Raises `GgufError` and `AdapterError` as `WeightFile.values` does.
+    """
+    a, b = file.values(pair.a), file.values(pair.b)
+    folded: Floats = (b.astype(np.float64) * factor).astype(np.float32)
+    if pair.is_flipped:
+        a, folded = folded.T, a
+    n_a, n_b = a.shape[-2:], folded.shape[-2:]
+    return Factors(
+        pair.target,
+        np.ascontiguousarray(a.reshape(-1, *n_a)),
+        np.ascontiguousarray(folded.reshape(-1, *n_b)),
+    )
+
+
+def targets_of(parts: Sequence[FusePart]) -> tuple[str, ...]:
+    """Return the base tensors that any of `parts` changes, in the order of their first mention."""
+    return tuple(dict.fromkeys(p.target for part in parts for p in pairs_of(part.header)))
+
+
+def stacked_factors(
+    target: str, parts: Sequence[FusePart], files: Sequence[WeightFile]
+) -> Factors | None:
+    """Return what all parts together add to `target`: ranks side by side; None if nothing.
+
+    `files` are the parts' files, in their order. Parts at scale 0 are left out.
+    """
+    pieces = [
+        read_factors(file, pair, factor_of(part, pair))
+        for part, file in zip(parts, files, strict=True)
+        if part.scale != 0.0
+        for pair in pairs_of(part.header)
+        if pair.target == target
+    ]
+    if not pieces:
+        return None
+    return Factors(
+        target,
+        np.concatenate([piece.a for piece in pieces], axis=1),
+        np.concatenate([piece.b for piece in pieces], axis=2),
+    )

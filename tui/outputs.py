@@ -1,0 +1,25 @@
+"""The files that commands write: named by the person, never overwritten by accident."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tui.errors import TuiError, UsageError
+
+
+def output_path(text: str, *, is_forced: bool) -> Path:
+    """Return the path of an output, absolute; its folder exists.
+
+    Raises `TuiError` where something is there already and `is_forced` is not set, `UsageError`
+    where the folder is missing or the path cannot be one.
+    """
+    try:
+        out = Path(text).expanduser().absolute()
+        is_there, has_folder = out.exists() or out.is_symlink(), out.parent.is_dir()
+    except (OSError, RuntimeError, ValueError):  # too long, no such home folder, a zero byte
+        raise UsageError(f"{text!r} cannot be a path: name the file to write with -o.") from None
+    if not has_folder:
+        raise UsageError(f"There is no folder {out.parent}: make it, or name another with -o.")
+    if is_there and not is_forced:
+        raise TuiError(f"{out} is there already: name another with -o, or add --force.")
+    return out
