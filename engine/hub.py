@@ -6,12 +6,12 @@ The client is imported only here and only when something is downloaded: it costs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.errors import HubError
+from engine.hub_errors import explained, no_network
 from engine.hub_files import HubFile, chosen_files
 from modelfiles.hub_reference import HubReference
 
@@ -25,10 +25,10 @@ def download(reference: HubReference, on_progress: OnFraction) -> Path:
     is being downloaded and how much of all is there, from 0 to 1. What the cache has already is
     taken from there, also without a network. Raises `HubError`.
     """
-    with _explained(reference):
+    with explained(f"hf.co/{reference.repo}"):
         try:
             revision, files = _files_of(reference)
-        except _no_network() as error:
+        except no_network() as error:
             revision, files = _cached_files(reference, error)
         chosen = chosen_files(reference, files)
         paths = _download_all(reference, revision, chosen, on_progress)
@@ -101,63 +101,3 @@ def _download_all(
         # A file that the cache had is never reported.
         before = done_bytes = before + file.size_bytes
     return paths
-
-
-@contextmanager
-def _explained(reference: HubReference) -> Iterator[None]:
-    """Turn what the client raises into one sentence."""
-    from huggingface_hub import errors
-
-    repo = f"hf.co/{reference.repo}"
-    try:
-        yield
-    except HubError:
-        raise
-    except errors.GatedRepoError as error:
-        raise HubError(
-            f"{repo} is gated: accept its conditions at https://huggingface.co/{reference.repo}, "
-            "then set HF_TOKEN or run 'hf auth login'."
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise HubError(
-            f"{repo} does not exist or is private: check the name, and for a private one set "
-            "HF_TOKEN or run 'hf auth login'."
-        ) from error
-    except errors.EntryNotFoundError as error:
-        if isinstance(error, errors.LocalEntryNotFoundError):
-            raise HubError(_unreachable(repo)) from error
-        raise HubError(f"A file of {repo} has gone meanwhile: try again.") from error
-    except errors.OfflineModeIsEnabled as error:
-        raise HubError(
-            f"{repo} is not in the cache, and HF_HUB_OFFLINE forbids to download it: unset that "
-            "variable, or give the path of a GGUF file."
-        ) from error
-    except errors.HfHubHTTPError as error:
-        code = error.response.status_code if error.response is not None else "an error"
-        raise HubError(
-            f"The Hugging Face Hub answered {code} for {repo}: try again later."
-        ) from error
-    except _no_network() as error:
-        raise HubError(_unreachable(repo)) from error
-    except (OSError, ValueError) as error:
-        # A full disk, a download of the wrong size, an answer that is no JSON.
-        first_line = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-        raise HubError(f"{repo} could not be downloaded: {first_line}.") from error
-
-
-def _unreachable(repo: str) -> str:
-    return (
-        f"{repo} is not in the cache, and the Hugging Face Hub cannot be reached: check the "
-        "network, or give the path of a GGUF file."
-    )
-
-
-def _no_network() -> tuple[type[Exception], ...]:
-    """Return what the client raises when nobody answers.
-
-    Its library for HTTP differs between its versions, and is known to all of them by this name.
-    """
-    from huggingface_hub import errors
-
-    http_error: type[Exception] = vars(errors)["HTTPError"]
-    return errors.OfflineModeIsEnabled, ConnectionError, TimeoutError, http_error
