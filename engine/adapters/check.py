@@ -18,7 +18,7 @@ from engine.adapters.read import require_base
 from engine.adapters.rules import ALPHA, Broken, Rule, some
 from engine.errors import AdapterError
 
-__all__ = ["Broken", "Rule", "check", "check_headers", "require_fit"]
+__all__ = ["Broken", "Rule", "check", "check_alone", "check_headers", "require_fit"]
 
 
 def check(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
@@ -30,6 +30,14 @@ def check(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
     broken = check_headers(adapter, base)
     is_lora = not any(b.rule in (Rule.NOT_ADAPTER, Rule.NOT_LORA) for b in broken)
     return (*broken, *(_not_finite(adapter) if is_lora else ()))
+
+
+def check_alone(adapter: GgufHeader) -> tuple[Broken, ...]:
+    """Return every rule that `adapter` breaks by itself, whatever the base; as `check` does."""
+    own = own_rules_broken(adapter)
+    if any(broken.rule in (Rule.NOT_ADAPTER, Rule.NOT_LORA) for broken in own):
+        return own
+    return (*own, *_not_finite(adapter))
 
 
 def check_headers(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:

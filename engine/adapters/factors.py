@@ -49,7 +49,8 @@ def read_factors(file: WeightFile, pair: Pair, factor: float) -> Factors:
     Raises `GgufError` and `AdapterError` as `WeightFile.values` does.
     """
     a, b = file.values(pair.a), file.values(pair.b)
-    folded: Floats = (b.astype(np.float64) * factor).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # whoever uses it tells what is not finite
+        folded: Floats = (b.astype(np.float64) * factor).astype(np.float32)
     if pair.is_flipped:
         a, folded = folded.T, a
     n_a, n_b = a.shape[-2:], folded.shape[-2:]

@@ -7,6 +7,7 @@ Source of the format: ggml's `docs/gguf.md`. Version 3, little-endian, alignment
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from engine.errors import GgufError
 
 ALIGNMENT: Final = 32
 _GGUF_VERSION: Final = 3
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,11 @@ class Slot:
 
 
 def string(text: str) -> bytes:
-    """Return a string as GGUF stores it: its length in bytes, then UTF-8."""
-    data = text.encode()
+    """Return a string as GGUF stores it: its length in bytes, then UTF-8.
+
+    What UTF-8 cannot hold, such as a wrong byte of a file's name, becomes U+FFFD.
+    """
+    data = _SURROGATE.sub("\ufffd", text).encode()
     return struct.pack("<Q", len(data)) + data
 
 

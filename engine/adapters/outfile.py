@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from io import FileIO
+from os.path import samestat
 from pathlib import Path
 from uuid import uuid4
 
 from engine.errors import EngineError
 from modelfiles.blobs import sync_folder
+from modelfiles.locks import FileLock
 
 
 @contextmanager
 def new_file(out: Path, what: str, *, is_durable: bool = True) -> Iterator[FileIO]:
     """Yield an unbuffered file beside `out` that takes its place when the block ends well.
 
+    What killed processes left of the same output is removed first (`sweep_parts`).
     `what` names it in a message, as in `The adapter`. `is_durable` makes it outlive a power cut.
     Raises `EngineError` where it cannot be written; the file beside is gone however the block
     ends, and an older `out` stands until the new one is whole.
     """
+    sweep_parts(out)
     beside = _beside(out)
+    lock = FileLock(beside)  # so that `sweep_parts` knows that somebody still writes it
     try:
         with beside.open("xb", buffering=0) as file:
+            _claim(lock, lambda: samestat(beside.stat(), os.fstat(file.fileno())))
             yield file
             if is_durable:
                 os.fsync(file.fileno())
@@ -34,33 +42,94 @@ def new_file(out: Path, what: str, *, is_durable: bool = True) -> Iterator[FileI
     except OSError as error:
         raise EngineError(f"{what} {out} cannot be written: {error.strerror}.") from None
     finally:
+        lock.release()
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def sweep_parts(out: Path) -> None:
+    """Remove what killed processes left beside `out` while they wrote it.
+
+    A file or folder that is still being written is locked, and left alone.
+    """
+    for part in out.parent.glob(f".{escape(out.name)}.{'[0-9a-f]' * 32}.part"):
+        with suppress(OSError):
+            if not part.is_symlink() and (part.is_file() or part.is_dir()):
+                _sweep(part)
 
 
 @contextmanager
 def new_folder(out: Path, what: str) -> Iterator[Path]:
     """Yield an empty folder beside `out` that takes its place when the block ends well.
 
-    An older folder `out` is removed first, so that files of both are never mixed. Raises as
-    `new_file` does.
+    An older folder `out` stands until then, and goes as a whole, so that files of both are never
+    mixed. Raises as `new_file` does.
     """
+    sweep_parts(out)
     beside = _beside(out)
+    content, older = beside / "content", beside / "older"
+    lock = FileLock(_lock_in(beside))
     try:
         beside.mkdir()
-        yield beside
-        for path in beside.iterdir():
+        _claim(lock, beside.is_dir)
+        content.mkdir()
+        yield content
+        for path in content.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-        sync_folder(beside)
-        if out.is_dir() and not out.is_symlink():
-            shutil.rmtree(out)
-        beside.rename(out)
+        sync_folder(content)
+        _swap(content, out, older)
         sync_folder(out.parent)
     except OSError as error:
         raise EngineError(f"{what} {out} cannot be written: {error.strerror}.") from None
     finally:
+        lock.release()
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _claim(lock: FileLock, is_there: Callable[[], bool]) -> None:
+    """Lock what was just made beside an output; raises `OSError` where it was swept meanwhile.
+
+    A process that began to write the same output before the lock was taken saw what nobody held.
+    """
+    try:
+        is_taken = lock.try_acquire()
+    except FileNotFoundError:
+        is_taken = False
+    except OSError:  # a file system without locks: nothing is swept there
+        return
+    if not (is_taken and is_there()):
+        raise BlockingIOError(errno.EAGAIN, "another process writes it, too")
+
+
+def _swap(content: Path, out: Path, older: Path) -> None:
+    """Put a folder in the place of `out`, which becomes `older` if it is there."""
+    has_older = out.is_dir() and not out.is_symlink()
+    if has_older:
+        out.rename(older)  # no folder can be renamed over one that is not empty
+    try:
+        content.rename(out)
+    except BaseException:
+        if has_older:
+            older.rename(out)
+        raise
+
+
+def _sweep(part: Path) -> None:
+    is_folder = part.is_dir()
+    lock = FileLock(_lock_in(part) if is_folder else part)
+    if lock.try_acquire():
+        try:
+            if is_folder:
+                shutil.rmtree(part)
+            else:
+                part.unlink(missing_ok=True)
+        finally:
+            lock.release()
+
+
+def _lock_in(folder: Path) -> Path:
+    return folder / "lock"
 
 
 def _beside(out: Path) -> Path:

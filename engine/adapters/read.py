@@ -36,7 +36,7 @@ def read_adapter(path: Path, name: str | None = None) -> Adapter:
     return Adapter(
         name=name or adapter_name(header.text("general.name") or "", path),
         path=str(path),
-        sha256=_sha256(header),
+        sha256=content_sha256(header),
         architecture=header.architecture or "",
         alpha=header.number(ALPHA) or 0.0,
         rank_min=min(ranks),
@@ -56,7 +56,7 @@ def require_same(adapter: Adapter) -> None:
     """
     if adapter.file.name == f"sha256-{adapter.sha256}":
         return
-    if _sha256(read_header(adapter.file)) != adapter.sha256:
+    if content_sha256(read_header(adapter.file)) != adapter.sha256:
         raise AdapterError(
             f"{adapter.path} has changed since it was read: remove {adapter.name} and add it again."
         )
@@ -96,8 +96,11 @@ def _invocation_tokens(header: GgufHeader) -> tuple[int, ...]:
     return tuple(int(token) for token in array.read()) if isinstance(array, GgufArray) else ()
 
 
-def _sha256(header: GgufHeader) -> str:
-    """Return the hex digest of the file; hashing streams and runs without the interpreter lock."""
+def content_sha256(header: GgufHeader) -> str:
+    """Return the hex digest of the file whose header was read, without the interpreter lock.
+
+    Raises `GgufError` where it cannot be read or is no longer that file.
+    """
     file, stamp = open_regular(header.path)
     with file:
         try:

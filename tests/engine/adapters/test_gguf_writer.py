@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import gguf
@@ -63,6 +64,17 @@ def test_gguf_py_reads_what_was_written(tmp_path: Path) -> None:
     assert contents["some.floats"] == [0.25, -1.0]
     assert contents["some.bytes"] == [0, 255]
     assert (contents["a.number"], contents["a.float"]) == (7, 0.5)
+
+
+def test_a_file_name_that_is_no_utf_8_is_stored_with_a_mark_for_each_wrong_byte(
+    tmp_path: Path,
+) -> None:
+    name = Path(os.fsdecode(b"bad\xff.gguf")).stem
+    fields = (text_field("general.name", name), texts_field("names", ["a", name]))
+    with writing_gguf(tmp_path / "x.gguf", fields, ()):
+        pass
+    header = read_header(tmp_path / "x.gguf")
+    assert header.text("general.name") == "bad\ufffd"
 
 
 def test_metadata_is_copied_byte_for_byte(tmp_path: Path) -> None:
