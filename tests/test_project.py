@@ -31,6 +31,7 @@ def test_the_extra_pins_torch() -> None:
     extra = PROJECT["optional-dependencies"]["peft"]
     assert {name_of(r) for r in extra} == TRAINING_ONLY
     assert "torch==2.13.0" in extra
+    assert set(PROJECT["optional-dependencies"]["bench"]) <= set(extra)
 
 
 @pytest.mark.parametrize("target", ["test", "chat"])

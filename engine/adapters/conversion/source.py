@@ -53,7 +53,8 @@ class LoraModule:
     """Where the module is in a causal language model of transformers, without any wrapper's
     prefix: `model.layers.0.self_attn.q_proj`, `transformer.h.0.attn.c_attn`, `lm_head`. Of EXPERTS
     the module that holds the parameters: `model.layers.0.mlp.experts`, with the parameter's name
-    behind it where that is known for sure: `model.layers.0.mlp.experts.down_proj`."""
+    behind it where that is known for sure: `model.layers.0.mlp.experts.down_proj`. MLX has gate and
+    up of experts apart: `model.layers.0.mlp.experts.gate_proj`."""
     kind: ModuleKind
     a: StoredTensor
     b: StoredTensor
@@ -62,7 +63,9 @@ class LoraModule:
     another program calls scale."""
     parameters: tuple[str, ...] = ()
     """Of EXPERTS whose parameter is not known for sure: the candidates of the configuration, to
-    be told apart by their shapes, for example `gate_up_proj` and `down_proj`."""
+    be told apart by their shapes, for example `gate_up_proj` and `down_proj`. PEFT before 0.19 took
+    the two dimensions of a parameter (n_experts, n_out, n_in) for inputs and outputs; a pair that
+    fits only the other way round is such a one, and its delta is (b a)^T."""
 
     @property
     def rank(self) -> int:
@@ -77,7 +80,8 @@ class LoraSource:
     path: Path
     """The folder or file that was named."""
     files: tuple[Path, ...]
-    """All that was read: weights and configuration."""
+    """Configuration and weights. A README is not among them: it can give no more than a title and
+    the base's name."""
     kind: Literal["peft", "mlx"]
     modules: tuple[LoraModule, ...]
     sha256: str
@@ -85,10 +89,10 @@ class LoraSource:
     title: str = ""
     """A name for people: the folder's, or that of the repository it was published in."""
     base_name: str = ""
-    """`base_model_name_or_path` of the configuration, or ''."""
+    """`base_model_name_or_path` of the configuration, else `base_model` of the README, or ''."""
     invocation_tokens: tuple[int, ...] = ()
     """`alora_invocation_tokens` of the configuration (activated LoRA)."""
     dropped: tuple[str, ...] = ()
-    """Modules left out because they belong to a vision or audio tower."""
+    """Modules left out because they belong to a vision or audio tower, sorted."""
     notices: tuple[str, ...] = ()
     """Sentences on what a person should know, for example a base in NF4."""

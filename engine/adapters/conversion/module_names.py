@@ -1,0 +1,100 @@
+"""Names of modules as PEFT, MLX and trainers spell them, brought to those of the causal LM.
+
+Wrappers leave their traces in names: PEFT (`base_model.model.`), torch.compile (`_orig_mod.`),
+FSDP (`_fsdp_wrapped_module.`), data parallelism (`module.`), and models that see or hear keep
+their text model under names of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from engine.adapters.cursor import shown
+from engine.errors import AdapterError
+
+MAX_NAME_CHARACTERS: Final = 256
+_WRAPPERS: Final = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+_PREFIX: Final = re.compile(r"(.*\bbase_model\.model\.|base_model\.)?(module\.)*")
+_TEXT_MODEL: Final = r"^(model\.)?(language_model|text_model|llm)\."
+"""In LLaVA, Gemma 3, Qwen-VL, Mistral 3, Idefics, SmolVLM, MiniCPM-V and their kind."""
+_TEXT_WRAPPERS: Final = (
+    (re.compile(r"^thinker\."), ""),  # Qwen-Omni
+    (re.compile(_TEXT_MODEL + r"(?=(model|transformer|lm_head)\b)"), ""),
+    (re.compile(_TEXT_MODEL), "model."),
+    (re.compile(r"^(model\.)+"), "model."),
+    (re.compile(r"^model\.(?=lm_head$)"), ""),
+)
+_OTHER_TOWERS: Final = re.compile(
+    r"vision|visual|image|video|audio|speech|projector|resampler|aligner|vqmodel|^generation_|"
+    r"^(connector|vpm|apm|mlp1|qformer|talker|token2wav|code2wav)$"
+)
+_EMBEDDINGS: Final = frozenset(
+    ("embed_tokens", "wte", "tok_embeddings", "word_embeddings", "embed_in", "embeddings")
+)
+_PARTS: Final = re.compile(r"(?P<module>.+?)\.(?P<part>lora_\w+)(?:\.(?P<rest>.+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraKey:
+    """The name of a tensor of PEFT, taken apart."""
+
+    module: str
+    """The module's path without PEFT's and torch's wrappers, `base_layer` steps included."""
+    part: str
+    """`lora_A`, `lora_embedding_B`, `lora_magnitude_vector` and so on."""
+    adapter: str
+    """Name of the adapter inside the model, mostly absent or `default`."""
+    is_bias: bool
+
+
+def lora_key(name: str) -> LoraKey | None:
+    """Return the parts of a tensor's name, or None where it belongs to no LoRA."""
+    match = _PARTS.fullmatch(unwrapped(name))
+    if match is None:
+        return None
+    rest = (match["rest"] or "").split(".")
+    leaf = rest.pop() if rest[-1] in ("weight", "bias") else ""
+    return LoraKey(match["module"], match["part"], ".".join(rest), leaf == "bias")
+
+
+def unwrapped(name: str) -> str:
+    """Return a name without the prefixes of PEFT, torch.compile, FSDP and data parallelism."""
+    for wrapper in _WRAPPERS:
+        name = name.replace(wrapper, "")
+    return _PREFIX.sub("", name, count=1)
+
+
+def causal_path(path: str) -> str:
+    """Return where a module of a text model is in the causal LM of that architecture."""
+    for pattern, replacement in _TEXT_WRAPPERS:
+        path = pattern.sub(replacement, path)
+    return path
+
+
+def is_of_other_tower(path: str) -> bool:
+    """Whether a module belongs to what sees or hears, or carries that into the text model.
+
+    Only names before the first layer's number count: a text layer may have an expert for images.
+    """
+    for step in path.split("."):
+        if step.isdigit():
+            return False
+        if _OTHER_TOWERS.search(step):
+            return True
+    return False
+
+
+def is_embedding(path: str) -> bool:
+    """Whether a module's name is that of a token embedding."""
+    return path.rpartition(".")[2] in _EMBEDDINGS
+
+
+def require_name(where: object, name: str) -> None:
+    """Raise `AdapterError` where a tensor's name is empty, endless or holds control characters."""
+    if not name or not name.isprintable() or len(name) > MAX_NAME_CHARACTERS:
+        raise AdapterError(
+            f"{where} names a tensor {shown(name)}, which no program does: "
+            "download or save the adapter again."
+        )

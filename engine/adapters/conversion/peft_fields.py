@@ -1,0 +1,105 @@
+"""The fields of PEFT's configuration: which count, which are idle, which cannot be converted.
+
+Source: `peft.LoraConfig` and `peft.AdaLoraConfig`. A field that is set and that is not here is
+refused: PEFT keeps adding variants under new fields, and leaving one out converts silently to
+something else than was trained.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MERGE: Final = (
+    "merge it into its base with PEFT, make a GGUF of that, and use it or what tui extract takes "
+    "out of it"
+)
+"""What can always be done about an adapter that is more than pairs of factors."""
+
+READ_FIELDS: Final = frozenset(
+    (
+        *("peft_type", "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora"),
+        *("base_model_name_or_path", "alora_invocation_tokens", "target_parameters"),
+        *("modules_to_save", "init_lora_weights", "peft_version"),
+    )
+)
+"""Fields that decide what the adapter computes, or what is told of it."""
+
+IDLE_FIELDS: Final = frozenset(
+    (
+        # Which modules were adapted: the file has their tensors and no others.
+        *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
+        # Of training alone, or of the program that reads.
+        *("task_type", "auto_mapping", "revision", "inference_mode", "lora_dropout"),
+        *("megatron_config", "megatron_core", "runtime_config", "parent_library"),
+        # Count only together with another field, which is judged on its own.
+        *("loftq_config", "eva_config", "corda_config", "lora_ga_config", "qalora_group_size"),
+        # How base weights are stored; factors are stored the same way for every one.
+        "fan_in_fan_out",
+        # Compresses activations for the backward pass; the forward pass is plain.
+        "velora_config",
+        # Which biases are trained: those that were are in the file, and are refused there.
+        "bias",
+        # Written beside PEFT's own by Unsloth, ms-swift, and early versions of PEFT.
+        *("unsloth_fixed", "lora_dtype", "lorap_lr_ratio", "lorap_emb_lr", "model_key_mapping"),
+        *("merge_weights", "enable_lora"),
+    )
+)
+"""Fields that change nothing in the mathematics of a trained adapter."""
+
+ADALORA_IDLE_FIELDS: Final = frozenset(
+    (
+        *("target_r", "tinit", "tfinal", "deltaT", "beta1", "beta2", "orth_reg_weight"),
+        *("total_step", "init_r"),
+    )
+)
+"""The schedule of AdaLoRA's training."""
+
+REFUSED_FIELDS: Final = {
+    "use_dora": (
+        "uses DoRA, which normalises the base's own weights",
+        f"train it with use_dora=False, or {MERGE}",
+    ),
+    "lora_bias": (
+        "has a bias on B, which llama.cpp cannot add",
+        f"train it with lora_bias=False, or {MERGE}",
+    ),
+    "layer_replication": (
+        "was trained on a base with repeated layers, which the base model's file has not",
+        MERGE,
+    ),
+    "trainable_token_indices": (
+        "replaces rows of the token embedding",
+        MERGE,
+    ),
+    "use_qalora": (
+        "uses QALoRA, whose A has pooled inputs",
+        MERGE,
+    ),
+    "use_bdlora": (
+        "uses BD-LoRA, whose factors are stored in blocks",
+        MERGE,
+    ),
+    "kasa_config": (
+        "uses KaSA, which cuts singular values from the base's own weights",
+        MERGE,
+    ),
+    "arrow_config": (
+        "routes between several adapters (Arrow)",
+        "convert the adapters it routes between, and stack them",
+    ),
+    "monteclora_config": (
+        "uses MonteCLoRA, which samples its factors",
+        MERGE,
+    ),
+    "ensure_weight_tying": (
+        "ties its embedding's factors to the head's, which no GGUF adapter can",
+        MERGE,
+    ),
+}
+"""Field by field: what the adapter does, and what to do about it."""
+
+HARMLESS_INITS: Final = ("gaussian", "orthogonal", "eva", "mica")
+"""Values of `init_lora_weights` that choose A and B alone."""
+
+MUTATING_INITS: Final = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Beginnings of those that change the base's weights too, to which the factors then belong."""
