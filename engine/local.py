@@ -3,7 +3,7 @@
     from engine.local import open_base
 
     with open_base("base.gguf") as base:
-        base.set_stack([("pirate.gguf", 0.7), ("formal.gguf", 0.4)])
+        base.set_stack([("pirate.gguf", 0.7), ("my-peft-folder", 0.4)])
         print(base.chat("Hello"))
         base.rescale("pirate", 1.0)
         print(base.chat("And now?"))
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 from engine.adapters.adapter import Adapter
@@ -35,14 +36,18 @@ from engine.settings import EngineSettings
 from engine.stack import AdapterStack, stack_of
 from modelfiles.names import free_name
 from modelfiles.parameters import Parameters
+from modelfiles.references import is_foreign_adapter
 
 
 class Base:
     """An open base with a stack of adapters and one conversation; made by `open_base`."""
 
-    def __init__(self, runtime: Runtime, parameters: Parameters) -> None:
+    def __init__(self, runtime: Runtime, parameters: Parameters, file: Path) -> None:
         self._runtime = runtime
         self._parameters = parameters
+        self._file = file
+        self._temporary: TemporaryDirectory[str] | None = None
+        """Holds converted adapters where the settings name no folder for them."""
         self.messages: list[ChatMessage] = []
         """The conversation so far, without the system message."""
         self.system: str | None = None
@@ -72,19 +77,23 @@ class Base:
         return tuple(entry.adapter for entry in self.stack.entries)
 
     def set_stack(self, pairs: Iterable[tuple[str | Path, float]]) -> AdapterStack:
-        """Replace the stack by adapters from GGUF files, each with its scale.
+        """Replace the stack by adapters, each with its scale.
 
-        An adapter is called by its file's stem, with `-2`, `-3` … where that is taken.
+        An adapter is a GGUF file, or the folder of a PEFT or MLX adapter, which is converted for
+        the base and kept in the settings' `cache_folder`. It is called by the file's stem or the
+        folder's name, with `-2`, `-3` … where that is taken.
 
         Raises:
             GgufError: A file is missing or no GGUF file; the stack before stays in force.
-            AdapterError: A file is no adapter or does not fit the base; likewise.
+            AdapterError: A file is no adapter, cannot be converted, or does not fit the base;
+                likewise.
         """
         adapters: list[tuple[Adapter, float]] = []
         for path, scale in pairs:
             file = Path(path)
             taken = {adapter.name for adapter, _ in adapters}
-            adapters.append((read_adapter(file, free_name(file.stem, taken)), scale))
+            name = free_name(file.name if file.is_dir() else file.stem, taken)
+            adapters.append((read_adapter(self._gguf(file), name), scale))
         self._runtime.set_stack(stack_of(adapters))
         return self.stack
 
@@ -157,6 +166,20 @@ class Base:
             self._runtime.persist()
         finally:
             self._runtime.close()
+            if self._temporary is not None:
+                self._temporary.cleanup()
+
+    def _gguf(self, path: Path) -> Path:
+        """Return the GGUF file of an adapter, converted where it is of another program."""
+        if not is_foreign_adapter(path):
+            return path
+        from engine.adapters.conversion.cache import converted
+
+        kept = self._runtime.settings.cache_folder
+        if kept is None:
+            self._temporary = self._temporary or TemporaryDirectory(prefix="lora-tui-")
+            kept = self._temporary.name
+        return converted(path, self._file, Path(kept) / "converted").path
 
     def __enter__(self) -> Self:
         return self
@@ -183,4 +206,4 @@ def open_base(
     """
     chosen = parameters or Parameters()
     file = Path(path).expanduser().absolute()
-    return Base(Runtime(LoadSpec(str(file), chosen), settings=settings), chosen)
+    return Base(Runtime(LoadSpec(str(file), chosen), settings=settings), chosen, file)

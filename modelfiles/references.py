@@ -1,8 +1,10 @@
-"""What a Modelfile's references mean: paths with a GGUF file, and files of the Hub."""
+"""What a Modelfile's references mean: paths with a GGUF file or an adapter, files of the Hub."""
 
 from __future__ import annotations
 
+import errno
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 from modelfiles.errors import ModelfileError, ReferenceNotFoundError
@@ -12,6 +14,13 @@ from modelfiles.wording import printable, quoted
 
 GGUF_MAGIC = b"GGUF"
 
+Convert = Callable[[Path, Path], Path]
+"""Makes a GGUF file of another program's adapter: told the adapter's folder or file and the base's
+file, it returns where the result lies; raises `ReferenceNotFoundError` where it cannot."""
+
+_FOREIGN_WEIGHTS = (".safetensors", ".bin", ".npz", ".pt", ".pth")
+_FOREIGN_CONFIG = "adapter_config.json"
+
 
 def gguf_at(path: Path, what: str, kind: str = "model") -> Path:
     """Return the GGUF file at `path`, or the only one in the folder there; `what` names it."""
@@ -20,8 +29,7 @@ def gguf_at(path: Path, what: str, kind: str = "model") -> Path:
             path = _only_gguf_in(path, what, kind)
         elif path.suffix == ".safetensors":
             raise ModelfileError(f"{what}: {_convert_advice(kind, path.parent)}")
-        with path.open("rb") as file:
-            magic = file.read(len(GGUF_MAGIC))
+        magic = _magic(path)
     except OSError as error:
         raise ReferenceNotFoundError(
             f"{what}: cannot read {printable(path)}: {error.strerror or error}"
@@ -29,6 +37,50 @@ def gguf_at(path: Path, what: str, kind: str = "model") -> Path:
     if magic != GGUF_MAGIC:
         raise ModelfileError(f"{what}: {printable(path)} is not a GGUF file")
     return path if kind == "adapter" else _first_shard(path, what)
+
+
+def adapter_at(path: Path, what: str, base: Path, convert: Convert | None) -> tuple[Path, Path]:
+    """Return the GGUF file of the adapter at `path`, and the path that it is called after.
+
+    An adapter of PEFT or MLX is converted for the model in `base`, and called after its folder.
+    """
+    if not is_foreign_adapter(path):
+        file = gguf_at(path, what, "adapter")
+        return file, file
+    if convert is None:
+        raise ModelfileError(f"{what}: {_convert_advice('adapter', path)}")
+    try:
+        return convert(path, base), path if path.is_dir() else path.parent
+    except ReferenceNotFoundError as error:
+        raise ReferenceNotFoundError(f"{what}: {error}") from error
+
+
+def is_foreign_adapter(path: Path) -> bool:
+    """Whether `path` is the folder or the weights of an adapter as PEFT and MLX save them.
+
+    A folder with a GGUF file means that file. False where there is nothing, or nothing readable.
+    """
+    try:
+        if not path.is_dir():
+            is_named_so = path.suffix.lower() in _FOREIGN_WEIGHTS or path.name == _FOREIGN_CONFIG
+            return is_named_so and _magic(path) != GGUF_MAGIC
+        entries = list(path.iterdir())
+        if any(entry.suffix.lower() == ".gguf" for entry in entries):
+            return False
+        return (
+            any(entry.suffix.lower() in _FOREIGN_WEIGHTS for entry in entries)
+            or (path / _FOREIGN_CONFIG).exists()
+            or any((entry / _FOREIGN_CONFIG).exists() for entry in entries)
+        )
+    except (OSError, ValueError):  # a zero byte in the path
+        return False
+
+
+def _magic(path: Path) -> bytes:
+    if not path.is_file() and path.exists():  # opening a pipe would wait for a writer for ever
+        raise OSError(errno.EINVAL, "it is no regular file")
+    with path.open("rb") as file:
+        return file.read(len(GGUF_MAGIC))
 
 
 def _first_shard(path: Path, what: str) -> Path:
@@ -69,9 +121,11 @@ def _only_gguf_in(folder: Path, what: str, kind: str) -> Path:
 def _convert_advice(kind: str, folder: Path) -> str:
     where = shlex.quote(printable(folder))
     if kind == "adapter":
+        return f"it is an adapter of PEFT or MLX; convert it first: tui convert {where}"
+    if (folder / _FOREIGN_CONFIG).is_file():
         return (
-            "safetensors adapters are not read yet; convert it to GGUF first, in a folder of"
-            f" llama.cpp: python convert_lora_to_gguf.py {where}"
+            "it is an adapter of PEFT or MLX, not a model; name its base with FROM and the adapter"
+            " with ADAPTER"
         )
     return (
         "safetensors models cannot be run; convert it to GGUF first, in a folder of llama.cpp:"

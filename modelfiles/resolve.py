@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +22,8 @@ from modelfiles.model import AdapterSpec, Model
 from modelfiles.modelfile import Modelfile
 from modelfiles.names import ModelName, free_name
 from modelfiles.references import (
+    Convert,
+    adapter_at,
     downloaded,
     expand,
     gguf_at,
@@ -60,6 +63,7 @@ def resolve(
     name: str,
     *,
     download: Download | None = None,
+    convert: Convert | None = None,
     on_choice: Callable[[str], None] | None = None,
 ) -> Model:
     """Look up every reference of `modelfile` and return the model it describes.
@@ -67,8 +71,9 @@ def resolve(
     FROM is, in this order, an existing path (relative to `folder`, the Modelfile's own; `~` is
     expanded), a model of `library`, or a repository of the Hugging Face Hub, which `download`
     brings. A model's adapters come first, and its parameters, system, template and messages hold
-    where the Modelfile sets none. ADAPTER is an existing path, or a file of the Hub. `name`
-    becomes the model's name; `on_choice` is told in one sentence what FROM was taken for.
+    where the Modelfile sets none. ADAPTER is an existing path, or a file of the Hub; an adapter
+    of PEFT or MLX goes through `convert`. `name` becomes the model's name; `on_choice` is told in
+    one sentence what FROM was taken for.
 
     Raises `ReferenceNotFoundError` where a reference leads to nothing, `ModelfileError` where it
     leads to something that cannot serve or two adapters share an explicit name, and
@@ -78,7 +83,7 @@ def resolve(
     return Model(
         name=ModelName.parse(name).display,
         base=parent.base,
-        adapters=_stack(modelfile.adapters, parent.adapters, folder, download),
+        adapters=_stack(modelfile.adapters, parent, folder, download, convert),
         parameters=modelfile.parameters.over(parent.parameters),
         system=modelfile.system or parent.system,
         template=modelfile.template or parent.template,
@@ -92,8 +97,9 @@ def resolve(
 
 
 def adapter_id(path: Path) -> str:
-    """Return the name an adapter gets from its file: the stem, made an id."""
-    return _NO_ID.sub("-", path.stem).strip("-.")[:60] or "adapter"
+    """Return the name an adapter gets from its file or folder: the stem, made an id."""
+    stem = path.name if path.is_dir() else path.stem
+    return _NO_ID.sub("-", stem).strip("-.")[:60] or "adapter"
 
 
 def _base(
@@ -157,13 +163,15 @@ def _found(reference: str, library: ModelLookup | None) -> FoundModel:
 
 def _stack(
     lines: Sequence[AdapterLine],
-    inherited: Sequence[AdapterSpec],
+    parent: Model,
     folder: Path,
     download: Download | None,
+    convert: Convert | None,
 ) -> tuple[AdapterSpec, ...]:
-    resolved = [(line, *_adapter(line, folder, download)) for line in lines]
-    taken = {spec.name for spec in inherited}
-    for line, _, _, name in resolved:
+    found = [_adapter(line, folder, parent.base, download, convert) for line in lines]
+    taken = {spec.name for spec in parent.adapters}
+    for line, adapter in zip(lines, found, strict=True):
+        name = adapter.name
         if name is not None and name in taken:
             raise ModelfileError(
                 f"{line_prefix(line.line)}the adapter name {quoted(name)} is already taken by an"
@@ -172,28 +180,45 @@ def _stack(
             )
         if name is not None:
             taken.add(name)
-    stack = list(inherited)
-    for _, path, scale, name in resolved:
+    stack = list(parent.adapters)
+    for adapter in found:
+        name = adapter.name
         if name is None:
-            name = free_name(adapter_id(path), taken)
+            name = free_name(adapter_id(adapter.called_after), taken)
             taken.add(name)
-        stack.append(AdapterSpec(name, path, scale))
+        stack.append(AdapterSpec(name, adapter.path, adapter.scale))
     return tuple(stack)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What an ADAPTER line leads to."""
+
+    path: Path
+    called_after: Path
+    scale: float
+    name: str | None
+    """The line's explicit name."""
+
+
 def _adapter(
-    line: AdapterLine, folder: Path, download: Download | None
-) -> tuple[Path, float, str | None]:
-    """Return the file, scale and explicit name of a line, whose two readings are tried here."""
+    line: AdapterLine,
+    folder: Path,
+    base: Path,
+    download: Download | None,
+    convert: Convert | None,
+) -> _Found:
+    """Return what a line leads to; its two readings are tried here."""
     where = line_prefix(line.line)
     if line.argument is not None:
         whole = expand(line.argument, folder, where)
         if is_there(whole, where):
-            return gguf_at(whole, f"{where}ADAPTER {plain(line.argument)}", "adapter"), 1.0, None
+            what = f"{where}ADAPTER {plain(line.argument)}"
+            return _Found(*adapter_at(whole, what, base, convert), 1.0, None)
     path = expand(line.reference, folder, where)
     what = f"{where}ADAPTER {plain(line.reference)}"
     if line.reference and is_there(path, where):
-        return gguf_at(path, what, "adapter"), line.scale, line.name
+        return _Found(*adapter_at(path, what, base, convert), line.scale, line.name)
     head, _, tail = line.reference.rpartition(" ")
     if head and is_there(expand(head.strip(), folder, where), where):
         raise ModelfileError(
@@ -203,7 +228,8 @@ def _adapter(
         )
     hub = hub_reference(line.reference, "adapter", what)
     if hub is not None:
-        return downloaded(hub, download, what), line.scale, line.name
+        file = downloaded(hub, download, what)
+        return _Found(file, file, line.scale, line.name)
     raise ReferenceNotFoundError(f"{what}: there is no such file (looked at {printable(path)})")
 
 

@@ -12,6 +12,8 @@ from engine.local import Base, open_base
 from engine.settings import EngineSettings
 from modelfiles.parameters import Parameters
 from tests.engine.conftest import Tiny
+from tests.support.peft_folders import pair, write_peft
+from tests.support.tiny_models import N_EMBD
 
 GREEDY = Parameters(temperature=0.0, num_predict=16, num_ctx=512, num_thread=1)
 
@@ -69,6 +71,26 @@ def test_one_file_twice_gets_two_names_and_adds_up(base: Base, tiny: Tiny) -> No
     base.clear()
     base.set_stack([(tiny.first.path, 0.75)])
     assert base.chat("Hello") == twice
+
+
+def test_a_peft_folder_is_converted_and_kept_where_the_settings_say(
+    base: Base, tiny: Tiny, tmp_path: Path
+) -> None:
+    modules = {"model.layers.1.self_attn.o_proj": pair(N_EMBD, N_EMBD, 4)}
+    folder = write_peft(tmp_path / "my.style", modules, alpha=400, r=4)
+    plain = base.chat("Hello")
+    base.clear()
+    base.set_stack([(folder, 0.5), (tiny.first.path, 0.0)])
+    assert base.stack.label == "my.style 0.50"
+    temporary = base.adapters[0].file
+    assert base.chat("Hello") != plain
+    base.close()
+    assert not temporary.exists()
+    settings = EngineSettings(cache_folder=str(tmp_path / "cache"))
+    with open_base(tiny.base, GREEDY, settings) as other:
+        other.set_stack([(folder, 0.5)])
+        assert other.adapters[0].file.parent == tmp_path / "cache" / "converted"
+        assert other.adapters[0].sha256 == base.adapters[0].sha256
 
 
 def test_a_refused_stack_changes_nothing(base: Base, tiny: Tiny, tmp_path: Path) -> None:

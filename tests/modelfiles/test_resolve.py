@@ -78,7 +78,7 @@ def test_safetensors_are_refused_with_the_way_to_convert_them(
     folder.gguf("base.gguf")
     folder.gguf("peft/adapter_model.safetensors")
     text = "FROM ./base.gguf\nADAPTER ./peft"
-    assert "(line 2): ADAPTER ./peft: safetensors adapters" in refused(text, folder, library)
+    assert "convert it first: tui convert " in refused(text, folder, library)
 
 
 def test_a_file_that_is_no_gguf_is_refused(folder: Folder, library: Library) -> None:

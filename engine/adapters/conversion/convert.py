@@ -1,0 +1,157 @@
+"""Converts a LoRA adapter of another program into a GGUF file that fits one base.
+
+No torch and no transformers: the base's header says which tensors there are and how they are
+shaped, and that decides names, permutations and splits (`engine.adapters.conversion.planning`).
+Pairs are read, turned and written one after the other, so that memory is that of one pair.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.adapters.check import check_headers
+from engine.adapters.conversion.converted_file import ConvertCancelled, ConvertedWriter
+from engine.adapters.conversion.encoding import OutType
+from engine.adapters.conversion.plan import PlannedPair
+from engine.adapters.conversion.planning import make_plan
+from engine.adapters.conversion.readers import read_source
+from engine.adapters.conversion.source import LoraSource
+from engine.adapters.header import GgufHeader, read_header
+from engine.adapters.notices import notices
+from engine.adapters.outfile import new_file
+from engine.adapters.read import require_base
+from engine.adapters.untrained import is_untrained
+from engine.errors import AdapterError
+
+__all__ = ["Conversion", "ConvertCancelled", "convert"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A converted adapter that was written."""
+
+    path: Path
+    name: str
+    """`general.name` of the file."""
+    architecture: str
+    targets: tuple[str, ...]
+    """The base tensors that have a pair, in the order of the file."""
+    ranks: tuple[int, ...]
+    """The ranks there are, ascending."""
+    alpha: float
+    """`adapter.lora.alpha`, by which llama.cpp multiplies before it divides by the rank."""
+    n_folded: int
+    """Pairs whose B carries the part of the scale that alpha cannot say."""
+    types: Mapping[str, int]
+    """Tensors by type, `F16`, the commonest first."""
+    size_bytes: int
+    dropped: tuple[str, ...]
+    """Modules of a vision or audio tower, which are left out."""
+    notices: tuple[str, ...]
+    """Sentences on what a person should know of the adapter on this base."""
+
+    @property
+    def n_pairs(self) -> int:
+        """How many base tensors the adapter changes."""
+        return len(self.targets)
+
+
+def convert(
+    source: Path | LoraSource,
+    base: Path | GgufHeader,
+    out: Path,
+    *,
+    out_type: OutType = "auto",
+    config: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    on_progress: Callable[[float], None] = lambda _: None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> Conversion:
+    """Write a PEFT or MLX adapter as a GGUF adapter for `base`; equal arguments, equal bytes.
+
+    A pair whose scale the file's one alpha cannot express carries the rest in B, multiplied in
+    float64 and rounded once to float32 (an error of at most 2**-24); every other value keeps its
+    bits in `auto` and `f32`. What was written is checked as any adapter is (`check_headers`, and
+    that all numbers are finite) before it takes its place.
+
+    Args:
+        source: The folder or file of the adapter, or what was read of it.
+        base: The GGUF model that the adapter is for, or its header.
+        out: The file to write, atomically; an older one is replaced.
+        out_type: How weights are stored (`engine.adapters.conversion.encoding`).
+        config: The `config.json` of the base, for the few architectures that multiply by numbers
+            which a GGUF file does not tell.
+        name: `general.name`; by default the source's title.
+        on_progress: Told the fraction done, 0 to 1, after each pair.
+        is_cancelled: Asked before each pair.
+
+    Raises:
+        AdapterError: The adapter is of a kind that cannot be converted, does not fit the base, or
+            holds numbers that are not finite.
+        BaseError: The base is no model.
+        GgufError: The base is no sound GGUF file.
+        EngineError: A file cannot be read or written.
+        ConvertCancelled: `is_cancelled` said so.
+    """
+    lora = source if isinstance(source, LoraSource) else read_source(source)
+    header = base if isinstance(base, GgufHeader) else require_base(base)
+    plan = make_plan(lora, header, config)
+    _require_targets(lora, plan.pairs)
+    title = _clean(lora.title if name is None else name)
+    writer = ConvertedWriter(lora, header, plan.pairs, out_type, title)
+    with new_file(out, "The converted adapter") as file:
+        writer.write(file, on_progress, is_cancelled)
+        written = _checked(Path(file.name), lora, header)
+        size_bytes = written.file_size_bytes
+        odd = [*notices(replace(written, path=out), header), *_untrained(written, lora)]
+    return Conversion(
+        path=out,
+        name=title,
+        architecture=header.architecture or "",
+        targets=tuple(pair.target for pair in plan.pairs),
+        ranks=tuple(sorted({pair.rank for pair in plan.pairs})),
+        alpha=writer.scales.alpha,
+        n_folded=sum(map(writer.scales.is_folded, plan.pairs)),
+        types={type_.name: n for type_, n in Counter(writer.types).most_common()},
+        size_bytes=size_bytes,
+        dropped=lora.dropped,
+        notices=(*lora.notices, *plan.notices, *writer.notices(), *odd),
+    )
+
+
+def _require_targets(source: LoraSource, pairs: Sequence[PlannedPair]) -> None:
+    if not pairs:
+        raise AdapterError(
+            f"The adapter {source.path} changes nothing that can be converted: train or download "
+            "it again."
+        )
+
+
+def _checked(path: Path, source: LoraSource, base: GgufHeader) -> GgufHeader:
+    """Return the header of what was written; raises `AdapterError` where it would not load.
+
+    That all numbers are finite was seen of each tensor before it was written.
+    """
+    written = read_header(path)
+    broken = check_headers(replace(written, path=source.path), base)
+    if broken:
+        raise AdapterError(broken[0].message)
+    return written
+
+
+def _untrained(written: GgufHeader, source: LoraSource) -> Iterator[str]:
+    if is_untrained(written):
+        yield (
+            f"The adapter {source.path} changes nothing: its B factors are all zero, as before the "
+            "first step of training."
+        )
+
+
+def _clean(title: str) -> str:
+    """Return a title that can be stored and shown: no control characters, no lone surrogates."""
+    text = title.encode("utf-8", "replace").decode()
+    return "".join(c for c in text if c.isprintable()).strip()
