@@ -30,8 +30,9 @@ test-reference: $(VENV)/.reference-ready ## Recompute the stored references with
 demo: $(VENV)/.reference-ready ## Train the demo model and its adapters anew into build/demo (under an hour)
 	$(BIN)/python -m modelfiles.demo.recipe --out build/demo
 
-bench: $(VENV)/.ready ## Measure what the adapter stack costs (about 10 minutes; JSON=FILE keeps figures)
-	$(BIN)/python -m tests.benchmarks $(if $(JSON),--json "$(JSON)") $(BENCH_ARGS)
+# With LLAMA_CPP=FOLDER, a folder of its source, llama.cpp's converter is measured beside ours.
+bench: $(VENV)/$(if $(LLAMA_CPP),.bench-ready,.ready) ## Measure what adapters cost (about 10 minutes; JSON=FILE keeps figures)
+	$(BIN)/python -m tests.benchmarks $(if $(JSON),--json "$(JSON)") $(if $(LLAMA_CPP),--llama-cpp "$(LLAMA_CPP)") $(BENCH_ARGS)
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -66,4 +67,9 @@ $(VENV)/.ready: pyproject.toml | $(VENV)/.chat-ready
 $(VENV)/.reference-ready: pyproject.toml | $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peft]'
+	@touch $@
+
+$(VENV)/.bench-ready: pyproject.toml | $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	@touch $@

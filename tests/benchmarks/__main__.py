@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from engine.cpu import default_threads
-from tests.benchmarks import event_loop, goals, header, memory, speed, swap
+from tests.benchmarks import conversion, event_loop, goals, header, memory, speed, swap
 from tests.benchmarks.measurement import Report, clear_progress, note
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.shapes import LARGE, SHAPES, SMALL
@@ -23,6 +24,7 @@ MEASUREMENTS: dict[str, Measure] = {
     "swap": swap.measure,
     "memory": memory.measure,
     "event_loop": event_loop.measure,
+    "conversion": conversion.measure,
 }
 FOLDER = Path(__file__).parents[2] / "build" / "bench"
 
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder=options.folder,
         is_quick=options.quick,
         num_thread=options.threads,
+        llama_cpp=options.llama_cpp,
+        torch_python=options.torch_python,
     )
     report = Report(_show)
     n_threads = plan.num_thread or default_threads()
@@ -85,6 +89,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, metavar="N", help="default: as the engine chooses")
     parser.add_argument(
         "--folder", type=Path, default=FOLDER, help="where the models (1 GB) are written and kept"
+    )
+    parser.add_argument(
+        "--llama-cpp",
+        type=Path,
+        metavar="FOLDER",
+        help="llama.cpp's source, to measure its converter of adapters beside ours",
+    )
+    parser.add_argument(
+        "--torch-python",
+        default=sys.executable,
+        metavar="PYTHON",
+        help="a Python with torch and transformers for it; default: this one",
     )
     return parser
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.benchmarks import event_loop
+from tests.benchmarks import conversion, event_loop
 from tests.benchmarks.measurement import Report, Unit, Value, text_of
 from tests.benchmarks.shapes import Shape
 
@@ -99,17 +99,37 @@ def goals_of(shape: Shape) -> tuple[Goal, ...]:
     )
 
 
+CONVERSION_GOALS = (
+    Goal(
+        "goal_conversion_time",
+        "llama.cpp's converter over ours, time",
+        (conversion.FASTER,),
+        at_least=10.0,
+    ),
+    Goal(
+        "goal_conversion_memory",
+        "llama.cpp's converter over ours, peak memory",
+        (conversion.MEMORY,),
+        at_least=4.0,
+    ),
+)
+
+
 def judge(report: Report, shapes: Sequence[Shape]) -> None:
     """Show which goals were reached, those this run measured, and add them to the figures."""
     for shape in shapes:
-        rows = []
-        for goal in goals_of(shape):
-            if not goal.is_measured(report.figures):
-                continue
-            is_reached = goal.is_reached(report.figures)
-            measured = text_of(goal.worst(report.figures), goal.unit)
-            report.add_flag(f"{goal.key}_reached", is_reached)
-            rows.append([goal.text, goal.bound_text, measured, "yes" if is_reached else "no"])
-        if rows:
-            header = ("goal", "bound", "measured", "reached")
-            report.table(f"goals: {shape.title}", header, rows)
+        _judge(report, shape.title, goals_of(shape))
+    _judge(report, "conversion", CONVERSION_GOALS)
+
+
+def _judge(report: Report, title: str, goals: Sequence[Goal]) -> None:
+    rows = []
+    for goal in goals:
+        if not goal.is_measured(report.figures):
+            continue
+        is_reached = goal.is_reached(report.figures)
+        measured = text_of(goal.worst(report.figures), goal.unit)
+        report.add_flag(f"{goal.key}_reached", is_reached)
+        rows.append([goal.text, goal.bound_text, measured, "yes" if is_reached else "no"])
+    if rows:
+        report.table(f"goals: {title}", ("goal", "bound", "measured", "reached"), rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ class Plan:
     """Whether to try the programs out: one round, short prompts and answers."""
     num_thread: int | None = None
     """Threads for evaluation; None is what the engine chooses."""
+    llama_cpp: Path | None = None
+    """A folder of llama.cpp's source, whose converter is measured too."""
+    torch_python: str = sys.executable
+    """A Python that has torch and transformers, which that converter needs."""
 
     def files(self) -> Iterator[Files]:
         """Yield the models, written where they are not there yet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.goals import Goal, goals_of, judge
+from tests.benchmarks.goals import CONVERSION_GOALS, Goal, goals_of, judge
 from tests.benchmarks.measurement import Report
 from tests.benchmarks.shapes import SHAPES, SMALL
 
@@ -34,4 +34,5 @@ def test_a_goal_that_was_not_measured_is_not_judged() -> None:
 
 def test_every_goal_of_every_shape_has_a_key_of_its_own() -> None:
     keys = [goal.key for other in SHAPES.values() for goal in goals_of(other)]
+    keys += [goal.key for goal in CONVERSION_GOALS]
     assert len(set(keys)) == len(keys)

@@ -19,7 +19,11 @@ def test_a_quick_run_prints_tables_and_writes_flat_figures(
     main([*options, "--folder", str(tmp_path / "models")])
     figures = json.loads(written.read_text())
     assert all(value is None or isinstance(value, float | int) for value in figures.values())
-    for part in ("header_read_s", f"decode_{TINY.key}_8_adapters_bare_tokens_per_s"):
+    for part in (
+        "header_read_s",
+        "conversion_ours_s",
+        f"decode_{TINY.key}_8_adapters_bare_tokens_per_s",
+    ):
         assert figures[part] > 0
     for start in ("prefill_", "worker_overhead_", "swap_", "rescale_", "resident_", "event_loop_"):
         assert any(key.startswith(f"{start}{TINY.key}_") for key in figures), start
