@@ -11,7 +11,7 @@ instead of n: measured with 8 adapters of rank 16, decoding was 1.9 to 2.6 times
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
@@ -21,10 +21,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from engine.adapters.cursor import shown
 from engine.adapters.fuse_plan import BType, FusePart, Piece, Plan, active_parts, plans_of
 from engine.adapters.fused_file import (
     FUSED_VERSION,
     VERSION_KEY,
+    Further,
     FusedWriter,
     Layout,
     fused_stack,
@@ -34,7 +36,7 @@ from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import GgufHeader, read_header
 from engine.adapters.rules import LORA_A
 from engine.adapters.weights import WeightFile, decoded
-from engine.errors import GgufError
+from engine.errors import AdapterError, GgufError
 from engine.stack import to_float32
 
 _CHUNK_VALUES: Final = 1 << 18
@@ -64,9 +66,10 @@ def fuse(
     *,
     b_type: BType = GgmlType.F16,
     previous: Path | None = None,
-    texts: dict[str, str] | None = None,
+    texts: Mapping[str, Further] | None = None,
     is_durable: bool = True,
     is_cancelled: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[str, float], None] = lambda *_: None,
 ) -> Fused:
     """Write one adapter that does, at scale 1, what `parts` do together at their scales.
 
@@ -85,6 +88,7 @@ def fuse(
         texts: Further metadata, for example `general.name`.
         is_durable: Whether to wait until the file would outlive a power cut.
         is_cancelled: Asked between chunks of at most a few megabytes.
+        on_progress: Told the tensor that is due and the fraction done, 0 to 1; may raise.
 
     Raises:
         AdapterError: There is nothing to fuse, or the parts do not go together.
@@ -96,17 +100,20 @@ def fuse(
     a_plans, b_plans = plans_of(active, b_type)
     layout = _layout(active, (*a_plans, *b_plans), texts or {})
     earlier = _usable(previous, active, a_plans)
+    n_plans = len(a_plans) + len(b_plans)
     with ExitStack() as files, writing(out, layout, is_durable=is_durable) as writer:
         weights = [files.enter_context(WeightFile(part.header)) for part in active]
         is_a_copied = earlier is not None and writer.copy_a(earlier, [p.type for p in a_plans])
-        for plan in () if is_a_copied else a_plans:
+        for index, plan in enumerate(() if is_a_copied else a_plans):
+            on_progress(plan.name, index / n_plans)
             for chunk in _a_chunks(plan, weights):
                 _stop_if(is_cancelled)
                 writer.write(chunk)
             writer.end_tensor(plan.type)
         writer.begin_b()
         fold = _Fold()
-        for plan in b_plans:
+        for index, plan in enumerate(b_plans, len(a_plans)):
+            on_progress(plan.name, index / n_plans)
             _write_b(plan, weights, writer, fold, is_cancelled)
         for file in weights:
             file.require_unchanged()
@@ -124,7 +131,9 @@ def fused_size_bytes(parts: Sequence[FusePart], b_type: BType = GgmlType.F16) ->
     return _layout(active, plans, {}).size_bytes([plan.type for plan in plans])
 
 
-def _layout(active: Sequence[FusePart], plans: Iterable[Plan], texts: dict[str, str]) -> Layout:
+def _layout(
+    active: Sequence[FusePart], plans: Iterable[Plan], texts: Mapping[str, Further]
+) -> Layout:
     return Layout(
         architecture=active[0].header.architecture or "",
         sha256s=tuple(part.sha256 for part in active),
@@ -191,6 +200,11 @@ def _write_b(
                 data = _rows(piece, weights, plan.n_outer, start, stop)
                 fold(data, piece, folded[:, column:end])
                 column = end
+            if type_ is GgmlType.F32 and not np.isfinite(folded).all():
+                raise AdapterError(
+                    f"The stack's scales drive {shown(plan.name)} out of the range of numbers: "
+                    "use smaller ones or other adapters."
+                )
             if type_ is GgmlType.F16:
                 magnitudes = folded.view("<u2") & 0x7FFF  # ordered as the values are
                 np.maximum(peaks, magnitudes.max(axis=0), out=peaks)

@@ -20,6 +20,7 @@ from engine.adapters.cursor import open_regular
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.gguf_writer import (
     ALIGNMENT,
+    Field,
     Slot,
     bytes_field,
     encoded_header,
@@ -40,12 +41,18 @@ FUSED_VERSION: Final = 1
 """Raised whenever equal adapters and scales would give other bytes than before."""
 VERSION_KEY: Final = "lora_tui.fused.version"
 SHA256_KEY: Final = "lora_tui.fused.sha256"
+NAMES_KEY: Final = "lora_tui.fused.names"
+"""What the adapters were called, in the order of their digests; not in every file."""
 SCALES_KEY: Final = "lora_tui.fused.scales"
 CHECKSUMS_KEY: Final = "lora_tui.fused.checksums"
 
 _CHUNK_BYTES: Final = 256 * 1024
 _DIGEST_BYTES: Final = 32
 _NO_CHECKSUMS: Final = bytes(3 * _DIGEST_BYTES)
+
+
+Further = str | int | tuple[str, ...]
+"""A value of further metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +64,8 @@ class Layout:
     """Content of each adapter, in order."""
     scales: tuple[float, ...]
     """The scale each was fused at, before alpha and rank."""
-    texts: Mapping[str, str]
-    """Further metadata, for example `general.name`."""
+    texts: Mapping[str, Further]
+    """Further metadata, for example `general.name`; whole numbers are stored as uint32."""
     shapes: Mapping[str, tuple[int, ...]]
     """Tensors in the order of the file, A before B, with shapes in ggml's order."""
 
@@ -70,7 +77,7 @@ class Layout:
             text_field("adapter.type", "lora"),
             # llama.cpp then takes the scale as it is, without a division by the summed rank.
             float32_field(ALPHA, 0.0),
-            *(text_field(key, value) for key, value in sorted(self.texts.items())),
+            *further_fields(self.texts),
             uint32_field(VERSION_KEY, FUSED_VERSION),
             texts_field(SHA256_KEY, self.sha256s),
             float32s_field(SCALES_KEY, self.scales),
@@ -87,6 +94,17 @@ class Layout:
         sizes = (t.size_bytes(s) for t, s in zip(types, self.shapes.values(), strict=True))
         header = self.header(types, _NO_CHECKSUMS)
         return len(header) + sum(padded(size, ALIGNMENT) for size in sizes)
+
+
+def further_fields(further: Mapping[str, Further]) -> list[Field]:
+    """Return metadata by key, sorted: texts, lists of texts, and whole numbers as uint32."""
+    return [_field(key, further[key]) for key in sorted(further)]
+
+
+def _field(key: str, value: Further) -> Field:
+    if isinstance(value, str):
+        return text_field(key, value)
+    return uint32_field(key, value) if isinstance(value, int) else texts_field(key, value)
 
 
 class FusedWriter:

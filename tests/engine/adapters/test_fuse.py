@@ -282,6 +282,26 @@ def spoil(path: Path, suffix: str) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def test_whole_numbers_are_metadata_too(stack: Stack, tmp_path: Path) -> None:
+    out = fuse(parts_of(stack), tmp_path / "fused.gguf", texts={"general.base_model.count": 1}).path
+    assert read_header(out).integer("general.base_model.count") == 1
+    assert is_intact(out)
+
+
+def test_progress_is_told_tensor_by_tensor(stack: Stack, tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+    out = fuse(
+        parts_of(stack),
+        tmp_path / "fused.gguf",
+        on_progress=lambda name, fraction: told.append((name, fraction)),
+    ).path
+    assert [name for name, _ in told] == list(read_header(out).tensors)
+    fractions = [fraction for _, fraction in told]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0
+    assert fractions[-1] < 1.0
+
+
 def test_a_rescale_copies_a_and_computes_b_anew(stack: Stack, tmp_path: Path) -> None:
     parts = parts_of(stack)
     before = fuse(parts, tmp_path / "before.gguf").path
