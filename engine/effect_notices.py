@@ -33,7 +33,7 @@ def effect_notices(
     n_tensors, n_used = effect.n_tensors, effect.n_used
     ignored = (
         f"llama.cpp does not apply LoRA to {_tensors(unused, architecture)}; "
-        "merge it into the base instead."
+        "merge it into the base with 'tui merge' instead."
     )
     if is_untrained:
         return (

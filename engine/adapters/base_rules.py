@@ -23,6 +23,7 @@ from engine.adapters.rules import (
     some,
 )
 from engine.adapters.tensors import TensorInfo
+from engine.adapters.untying import can_untie
 
 
 def base_rules_broken(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
@@ -46,7 +47,8 @@ def _has_targets_in(adapter: GgufHeader, base: GgufHeader) -> Iterator[Broken]:
     if not absent:
         return
     if absent == [OUTPUT]:
-        advice = "its output shares the embeddings' weights; train the adapter without lm_head"
+        advice = "its output shares the embeddings' weights; "
+        advice += _untying_advice(base, "lm_head")
     else:
         advice = "use the base that it was trained on, or convert it for this one"
     yield Broken(
@@ -115,9 +117,14 @@ def _leaves_tied_output(adapter: GgufHeader, base: GgufHeader) -> Iterator[Broke
         yield Broken(
             Rule.TIED_OUTPUT,
             f"The adapter {adapter.path} changes the embeddings, whose weights the base "
-            f"{base.path} also uses for its output, where llama.cpp would abort: train the "
-            "adapter without embed_tokens.",
+            f"{base.path} also uses for its output, where llama.cpp would abort: "
+            f"{_untying_advice(base, 'embed_tokens')}.",
         )
+
+
+def _untying_advice(base: GgufHeader, module: str) -> str:
+    train = f"train the adapter without {module}"
+    return f"merge it with 'tui merge', or {train}" if can_untie(base.architecture) else train
 
 
 def _matched(adapter: GgufHeader, base: GgufHeader) -> Iterator[tuple[Pair, TensorInfo]]:

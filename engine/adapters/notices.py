@@ -30,8 +30,10 @@ _UNUSED: Final[dict[str, str]] = {
     "bailingmoe3": _LATENT_ATTENTION,
     "hy_v4": _LATENT_ATTENTION,
     "graniteswitch": r"attn_qkv",
+    "nemotron_h": r"ffn_latent.*",
     "nemotron_h_moe": r"ffn_latent.*",
-    "gemma3n": r"altup_.*",
+    "gemma3n": r"altup_.*|per_layer_model_proj",
+    "gemma4": r"per_layer_model_proj",
     "rwkv6": r"time_mix_w[12]",
     "rwkv6qwen2": r"time_mix_w[12]",
     "rwkv7": r"time_mix_w[12]",
@@ -81,10 +83,12 @@ def _unused_targets(adapter: GgufHeader, base: GgufHeader) -> Iterator[str]:
     if not unused:
         return
     n_pairs = len(pairs_of(adapter))
-    share = "nothing" if len(unused) == n_pairs else f"only {n_pairs - len(unused)} of {n_pairs}"
+    rest = f"only {n_pairs - len(unused)} of its {n_pairs} tensors take"
+    share = "nothing takes" if len(unused) == n_pairs else rest
     yield (
-        f"Of the adapter {adapter.path}, {share} takes effect: llama.cpp does not apply LoRA to "
-        f"{some(unused)} of {base.architecture} models."
+        f"Of the adapter {adapter.path}, {share} effect: llama.cpp does not apply LoRA to "
+        f"{some(unused)} of {base.architecture} models; merge it into the base with 'tui merge' "
+        "instead."
     )
 
 

@@ -58,7 +58,7 @@ def test_an_adapter_whose_tensors_are_all_passed_over_has_no_effect(tmp_path: Pa
     adapter = write_adapter(tmp_path / "adapter.gguf", base, targets=LATENT)
     assert told(base, adapter) == (
         "style has no effect on this base: llama.cpp does not apply LoRA to the latent attention "
-        "of deepseek2; merge it into the base instead.",
+        "of deepseek2; merge it into the base with 'tui merge' instead.",
     )
 
 
@@ -77,7 +77,7 @@ def test_an_adapter_that_is_passed_over_in_part_has_its_share_told(
     adapter = write_adapter(tmp_path / "adapter.gguf", base, targets=targets)
     assert told(base, adapter) == (
         f"Only 4 of {10 + len(more)} of style's tensors are used: llama.cpp does not apply LoRA to "
-        f"{where}; merge it into the base instead.",
+        f"{where}; merge it into the base with 'tui merge' instead.",
     )
 
 

@@ -56,7 +56,7 @@ def test_a_pair_on_a_vector_is_said_to_do_nothing(base: Path, adapter: Path) -> 
     header = read_header(raw.write(adapter))
     assert unused_targets(header, read_header(base)) == ("output_norm.weight",)
     (notice,) = notices(header, read_header(base))
-    assert "only 14 of 15 takes effect" in notice
+    assert "only 14 of its 15 tensors take effect" in notice
     assert check_headers(header, read_header(base)) == ()
 
 
@@ -67,7 +67,7 @@ def test_latent_attention_is_said_to_be_out_of_reach(base: Path, adapter: Path) 
     unused = {name.split(".")[2] for name in unused_targets(header, model)}
     assert unused == {"attn_q", "attn_kv_a_mqa", "attn_v_b"}
     (notice,) = notices(header, model)
-    assert "only 8 of 14 takes effect" in notice
+    assert "only 8 of its 14 tensors take effect" in notice
     assert "deepseek2" in notice
     assert check_headers(header, model) == ()
 
@@ -88,3 +88,19 @@ def test_an_adapter_that_waits_for_its_invocation_tokens_says_so(base: Path, ada
     (notice,) = notices(header, read_header(base))
     assert "acts from its invocation tokens on" in notice
     assert check_headers(header, read_header(base)) == ()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name"),
+    [
+        ("gemma3n", "per_layer_model_proj"),
+        ("gemma4", "per_layer_model_proj"),
+        ("nemotron_h", "blk.0.ffn_latent_up"),
+    ],
+)
+def test_a_matrix_that_the_graph_multiplies_plainly_is_said_to_do_nothing(
+    base: Path, adapter: Path, architecture: str, name: str
+) -> None:
+    renamed = {"blk.0.ffn_up": name}
+    headers = [with_architecture(path, architecture, renamed) for path in (adapter, base)]
+    assert unused_targets(*headers) == (f"{name}.weight",)
