@@ -1,0 +1,166 @@
+"""The difference of two models of one architecture, tensor by tensor.
+
+What of it an adapter can hold is decided here: llama.cpp applies pairs to the matrices that its
+graph multiplies by, and to nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.adapters.cursor import shown
+from engine.adapters.header import GgufHeader
+from engine.adapters.rules import OUTPUT, TOKEN_EMBEDDING
+from engine.adapters.tensors import TensorInfo
+from engine.adapters.weights import WeightFile
+from engine.errors import BaseError
+from engine.llama.quants import dequantized
+
+Floats = npt.NDArray[np.float32]
+
+_CHUNK_VALUES: Final = 1 << 20
+"""Values of each model dequantised at a time: 4 MB."""
+_SIZES: Final = ("block_count", "embedding_length", "expert_count")
+_NEVER_MULTIPLIED: Final = re.compile(
+    r"(position_embd|token_types|rope_freqs)\.weight"
+    r"|.*\.(ssm_conv1d\w*|ssm_a|time_mix_first|time_mix_decay)\.weight"
+)
+
+
+class Obstacle(StrEnum):
+    """Why an adapter cannot hold the difference of a tensor."""
+
+    VECTOR = "vectors, such as norms and biases"
+    TIED = "embeddings whose weights the output shares"
+    NOT_MULTIPLIED = "tensors that llama.cpp does not multiply by"
+    NO_WEIGHTS = "tensors that hold no weights"
+    SHAPE = "tensors of another shape"
+    ABSENT = "tensors that only one of the models has"
+
+
+@dataclass(frozen=True, slots=True)
+class Counterparts:
+    """One tensor of both models, of equal shape."""
+
+    base: TensorInfo
+    tuned: TensorInfo
+
+    @property
+    def n_experts(self) -> int:
+        """Matrices that lie one after the other, 1 for a matrix or a vector."""
+        return self.base.ne[2] * self.base.ne[3]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The tensors of two models, side by side."""
+
+    common: tuple[Counterparts, ...]
+    """In the order of the base."""
+    apart: dict[Obstacle, tuple[str, ...]]
+    """Names of tensors without a counterpart of equal shape."""
+
+
+def compare(base: GgufHeader, tuned: GgufHeader) -> Comparison:
+    """Return which tensors can be subtracted.
+
+    Raises `BaseError` where the models are of different architecture or size, or have no tensor in
+    common.
+    """
+    if base.architecture != tuned.architecture:
+        raise BaseError(
+            f"{tuned.path} is of the architecture {shown(tuned.architecture or '')} and "
+            f"{base.path} of {shown(base.architecture or '')}: name the model it was tuned from."
+        )
+    for name in _SIZES:
+        key = f"{base.architecture}.{name}"
+        ours, theirs = base.integer(key), tuned.integer(key)
+        if ours != theirs:
+            raise BaseError(
+                f"{tuned.path} has {name} {theirs} where {base.path} has {ours}: name the model "
+                "it was tuned from."
+            )
+    common, reshaped = [], []
+    for name, ours_info in base.tensors.items():
+        theirs_info = tuned.tensors.get(name)
+        if theirs_info is None:
+            continue
+        if ours_info.ne == theirs_info.ne:
+            common.append(Counterparts(ours_info, theirs_info))
+        else:
+            reshaped.append(name)
+    if not common:
+        raise BaseError(
+            f"{tuned.path} and {base.path} have no tensor of equal name and shape in common: name "
+            "the model it was tuned from."
+        )
+    alone = sorted(base.tensors.keys() ^ tuned.tensors.keys())
+    return Comparison(
+        tuple(common), {Obstacle.SHAPE: tuple(reshaped), Obstacle.ABSENT: tuple(alone)}
+    )
+
+
+def obstacle_to(pair: Counterparts, base: GgufHeader) -> Obstacle | None:
+    """Return why a pair for this tensor would be refused by llama.cpp or do nothing, or None."""
+    name = pair.base.name
+    if not (pair.base.type.is_usable_in_adapter and pair.tuned.type.is_usable_in_adapter):
+        return Obstacle.NO_WEIGHTS
+    if pair.base.ne[1:] == (1, 1, 1):
+        return Obstacle.VECTOR
+    if name == TOKEN_EMBEDDING and OUTPUT not in base.tensors:
+        return Obstacle.TIED
+    if not name.endswith(".weight") or _NEVER_MULTIPLIED.fullmatch(name) or pair.base.ne[3] > 1:
+        return Obstacle.NOT_MULTIPLIED
+    return None
+
+
+def subtracted(
+    pair: Counterparts, base: WeightFile, tuned: WeightFile, expert: int = 0
+) -> Floats | None:
+    """Return tuned minus base, float32 (n_out, n_in), of one expert; None where nothing differs.
+
+    Stored bytes are compared first, so that equal rows are never dequantised. Raises `EngineError`
+    where a type cannot be turned into floats, `GgufError` where a file cannot be read.
+    """
+    n_in, n_out = pair.base.ne[:2]
+    delta: Floats | None = None
+    for start, stop in _row_ranges(n_out, n_in):
+        first = expert * n_out + start
+        ours = _rows(base, pair.base, first, stop - start)
+        theirs = _rows(tuned, pair.tuned, first, stop - start)
+        if pair.base.type is pair.tuned.type and np.array_equal(ours, theirs):
+            continue
+        if delta is None:
+            delta = np.zeros((n_out, n_in), np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller tells what is not finite
+            np.subtract(
+                dequantized(theirs, pair.tuned.type, n_in),
+                dequantized(ours, pair.base.type, n_in),
+                out=delta[start:stop],
+            )
+    return delta if delta is not None and delta.any() else None
+
+
+def is_stored_differently(pair: Counterparts, base: WeightFile, tuned: WeightFile) -> bool:
+    """Whether the stored bytes of a tensor that holds no weights differ."""
+    if pair.base.type is not pair.tuned.type:
+        return True
+    return not np.array_equal(base.read(pair.base), tuned.read(pair.tuned))
+
+
+def _rows(file: WeightFile, tensor: TensorInfo, first: int, n_rows: int) -> npt.NDArray[np.uint8]:
+    row_bytes = tensor.type.size_bytes((tensor.ne[0],))
+    return file.read(tensor, first * row_bytes, n_rows * row_bytes)
+
+
+def _row_ranges(n_rows: int, row_length: int) -> Iterator[tuple[int, int]]:
+    step = max(1, _CHUNK_VALUES // row_length)
+    for start in range(0, n_rows, step):
+        yield start, min(start + step, n_rows)
