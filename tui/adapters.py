@@ -5,16 +5,19 @@ Everything here reads and hashes whole files, so the chat calls it in a thread.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from engine.adapters.read import read_adapter, require_base
+from engine.adapters.read import adapter_name, read_adapter, require_base
 from engine.errors import AdapterError, EngineError
 from engine.stack import AdapterStack, StackEntry
 from modelfiles.model import Model
 from modelfiles.names import free_name
+from modelfiles.references import is_foreign_adapter
+from tui.conversions import NewGguf, converted_adapter
 from tui.fit import adapter_notices
 from tui.sanitize import printable_line
 
@@ -26,6 +29,8 @@ class NewAdapter:
     entry: StackEntry
     notices: tuple[str, ...] = ()
     """Sentences on what of it does nothing, or something else, on this base."""
+    conversion: str = ""
+    """Says that it was converted from another program's format, where it was."""
 
 
 def read_stack(model: Model) -> tuple[AdapterStack, tuple[str, ...]]:
@@ -46,25 +51,47 @@ def read_stack(model: Model) -> tuple[AdapterStack, tuple[str, ...]]:
     return AdapterStack(tuple(entries)), tuple(sentences)
 
 
-def read_new_adapter(reference: str, stack: AdapterStack, base: Path) -> NewAdapter:
-    """Return the adapter in the file that a person named, switched on at 1.0.
+def read_new_adapter(
+    reference: str,
+    stack: AdapterStack,
+    base: Path,
+    converted_folder: Path | None = None,
+    *,
+    on_progress: Callable[[float], None] = lambda _: None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> NewAdapter:
+    """Return the adapter that a person named, switched on at 1.0.
 
-    Raises `AdapterError` or `GgufError` with a sentence where it is missing, no adapter, made for
-    another base, or in the stack already.
+    That is a GGUF file, or the folder or file of a PEFT or MLX adapter, which is converted for the
+    base and kept in `converted_folder`; the two functions are then told of that, and asked.
+
+    Raises `EngineError` with a sentence where it is missing, no adapter, made for another base, or
+    in the stack already, and `ConvertCancelled` where `is_cancelled` said so.
     """
-    path = _existing_file(reference)
-    odd = adapter_notices(path, require_base(base))
-    adapter = read_adapter(path)
+    path = _existing(reference, is_folder_fine=converted_folder is not None)
+    header = require_base(base)
+    made: NewGguf | None = None
+    if converted_folder is not None and is_foreign_adapter(path):
+        made = converted_adapter(path, header, converted_folder, on_progress, is_cancelled)
+    file = path if made is None else made.path
+    # A person knows the adapter by what was named, not by its place in the cache.
+    odd = tuple(n.replace(str(file), str(path)) for n in adapter_notices(file, header))
+    adapter = read_adapter(file, None if made is None else adapter_name(made.title, path))
     for entry in stack:
         if entry.adapter.sha256 == adapter.sha256:
             raise AdapterError(f"This adapter is in the rack already, as {entry.adapter.name}.")
     taken = {entry.adapter.name for entry in stack}
     entry = StackEntry(msgspec.structs.replace(adapter, name=free_name(adapter.name, taken)))
-    return NewAdapter(entry, odd)
+    if made is None:
+        return NewAdapter(entry, odd)
+    return NewAdapter(entry, (*made.notices, *odd), made.sentence)
 
 
-def _existing_file(reference: str) -> Path:
-    """Return the path typed, also one pasted in a shell's quotes."""
+def _existing(reference: str, *, is_folder_fine: bool) -> Path:
+    """Return the path typed, also one pasted in a shell's quotes.
+
+    It leads to a file, or to the folder of an adapter that can be converted.
+    """
     text = reference.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         text = text[1:-1]
@@ -75,6 +102,10 @@ def _existing_file(reference: str) -> Path:
         raise AdapterError(f"{printable_line(text)} cannot be a path: name a file.") from None
     if not is_there:
         raise AdapterError(f"There is no file {printable_line(str(path))}.")
-    if not is_file:
-        raise AdapterError(f"{printable_line(str(path))} is not a file: name a GGUF adapter.")
+    if not is_file and not (is_folder_fine and is_foreign_adapter(path)):
+        what = "holds no adapter" if path.is_dir() else "is not a file"
+        raise AdapterError(
+            f"{printable_line(str(path))} {what}: name a GGUF adapter, or the folder of a PEFT or "
+            "MLX adapter."
+        )
     return path

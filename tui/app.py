@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -33,6 +33,7 @@ class ChatApp(App[int]):
         settings: What the engine is told.
         home: Folder of the settings file and of the engine's cache; None for none.
         warning: What to say at the start; empty for nothing.
+        notes: What else is worth knowing at the start.
     """
 
     TITLE = "lora-tui"
@@ -48,6 +49,7 @@ class ChatApp(App[int]):
         settings: Settings = Settings(),  # noqa: B008  # immutable
         home: Path | None = None,
         warning: str = "",
+        notes: Sequence[str] = (),
     ) -> None:
         super().__init__()
         # Classes of the screen from a width or height on, in cells, for app.tcss.
@@ -63,6 +65,7 @@ class ChatApp(App[int]):
             home=home,
             warning=warning,
         )
+        self._notes = notes
         self._has_model = model is not None
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -71,6 +74,8 @@ class ChatApp(App[int]):
     def on_mount(self) -> None:
         """Show the chat."""
         self.push_screen(self.chat)
+        for note in self._notes:
+            self.call_after_refresh(self.chat.told, note, "information")
         if not self._has_model:
             self.call_after_refresh(self.chat.action_models)
 
@@ -99,9 +104,9 @@ def open_store() -> ModelStore:
     return ModelStore(state_home(os.environ))
 
 
-def run_chat(model: Model) -> int:
-    """Chat with a model until the person quits; returns the exit code."""
-    return app_of_this_machine(model).run() or 0
+def run_chat(model: Model, notes: Sequence[str] = ()) -> int:
+    """Chat with a model until the person quits, `notes` said first; returns the exit code."""
+    return app_of_this_machine(model, notes).run() or 0
 
 
 def run_picker() -> int:
@@ -109,7 +114,7 @@ def run_picker() -> int:
     return app_of_this_machine(None).run() or 0
 
 
-def app_of_this_machine(model: Model | None) -> ChatApp:
+def app_of_this_machine(model: Model | None, notes: Sequence[str] = ()) -> ChatApp:
     """Return the application with the settings of this machine.
 
     A settings file that is wrong costs a warning, not the chat: settings decide speed and memory,
@@ -120,4 +125,4 @@ def app_of_this_machine(model: Model | None) -> ChatApp:
         settings, warning = read_settings(home), ""
     except SettingsError as error:
         settings, warning = Settings(), f"The settings are the default ones. {error}"
-    return ChatApp(new_engine(), model, settings=settings, home=home, warning=warning)
+    return ChatApp(new_engine(), model, settings=settings, home=home, warning=warning, notes=notes)

@@ -11,7 +11,22 @@ from typing import Any, TextIO
 
 from engine.errors import EngineError
 from modelfiles.errors import ModelfilesError
-from tui.commands import ALIASES, COMMANDS, cp, create, rm, run, show
+from tui.commands import (
+    ALIASES,
+    COMMANDS,
+    LONG_WRITERS,
+    convert,
+    cp,
+    create,
+    extract,
+    fuse,
+    inspect,
+    merge,
+    push,
+    rm,
+    run,
+    show,
+)
 from tui.commands import list as list_command
 from tui.errors import TuiError, UsageError
 from tui.exit_code import ExitCode
@@ -68,7 +83,20 @@ def build_parser() -> Parser:
     subparsers = parser.add_subparsers(
         title="commands", metavar="COMMAND", parser_class=Parser, required=False
     )
-    for command in (run, create, list_command, show, cp, rm):
+    for command in (
+        run,
+        create,
+        list_command,
+        show,
+        cp,
+        rm,
+        convert,
+        inspect,
+        fuse,
+        extract,
+        merge,
+        push,
+    ):
         command.add_parser(subparsers)
     return parser
 
@@ -97,6 +125,11 @@ def _run(arguments: Sequence[str]) -> int:
         # argparse would send the reader to the help of `tui`, which does not list them.
         command = f"tui {arguments[0]}" if arguments[0] in COMMANDS else "tui"
         raise UsageError(f"unrecognized arguments: {' '.join(unknown)} (see '{command} --help')")
+    if arguments and arguments[0] in LONG_WRITERS:
+        from tui.ending import unwound_by_signals
+
+        with unwound_by_signals():
+            return int(args.run(args))
     return int(args.run(args))
 
 

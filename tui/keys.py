@@ -18,6 +18,7 @@ class Place(StrEnum):
     SCALE = "While typing a scale"
     ADD = "While adding an adapter"
     PICKER = "In the list of models"
+    INSPECT = "While inspecting adapters"
     HELP = "In this help"
 
 
@@ -223,6 +224,14 @@ KEYS: tuple[Key, ...] = (
     Key(
         "rack.remove", "x,delete", "remove", "remove the adapter", Place.RACK, "x or Del", "remove"
     ),
+    Key(
+        "rack.inspect",
+        "i",
+        "inspect",
+        "inspect the adapters: what each changes, whether two get along",
+        Place.RACK,
+        hint="inspect",
+    ),
     Key("rack.undo", "u", "undo", "bring the removed adapter back", Place.RACK),
     Key(
         "rack.live",
@@ -246,6 +255,13 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("add.cancel", "escape", "cancel", "add nothing", Place.ADD, "Esc"),
     Key("picker.cancel", "escape", "cancel", "back to the chat", Place.PICKER, "Esc"),
+    Key("inspect.previous", "left,h", "show(-1)", "the adapter before", Place.INSPECT, "←"),
+    Key("inspect.next", "right,l", "show(1)", "the next adapter", Place.INSPECT, "→"),
+    Key("inspect.up", "up,k", "scroll(-1)", "scroll up", Place.INSPECT, "↑"),
+    Key("inspect.down", "down,j", "scroll(1)", "scroll down", Place.INSPECT, "↓"),
+    Key("inspect.page_up", "pageup", "page(-1)", "scroll up a page", Place.INSPECT, "PgUp"),
+    Key("inspect.page_down", "pagedown", "page(1)", "scroll down a page", Place.INSPECT, "PgDn"),
+    Key("inspect.close", "escape,i,q", "close", "back to the chat", Place.INSPECT, "Esc"),
     Key("help.close", "escape,f1,q", "close", "back to the chat", Place.HELP, "Esc"),
 )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.stack import AdapterStack
     from modelfiles.model import AdapterSpec, Model
+    from modelfiles.references import Convert
 
 DEFAULT_SCALE = 1.0
 
@@ -32,8 +33,9 @@ def add_lora_options(parser: argparse.ArgumentParser) -> None:
         dest="loras",
         action=_AppendLora,
         default=(),
-        help="add an adapter GGUF to the model's stack, or name one that is in it to set its "
-        "scale; repeatable, in order",
+        help="add an adapter to the model's stack (a GGUF file, or the folder of a PEFT or MLX "
+        "adapter, which is converted), or name one that is in it to set its scale; repeatable, "
+        "in order",
     )
     parser.add_argument(
         "--lora-scale",
@@ -89,23 +91,45 @@ def _scale(parser: argparse.ArgumentParser, text: str) -> float:
     return scale
 
 
-def with_loras(model: Model, options: Iterable[LoraOption]) -> Model:
+def with_loras(
+    model: Model, options: Iterable[LoraOption], convert: Convert | None = None
+) -> Model:
     """Return the model with the options applied to its adapters, in order.
 
     An option that names an adapter of the stack, or leads to the same file, sets its scale;
-    any other one is a file and is added at the end. Raises `ReferenceNotFoundError` where it is
-    neither; what the file holds is not looked at here.
+    any other one is a file and is added at the end, or the folder of a PEFT or MLX adapter, which
+    goes through `convert`. Raises `ReferenceNotFoundError` where it is neither or cannot be
+    converted; what a GGUF file holds is not looked at here.
     """
     for option in options:
         scale = DEFAULT_SCALE if option.scale is None else option.scale
         place = _place_of(option.reference, model.adapters)
         if place is None:
-            adapters = (*model.adapters, _new_adapter(option.reference, scale, model))
+            adapters = (*model.adapters, _new_adapter(option.reference, scale, model, convert))
         else:
             changed = replace(model.adapters[place], scale=scale)
             adapters = (*model.adapters[:place], changed, *model.adapters[place + 1 :])
         model = replace(model, adapters=adapters)
     return model
+
+
+def require_apart(out: Path, options: Iterable[LoraOption]) -> None:
+    """Raise `UsageError` where an output would take the place of what an option names, or is in.
+
+    Of a folder that is converted nothing else tells where the adapter came from.
+    """
+    from tui.errors import UsageError
+
+    place = out.resolve()
+    for option in options if place.exists() else ():
+        try:
+            named = Path(option.reference).expanduser().resolve()
+        except (OSError, RuntimeError, ValueError):  # too long, no such home folder, a zero byte
+            continue  # the name of an adapter of the stack, or an error of its own
+        if named.exists() and (place.is_relative_to(named) or named.is_relative_to(place)):
+            raise UsageError(
+                f"{out} is, or holds, what --lora {option.reference} names: name another with -o."
+            )
 
 
 def stack_of_model(model: Model) -> AdapterStack:
@@ -137,14 +161,20 @@ def _place_of(reference: str, adapters: Sequence[AdapterSpec]) -> int | None:
     return None
 
 
-def _new_adapter(reference: str, scale: float, model: Model) -> AdapterSpec:
+def _new_adapter(
+    reference: str, scale: float, model: Model, convert: Convert | None
+) -> AdapterSpec:
     from modelfiles.errors import ReferenceNotFoundError
     from modelfiles.model import AdapterSpec
     from modelfiles.names import free_name
+    from modelfiles.references import adapter_at, is_foreign_adapter
     from modelfiles.resolve import adapter_id
 
     path = Path(reference).expanduser().absolute()
     names = [spec.name for spec in model.adapters]
+    if is_foreign_adapter(path) or path.is_dir():
+        file, called_after = adapter_at(path, f"--lora {reference}", model.base, convert)
+        return AdapterSpec(free_name(adapter_id(called_after), names), file, scale)
     if not path.is_file():
         own = f" nor one of the adapters of {model.name} ({', '.join(names)})" if names else ""
         raise ReferenceNotFoundError(f"--lora {reference} is not a file{own}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from tui.sanitize import printable, printable_line
 
 _GAP = "    "
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def write_text(text: str) -> None:
@@ -27,11 +29,26 @@ def write_source(text: str) -> None:
 
 
 def write_json(document: Any) -> None:
-    """Write one JSON document to stdout; control characters in it are escaped."""
+    """Write one JSON document to stdout; control characters in it are escaped.
+
+    JSON is UTF-8, and paths need not be: their other bytes become U+FFFD.
+    """
     import msgspec
 
-    encoded = msgspec.json.format(msgspec.json.encode(document), indent=2)
-    sys.stdout.write(encoded.decode() + "\n")
+    try:
+        encoded = msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        encoded = msgspec.json.encode(_as_utf_8(msgspec.to_builtins(document)))
+    sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
+
+
+def _as_utf_8(value: Any) -> Any:
+    """Return a document of builtins with U+FFFD for what UTF-8 cannot hold."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_as_utf_8(key): _as_utf_8(each) for key, each in value.items()}
+    return [*map(_as_utf_8, value)] if isinstance(value, (list, tuple)) else value
 
 
 def table_lines(rows: Iterable[Sequence[str]]) -> list[str]:

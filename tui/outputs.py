@@ -8,18 +8,28 @@ from tui.errors import TuiError, UsageError
 
 
 def output_path(text: str, *, is_forced: bool) -> Path:
-    """Return the path of an output, absolute; its folder exists.
+    """Return the path of an output, absolute; its folder exists. Of a link it is where that leads.
 
-    Raises `TuiError` where something is there already and `is_forced` is not set, `UsageError`
-    where the folder is missing or the path cannot be one.
+    Raises `TuiError` where something is there already and `is_forced` is not set, or is neither a
+    file nor a folder, `UsageError` where the folder is missing or the path cannot be one.
     """
+    if text == "-":
+        raise UsageError(
+            "'-' would be a file of that name, not standard output: name the file to write with -o."
+        )
     try:
         out = Path(text).expanduser().absolute()
-        is_there, has_folder = out.exists() or out.is_symlink(), out.parent.is_dir()
+        if out.is_symlink():
+            out = out.resolve()
+        is_there, has_folder = out.exists(), out.parent.is_dir()
+        # A device would be replaced like a file: `-o /dev/null --force` must not.
+        is_special = is_there and not (out.is_file() or out.is_dir())
     except (OSError, RuntimeError, ValueError):  # too long, no such home folder, a zero byte
         raise UsageError(f"{text!r} cannot be a path: name the file to write with -o.") from None
     if not has_folder:
         raise UsageError(f"There is no folder {out.parent}: make it, or name another with -o.")
+    if is_special:
+        raise TuiError(f"{out} is neither a file nor a folder: name another with -o.")
     if is_there and not is_forced:
         raise TuiError(f"{out} is there already: name another with -o, or add --force.")
     return out

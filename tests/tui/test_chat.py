@@ -278,6 +278,16 @@ async def test_keys_that_arrive_together_are_obeyed_in_their_order(tmp_path: Pat
     assert [[m.content for m in prompt] for prompt in engine.prompts] == [["hi"], ["hi"]]
 
 
+async def test_the_prompt_keeps_a_column_where_a_wide_rack_leaves_none(model: Model) -> None:
+    async with chat(ScriptedEngine([["Yes."]]), model, (120, 20)) as (app, pilot):
+        # As it is for a moment when the chat starts, before the layout for few columns applies.
+        app.chat.query_one("#rack").styles.width = (
+            120 - app.chat.query_one("#prompt-mark").size.width
+        )
+        await pilot.pause()
+        assert app.chat.query_one(Prompt).content_size.width >= 1
+
+
 async def test_two_messages_sent_together_are_one_answer_and_one_text_kept(model: Model) -> None:
     engine = ScriptedEngine([["One ", "two"]], gate=asyncio.Event())
     async with chat(engine, model) as (app, pilot):

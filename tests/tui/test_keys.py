@@ -11,6 +11,7 @@ from tui.keys import KEYS, Place, bindings_of, hints_of, keys_of
 from tui.screens.add_adapter import AddAdapterScreen
 from tui.screens.chat import ChatScreen
 from tui.screens.help import HelpScreen, help_rows
+from tui.screens.inspect import InspectScreen
 from tui.screens.models import ModelsScreen
 from tui.widgets.prompt import Prompt
 from tui.widgets.rack import Rack
@@ -23,6 +24,7 @@ OWNERS: dict[Place, type[DOMNode]] = {
     Place.SCALE: ScaleInput,
     Place.ADD: AddAdapterScreen,
     Place.PICKER: ModelsScreen,
+    Place.INSPECT: InspectScreen,
     Place.HELP: HelpScreen,
 }
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -42,6 +43,18 @@ def test_a_document_is_one_json_value_with_its_control_characters_escaped(capsys
     out = capsys.readouterr().out
     assert json.loads(out) == {"text": "\x1b[31m ünï"}
     assert "\x1b" not in out
+
+
+def test_a_path_that_is_no_utf_8_stands_in_a_document_with_a_mark_for_each_wrong_byte(
+    capsys: Capture,
+) -> None:
+    path = os.fsdecode(b"/a/bad\xff.gguf")
+    write_json({"path": path, path: [{"n": 1.5, "none": None, "names": (path,)}]})
+    shown = "/a/bad\ufffd.gguf"
+    assert json.loads(capsys.readouterr().out) == {
+        "path": shown,
+        shown: [{"n": 1.5, "none": None, "names": [shown]}],
+    }
 
 
 def test_narration_goes_to_stderr_one_line_a_sentence(capsys: Capture) -> None:

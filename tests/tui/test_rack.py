@@ -236,7 +236,7 @@ async def test_an_adapter_is_added_by_its_path(
     ("file", "sentence"),
     [
         ("absent.gguf", "There is no file"),
-        ("", "is not a file"),
+        ("", "holds no adapter"),
         ("base.gguf", "base.gguf is"),
         ("qwen.gguf", "qwen2"),
         ("cut.gguf", "cut.gguf"),

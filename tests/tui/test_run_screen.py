@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,7 +33,7 @@ def opened(folder: Path, monkeypatch: Patch) -> list[Model | None]:
     """What the screens that were opened show: a model, or None for the list of models."""
     models: list[Model | None] = []
 
-    def run_chat(model: Model) -> int:
+    def run_chat(model: Model, _: Sequence[str]) -> int:
         models.append(model)
         return 0
 

@@ -23,7 +23,8 @@ if anything is wrong, one sentence says what and where, and nothing is created.
 
 FROM is an existing path (a GGUF file, the first part of a split one, a folder with one GGUF), else
 a created model, whose adapters and settings are inherited, else a model of Ollama's store, else
-hf.co/user/repo[:quantisation], which is downloaded. ADAPTER is a path or hf.co/user/repo[:file].
+hf.co/user/repo[:quantisation], which is downloaded. ADAPTER is a path (a GGUF file, or the folder
+of a PEFT or MLX adapter, which is converted for the base) or hf.co/user/repo[:file].
 
 The files are linked into the store where the disk allows it, else copied."""
 
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     from modelfiles.modelfile import Modelfile
     from modelfiles.names import ModelName
     from modelfiles.resolve import resolve
+    from tui.conversions import convert_and_tell
     from tui.downloads import download
     from tui.output import note
 
@@ -88,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
             open_library(),
             name,
             download=download,
+            convert=convert_and_tell,
             on_choice=choices.append,
         )
     except ModelfilesError as error:

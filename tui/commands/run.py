@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from tui.errors import UsageError
@@ -32,6 +34,7 @@ _EXAMPLES = """\
   tui run demo "What does the scale do?"
   tui run demo --lora pirate --lora-scale 0.7 "Who are you?"
   tui run demo --lora ./style.gguf --lora pirate --lora-scale 0.3
+  tui run demo --lora ./my-peft-folder "Who are you?"
   cat notes.txt | tui run demo "Summarise:" --json"""
 
 
@@ -88,18 +91,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _chat(args: argparse.Namespace) -> int:
-    model = _model(args)
+    told: list[str] = []  # said in the chat: its screen would cover what is on stderr
+    model = _model(args, told.append)
     if args.loras:
         stack_of_model(model)  # a wrong file is an error here, before a screen covers it
     from tui.app import run_chat
 
-    return run_chat(model)
+    return run_chat(model, told)
 
 
-def _model(args: argparse.Namespace) -> Model:
+def _model(args: argparse.Namespace, tell: Callable[[str], object] | None = None) -> Model:
     from modelfiles.library import open_library
+    from tui.conversions import convert_and_tell
 
-    return with_loras(open_library().get(args.name), args.loras)
+    convert = partial(convert_and_tell, tell=tell)
+    return with_loras(open_library().get(args.name), args.loras, convert)
 
 
 def _settings() -> EngineSettings:

@@ -45,6 +45,13 @@ class Rack(Vertical, can_focus=True):
     class AddWanted(Message):
         """The person wants to add an adapter."""
 
+    class InspectWanted(Message):
+        """The person wants to know what the adapters change, first the one at `index`."""
+
+        def __init__(self, index: int) -> None:
+            super().__init__()
+            self.index = index
+
     class LiveWanted(Message):
         """The person wants changes to apply in the middle of an answer, or no longer."""
 
@@ -157,6 +164,11 @@ class Rack(Vertical, can_focus=True):
     def action_add(self) -> None:
         """Ask for an adapter."""
         self.post_message(self.AddWanted())
+
+    def action_inspect(self) -> None:
+        """Ask what the adapters change."""
+        if self._selected_name() is not None:
+            self.post_message(self.InspectWanted(self.selected))
 
     def action_remove(self) -> None:
         """Remove the selected adapter."""

@@ -16,7 +16,7 @@ from tui.stack_facts import StackState
 from tui.themes import MUTED
 from tui.units import size_text
 
-_HASH = re.compile(r"(sha256-[0-9a-f]{12})[0-9a-f]{52}")
+_HASH = re.compile(r"([/\\](?:sha256-)?[0-9a-f]{12})[0-9a-f]{52}")
 
 
 def details_content(adapter: Adapter, effect: AdapterEffect | None = None) -> Content:
@@ -74,7 +74,7 @@ def stack_content(state: StackState) -> Content:
 
 
 def short_path(path: str) -> str:
-    """Return a path with the home folder as `~` and the hash of a stored file cut to 12 digits."""
+    """Return a path with the home folder as `~` and the hash of a kept file cut to 12 digits."""
     path = _HASH.sub(r"\1…", path)
     try:
         return f"~/{Path(path).relative_to(Path.home())}"
