@@ -276,6 +276,8 @@ def _run(order: Mapping[str, Any], folder: Path, on_progress: OnProgress) -> dic
             child.stdout.close()
         complaints.seek(0)
         last = complaints.read().decode(errors="replace").strip().rpartition("\n")[2]
+    # The interpreter begins its own complaints with where it lies.
+    last = last.removeprefix(f"{sys.executable}: ")
     reason = shown(last)[1:-1] if last else f"exit code {code}"
     raise AdapterError(f"{folder} cannot be made a LoRA, PEFT's process ended: {reason}.")
 
