@@ -8,20 +8,26 @@
         base.rescale("pirate", 1.0)
         print(base.chat("And now?"))
 
+Adapters of the Hugging Face Hub are found and brought here by two functions:
+
+    for found in search_adapters("sql", base="base.gguf"):
+        print(found.name, found.kind, found.downloads)
+    base.set_stack([(pull_adapter("hf.co/user/sql-lora").path, 1.0)])
+
 llama.cpp runs in the calling process here: every adapter is checked before llama.cpp sees it, but
 a crash inside llama.cpp takes the process with it, which the chat's worker process avoids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from engine.adapters.adapter import Adapter
 from engine.adapters.read import read_adapter
-from engine.errors import GenerationError
+from engine.errors import GenerationError, HubError
 from engine.generation import generate
 from engine.protocol import (
     BaseInfo,
@@ -37,6 +43,10 @@ from engine.stack import AdapterStack, stack_of
 from modelfiles.names import free_name
 from modelfiles.parameters import Parameters
 from modelfiles.references import is_foreign_adapter
+
+if TYPE_CHECKING:
+    from engine.hub.search import Repository, Sort
+    from modelfiles.pulled import PulledAdapter
 
 
 class Base:
@@ -207,3 +217,65 @@ def open_base(
     chosen = parameters or Parameters()
     file = Path(path).expanduser().absolute()
     return Base(Runtime(LoadSpec(str(file), chosen), settings=settings), chosen, file)
+
+
+def search_adapters(
+    query: str = "",
+    base: str | Path | None = None,
+    *,
+    limit: int = 100,
+    sort: Sort = "downloads",
+) -> Iterator[Repository]:
+    """Yield adapters of the Hugging Face Hub as they arrive.
+
+    Args:
+        query: Words of the repository's name; '' for all.
+        base: A GGUF file, whose identity and aliases are asked for, or the name of a repository,
+            `user/repo`; None for whatever is tagged as a LoRA.
+        limit: At most so many.
+        sort: What comes first, `downloads` (of 30 days), `likes` or `recent`.
+
+    Raises:
+        HubError: The Hub cannot be reached, refuses, or answers with nonsense.
+        BaseError: The file is no base; `GgufError` where it is no GGUF file.
+    """
+    from engine.adapters.read import require_base
+    from engine.base_identity import BaseIdentity, aliases, identity_of
+    from engine.hub.search import search_adapters as search
+
+    identity = None
+    if base is not None:
+        file = Path(base).expanduser()
+        is_name = isinstance(base, str) and base.count("/") == 1 and not file.exists()
+        if is_name:
+            identity = BaseIdentity(str(base), (str(base), *aliases(str(base))))
+        else:
+            identity = identity_of(require_base(file.absolute()))
+    return search(query, identity, limit=limit, sort=sort)
+
+
+def pull_adapter(ref: str, home: str | Path | None = None) -> PulledAdapter:
+    """Bring an adapter of the Hugging Face Hub to this machine and return its record.
+
+    The record's `path` is what `Base.set_stack` takes, its `name` what `tui run --lora` takes.
+    The files lie in the Hub's own cache; a second call for the same revision downloads nothing.
+
+    Args:
+        ref: `hf.co/user/repo`, with `:file` or `:folder` where it holds several.
+        home: Where the record is kept; None for the folder that `tui` uses.
+
+    Raises:
+        HubError: It is no reference, the Hub refuses or cannot be reached, or holds no adapter.
+        StoreError: The record cannot be written.
+    """
+    from engine.hub.pull import pull_adapter as pull
+    from modelfiles.hub_reference import HubReference
+    from modelfiles.paths import state_home
+
+    try:
+        reference = HubReference.parse(ref, "adapter")
+    except ValueError as error:
+        raise HubError(f"{error}.") from None
+    if reference is None:
+        raise HubError(f"{ref!r} is no reference to the Hub: write hf.co/user/repo[:file].")
+    return pull(reference, state_home() if home is None else Path(home))

@@ -16,8 +16,8 @@ _PREFIX = re.compile(
     r"(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/(?:models/)?|hf://(?:models/)?",
     re.IGNORECASE,
 )
-# The address of a file's page or of the file itself, as a browser shows it.
-_PAGE = re.compile(r"/(?:blob|resolve)/main/(?P<file>[^?#]+)(?:[?#].*)?\Z")
+# The address of a file's or a folder's page, or of the file itself, as a browser shows it.
+_PAGE = re.compile(r"/(?:blob|resolve|tree)/main(?:/(?P<file>[^?#]*))?(?:[?#].*)?\Z")
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}\Z")
 
 
@@ -44,7 +44,7 @@ class HubReference:
         page = _PAGE.search(rest)
         choice: str | None
         if page is not None:
-            rest, choice = rest[: page.start()], page["file"]
+            rest, choice = rest[: page.start()], (page["file"] or "").rstrip("/") or None
         else:
             rest, _, tag = rest.partition(":")
             # Ollama's word for "whichever".

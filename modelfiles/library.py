@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from modelfiles.errors import ModelNotFoundError
+from modelfiles.hub_reference import HubReference
 from modelfiles.listing import ListedModel, Origin
 from modelfiles.model import Model
 from modelfiles.modelfile import generated_text
@@ -18,6 +20,8 @@ from modelfiles.paths import state_home
 from modelfiles.store import ModelStore
 
 __all__ = ["FoundModel", "Library", "ListedModel", "open_library"]
+
+_PREFERRED_TAG = "Q4_K_M"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,40 @@ class Library:
         return self.find(name).model
 
     def find(self, name: str) -> FoundModel:
-        """Return the model called `name` and where it is from; raises as `get` does."""
+        """Return the model called `name` and where it is from; raises as `get` does.
+
+        `hf.co/user/repo` without a quantisation is the one of it that was pulled, of several
+        Q4_K_M, else the newest.
+        """
+        try:
+            return self._find(name)
+        except ModelNotFoundError:
+            reference = _hub_reference(name)
+            if reference is None:
+                raise
+            pulled = self._pulled(reference)
+            if pulled is None:
+                raise ModelNotFoundError(
+                    f"{reference.display} is not on this machine:"
+                    f" 'tui pull {reference.display}' downloads it"
+                ) from None
+            return self._find(pulled)
+
+    def _pulled(self, reference: HubReference) -> str | None:
+        """Return the created model that a reference to the Hub without a choice means."""
+        if reference.choice is not None:
+            return None
+        found = []
+        for model in self._store.list():
+            name = ModelName.parse(model.name)
+            if f"{name.host}/{name.namespace}/{name.model}".casefold() == (
+                reference.display.casefold()
+            ):
+                found.append(name)
+        preferred = [name for name in found if name.tag.upper() == _PREFERRED_TAG]
+        return next((name.display for name in (*preferred, *found)), None)
+
+    def _find(self, name: str) -> FoundModel:
         model_name = ModelName.parse(name)
         is_created = self._store.has(name)
         is_hiding = is_created or self._is_packaged(model_name)
@@ -133,6 +170,13 @@ class Library:
 def open_library(environ: Mapping[str, str] = os.environ) -> Library:
     """Return the models of this machine, as the environment says where they are."""
     return Library(state_home(environ), ollama=OllamaStore(ollama_root(environ)))
+
+
+def _hub_reference(name: str) -> HubReference | None:
+    try:
+        return HubReference.parse(name, "model")
+    except ValueError:
+        return None
 
 
 def _is_full(name: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from modelfiles.errors import ModelfileError, ReferenceNotFoundError
 from modelfiles.hub_reference import Download, HubReference, Kind
+from modelfiles.pulled import PulledAdapter
 from modelfiles.shards import missing_shards, shards_of
 from modelfiles.wording import printable, quoted
 
@@ -17,6 +18,11 @@ GGUF_MAGIC = b"GGUF"
 Convert = Callable[[Path, Path], Path]
 """Makes a GGUF file of another program's adapter: told the adapter's folder or file and the base's
 file, it returns where the result lies; raises `ReferenceNotFoundError` where it cannot."""
+
+Pull = Callable[[str], PulledAdapter | None]
+"""Returns the adapter that a reference to the Hub means, brought to this machine, or the one that
+was pulled under that name; None where the text is neither; raises `ReferenceNotFoundError` with
+the reason where it cannot."""
 
 _FOREIGN_WEIGHTS = (".safetensors", ".bin", ".npz", ".pt", ".pth")
 _FOREIGN_CONFIG = "adapter_config.json"
@@ -150,6 +156,28 @@ def downloaded(reference: HubReference, download: Download | None, what: str) ->
     except ReferenceNotFoundError as error:
         raise ReferenceNotFoundError(f"{what}: {error}") from error
     return gguf_at(path, what, reference.kind)
+
+
+def pulled_at(
+    reference: str, what: str, base: Path, convert: Convert | None, pull: Pull | None
+) -> tuple[Path, str] | None:
+    """Return the GGUF file of an adapter of the Hub, or of a pulled name, and what it is called.
+
+    None where the reference is neither. An adapter of PEFT or MLX is converted for `base`.
+    """
+    hub = hub_reference(reference, "adapter", what)
+    if pull is None:
+        if hub is None:
+            return None
+        raise ReferenceNotFoundError(f"{what}: nothing can be downloaded here")
+    try:
+        record = pull(reference)
+    except ReferenceNotFoundError as error:
+        raise ReferenceNotFoundError(f"{what}: {error}") from error
+    if record is None:
+        return None
+    file, _ = adapter_at(Path(record.path), what, base, convert)
+    return file, record.name
 
 
 def expand(reference: str, folder: Path, where: str) -> Path:

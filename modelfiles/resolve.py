@@ -23,6 +23,7 @@ from modelfiles.modelfile import Modelfile
 from modelfiles.names import ModelName, free_name
 from modelfiles.references import (
     Convert,
+    Pull,
     adapter_at,
     downloaded,
     expand,
@@ -32,6 +33,7 @@ from modelfiles.references import (
     line_prefix,
     looks_like_path,
     plain,
+    pulled_at,
 )
 from modelfiles.shards import shards_of
 from modelfiles.wording import printable, quoted
@@ -64,6 +66,7 @@ def resolve(
     *,
     download: Download | None = None,
     convert: Convert | None = None,
+    pull: Pull | None = None,
     on_choice: Callable[[str], None] | None = None,
 ) -> Model:
     """Look up every reference of `modelfile` and return the model it describes.
@@ -71,8 +74,9 @@ def resolve(
     FROM is, in this order, an existing path (relative to `folder`, the Modelfile's own; `~` is
     expanded), a model of `library`, or a repository of the Hugging Face Hub, which `download`
     brings. A model's adapters come first, and its parameters, system, template and messages hold
-    where the Modelfile sets none. ADAPTER is an existing path, or a file of the Hub; an adapter
-    of PEFT or MLX goes through `convert`. `name` becomes the model's name; `on_choice` is told in
+    where the Modelfile sets none. ADAPTER is an existing path, or what `pull` brings, an adapter
+    of the Hub or one that was pulled, by its name; an adapter of PEFT or MLX goes through
+    `convert`. `name` becomes the model's name; `on_choice` is told in
     one sentence what FROM was taken for.
 
     Raises `ReferenceNotFoundError` where a reference leads to nothing, `ModelfileError` where it
@@ -83,7 +87,7 @@ def resolve(
     return Model(
         name=ModelName.parse(name).display,
         base=parent.base,
-        adapters=_stack(modelfile.adapters, parent, folder, download, convert),
+        adapters=_stack(modelfile.adapters, parent, folder, convert, pull),
         parameters=modelfile.parameters.over(parent.parameters),
         system=modelfile.system or parent.system,
         template=modelfile.template or parent.template,
@@ -165,10 +169,10 @@ def _stack(
     lines: Sequence[AdapterLine],
     parent: Model,
     folder: Path,
-    download: Download | None,
     convert: Convert | None,
+    pull: Pull | None,
 ) -> tuple[AdapterSpec, ...]:
-    found = [_adapter(line, folder, parent.base, download, convert) for line in lines]
+    found = [_adapter(line, folder, parent.base, convert, pull) for line in lines]
     taken = {spec.name for spec in parent.adapters}
     for line, adapter in zip(lines, found, strict=True):
         name = adapter.name
@@ -184,7 +188,7 @@ def _stack(
     for adapter in found:
         name = adapter.name
         if name is None:
-            name = free_name(adapter_id(adapter.called_after), taken)
+            name = free_name(adapter.title, taken)
             taken.add(name)
         stack.append(AdapterSpec(name, adapter.path, adapter.scale))
     return tuple(stack)
@@ -195,7 +199,8 @@ class _Found:
     """What an ADAPTER line leads to."""
 
     path: Path
-    called_after: Path
+    title: str
+    """What it is called where the line does not say."""
     scale: float
     name: str | None
     """The line's explicit name."""
@@ -205,8 +210,8 @@ def _adapter(
     line: AdapterLine,
     folder: Path,
     base: Path,
-    download: Download | None,
     convert: Convert | None,
+    pull: Pull | None,
 ) -> _Found:
     """Return what a line leads to; its two readings are tried here."""
     where = line_prefix(line.line)
@@ -214,11 +219,13 @@ def _adapter(
         whole = expand(line.argument, folder, where)
         if is_there(whole, where):
             what = f"{where}ADAPTER {plain(line.argument)}"
-            return _Found(*adapter_at(whole, what, base, convert), 1.0, None)
+            file, called_after = adapter_at(whole, what, base, convert)
+            return _Found(file, adapter_id(called_after), 1.0, None)
     path = expand(line.reference, folder, where)
     what = f"{where}ADAPTER {plain(line.reference)}"
     if line.reference and is_there(path, where):
-        return _Found(*adapter_at(path, what, base, convert), line.scale, line.name)
+        file, called_after = adapter_at(path, what, base, convert)
+        return _Found(file, adapter_id(called_after), line.scale, line.name)
     head, _, tail = line.reference.rpartition(" ")
     if head and is_there(expand(head.strip(), folder, where), where):
         raise ModelfileError(
@@ -226,10 +233,9 @@ def _adapter(
             f" {plain(head.strip())}",
             line.line,
         )
-    hub = hub_reference(line.reference, "adapter", what)
-    if hub is not None:
-        file = downloaded(hub, download, what)
-        return _Found(file, file, line.scale, line.name)
+    found = pulled_at(line.reference, what, base, convert, pull)
+    if found is not None:
+        return _Found(*found, line.scale, line.name)
     raise ReferenceNotFoundError(f"{what}: there is no such file (looked at {printable(path)})")
 
 

@@ -30,6 +30,10 @@ class Base:
         """The model's name, else the file's."""
         return self.name or str(self.header.path)
 
+    def said(self, sentence: str) -> str:
+        """Return a sentence with the model's name in place of where its file lies in the store."""
+        return sentence.replace(str(self.header.path), self.name) if self.name else sentence
+
 
 def named_base(reference: str, what: str = "--base") -> Base:
     """Return the base that a person named: an existing GGUF file, else that of a model.

@@ -22,9 +22,11 @@ from tui.commands import (
     fuse,
     inspect,
     merge,
+    pull,
     push,
     rm,
     run,
+    search,
     show,
 )
 from tui.commands import list as list_command
@@ -44,6 +46,8 @@ _EXAMPLES = """\
 examples:
   tui run demo                          chat with the bundled demo model
   tui run demo "What is an adapter?"    print one answer
+  tui search sql --base mine --fit      find adapters on the Hugging Face Hub
+  tui pull hf.co/user/sql-lora          bring one here, for --lora sql-lora
   tui create mine -f Modelfile          make a model from a Modelfile
   tui show mine                         see its base, adapters and parameters
 
@@ -96,6 +100,8 @@ def build_parser() -> Parser:
         extract,
         merge,
         push,
+        search,
+        pull,
     ):
         command.add_parser(subparsers)
     return parser

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui.sanitize import printable_line
+from tui.units import hub_address
 
 if TYPE_CHECKING:
     from engine.adapters.header import GgufHeader
@@ -53,7 +54,7 @@ def converted_adapter(
     return NewGguf(
         path=made.path,
         title=made.title,
-        sentence=printable_line(f"{source} {when} for {base_name}."),
+        sentence=printable_line(f"{hub_address(str(source)) or source} {when} for {base_name}."),
         notices=made.notices,
     )
 

@@ -15,12 +15,12 @@ def download(reference: HubReference) -> Path:
     Raises `ReferenceNotFoundError` with the reason where it cannot.
     """
     from engine.errors import HubError
-    from engine.hub import download as fetch
+    from engine.hub.download import download as fetch
     from modelfiles.errors import ReferenceNotFoundError
     from tui.progress import Progress
 
     with Progress() as progress:
         try:
-            return fetch(reference, progress.show)
+            return fetch(reference, progress.show_bytes)
         except HubError as error:
             raise ReferenceNotFoundError(str(error)) from error

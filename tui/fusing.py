@@ -78,19 +78,20 @@ def _model(args: argparse.Namespace) -> tuple[Model, bool]:
     from tui.base_choice import named_base
     from tui.conversions import convert_and_tell
     from tui.loras import with_loras
+    from tui.pulls import pull_and_tell
 
     if args.name is not None:
         if args.base is not None:
             raise UsageError(f"--base goes with --lora alone: {args.name} has a base of its own.")
         model = open_library().get(args.name)
-        return with_loras(model, args.loras, convert_and_tell), True
+        return with_loras(model, args.loras, convert_and_tell, pull_and_tell), True
     if not args.loras:
         raise UsageError("Name a model whose stack is to be fused, or adapters with --lora.")
     if args.base is None:
         _require_gguf(args.loras)
-        return with_loras(Model("", Path()), args.loras), False
+        return with_loras(Model("", Path()), args.loras, pull=pull_and_tell), False
     alone = Model(args.base, named_base(args.base).header.path)
-    return with_loras(alone, args.loras, convert_and_tell), True
+    return with_loras(alone, args.loras, convert_and_tell, pull_and_tell), True
 
 
 def _require_gguf(options: Iterable[LoraOption]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tui.errors import TuiError, UsageError
 from tui.sanitize import printable_line
@@ -54,8 +54,8 @@ def read_references(references: Sequence[str], base: str | None, library: Librar
             found.append(own)
         elif (path := _existing(reference)) is not None:
             found.append(_at(path, reference))
-        elif (hub := _from_hub(reference, "adapter")) is not None:
-            found.append(AdapterReference(hub))
+        elif (pulled := _pulled(reference, library)) is not None:
+            found.append(pulled)
         else:
             model = _model(reference, base_model, library)
             models.append(model)
@@ -90,7 +90,7 @@ def _base(reference: str, library: Library) -> tuple[Path, Model | None]:
     path = _existing(reference)
     if path is not None:
         return gguf_at(path, f"--base {reference}") if path.is_dir() else path, None
-    hub = _from_hub(reference, "model")
+    hub = _from_hub(reference)
     if hub is not None:
         return hub, None
     try:
@@ -143,12 +143,40 @@ def _existing(reference: str) -> Path | None:
         raise UsageError(f"{printable_line(reference)!r} cannot be a path or a name.") from None
 
 
-def _from_hub(reference: str, kind: Literal["model", "adapter"]) -> Path | None:
+def _from_hub(reference: str) -> Path | None:
+    """Return the base model that a reference to the Hub means, downloaded; None if it is none."""
     from modelfiles.hub_reference import HubReference
     from tui.downloads import download
 
     try:
-        hub = HubReference.parse(reference, kind)
+        hub = HubReference.parse(reference, "model")
     except ValueError as error:
         raise UsageError(f"{error}.") from None
     return None if hub is None else download(hub)
+
+
+def _pulled(reference: str, library: Library) -> AdapterReference | None:
+    """Return the adapter of a reference to the Hub, or the one pulled under that name.
+
+    A model of that name comes first.
+    """
+    from modelfiles.errors import ModelfilesError
+    from modelfiles.hub_reference import HubReference
+    from tui.pulls import pull_and_tell
+
+    try:
+        is_hub = HubReference.parse(reference, "adapter") is not None
+    except ValueError as error:
+        raise UsageError(f"{error}.") from None
+    if not is_hub:
+        try:
+            library.find(reference)
+        except ModelfilesError:
+            pass  # no model; or one that cannot be read, which is said where it is looked up
+        else:
+            return None
+    record = pull_and_tell(reference)
+    if record is None:
+        return None
+    is_foreign = record.kind != "gguf"
+    return AdapterReference(Path(record.path), record.name, is_foreign=is_foreign)

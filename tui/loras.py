@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.stack import AdapterStack
     from modelfiles.model import AdapterSpec, Model
-    from modelfiles.references import Convert
+    from modelfiles.references import Convert, Pull
 
 DEFAULT_SCALE = 1.0
 
@@ -33,9 +33,9 @@ def add_lora_options(parser: argparse.ArgumentParser) -> None:
         dest="loras",
         action=_AppendLora,
         default=(),
-        help="add an adapter to the model's stack (a GGUF file, or the folder of a PEFT or MLX "
-        "adapter, which is converted), or name one that is in it to set its scale; repeatable, "
-        "in order",
+        help="add an adapter to the model's stack (a GGUF file, the folder of a PEFT or MLX "
+        "adapter, which is converted, hf.co/user/repo, or the name of one that was pulled), or "
+        "name one that is in it to set its scale; repeatable, in order",
     )
     parser.add_argument(
         "--lora-scale",
@@ -92,20 +92,27 @@ def _scale(parser: argparse.ArgumentParser, text: str) -> float:
 
 
 def with_loras(
-    model: Model, options: Iterable[LoraOption], convert: Convert | None = None
+    model: Model,
+    options: Iterable[LoraOption],
+    convert: Convert | None = None,
+    pull: Pull | None = None,
 ) -> Model:
     """Return the model with the options applied to its adapters, in order.
 
     An option that names an adapter of the stack, or leads to the same file, sets its scale;
-    any other one is a file and is added at the end, or the folder of a PEFT or MLX adapter, which
-    goes through `convert`. Raises `ReferenceNotFoundError` where it is neither or cannot be
-    converted; what a GGUF file holds is not looked at here.
+    any other one is added at the end: a file, or the folder of a PEFT or MLX adapter, which goes
+    through `convert`, else an adapter of the Hub or one that was pulled, which `pull` brings.
+    Raises `ReferenceNotFoundError` where it is none or cannot be had; what a GGUF file holds is
+    not looked at here.
     """
     for option in options:
         scale = DEFAULT_SCALE if option.scale is None else option.scale
         place = _place_of(option.reference, model.adapters)
         if place is None:
-            adapters = (*model.adapters, _new_adapter(option.reference, scale, model, convert))
+            adapters = (
+                *model.adapters,
+                _new_adapter(option.reference, scale, model, convert, pull),
+            )
         else:
             changed = replace(model.adapters[place], scale=scale)
             adapters = (*model.adapters[:place], changed, *model.adapters[place + 1 :])
@@ -162,12 +169,12 @@ def _place_of(reference: str, adapters: Sequence[AdapterSpec]) -> int | None:
 
 
 def _new_adapter(
-    reference: str, scale: float, model: Model, convert: Convert | None
+    reference: str, scale: float, model: Model, convert: Convert | None, pull: Pull | None
 ) -> AdapterSpec:
     from modelfiles.errors import ReferenceNotFoundError
     from modelfiles.model import AdapterSpec
     from modelfiles.names import free_name
-    from modelfiles.references import adapter_at, is_foreign_adapter
+    from modelfiles.references import adapter_at, is_foreign_adapter, pulled_at
     from modelfiles.resolve import adapter_id
 
     path = Path(reference).expanduser().absolute()
@@ -176,6 +183,11 @@ def _new_adapter(
         file, called_after = adapter_at(path, f"--lora {reference}", model.base, convert)
         return AdapterSpec(free_name(adapter_id(called_after), names), file, scale)
     if not path.is_file():
+        found = pulled_at(reference, f"--lora {reference}", model.base, convert, pull)
+        if found is not None:
+            return AdapterSpec(free_name(found[1], names), found[0], scale)
         own = f" nor one of the adapters of {model.name} ({', '.join(names)})" if names else ""
-        raise ReferenceNotFoundError(f"--lora {reference} is not a file{own}.")
+        raise ReferenceNotFoundError(
+            f"--lora {reference} is not a file{own}, nor a pulled adapter ('tui list --adapters')."
+        )
     return AdapterSpec(free_name(adapter_id(path), names), path, scale)

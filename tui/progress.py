@@ -37,14 +37,24 @@ class Progress:
 
     def show(self, title: str, fraction: float) -> None:
         """Show what is being done and how much of it is, from 0 to 1."""
+        self._show(title, min(max(fraction, 0.0), 1.0), 1.0, is_bytes=False)
+
+    def show_bytes(self, title: str, done_bytes: int, total_bytes: int) -> None:
+        """Show what is being moved, how much of it is, how fast and how long it will take."""
+        self._show(title, float(min(done_bytes, total_bytes)), float(total_bytes), is_bytes=True)
+
+    def _show(self, title: str, done: float, total: float, *, is_bytes: bool) -> None:
         if self._is_closed or time.monotonic() < self._appears_at:
             return
         if self._bar is None:
-            self._bar = _new_bar()
-            self._bar.add_task(title, total=1.0)
+            self._bar = _new_bar(_byte_columns() if is_bytes else _share_columns())
+            # What was there before the bar says nothing of the speed.
+            self._bar.add_task(title, total=total, completed=int(done))
             self._bar.start()
-        completed = min(max(fraction, 0.0), 1.0)
-        self._bar.update(self._bar.task_ids[0], completed=completed, description=title)
+        (task,) = self._bar.tasks
+        if is_bytes and task.description != title:
+            self._bar.reset(task.id)  # the speed of what was moved before says nothing of this
+        self._bar.update(task.id, completed=done, total=total, description=title)
 
     def close(self) -> None:
         """Remove the bar for good; harmless when there is none."""
@@ -54,14 +64,26 @@ class Progress:
             self._bar = None
 
 
-def _new_bar() -> rich.progress.Progress:
+def _new_bar(columns: list[rich.progress.ProgressColumn]) -> rich.progress.Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TaskProgressColumn(),
+        *columns,
         console=Console(stderr=True),
         transient=True,
     )
+
+
+def _share_columns() -> list[rich.progress.ProgressColumn]:
+    from rich.progress import TaskProgressColumn
+
+    return [TaskProgressColumn()]
+
+
+def _byte_columns() -> list[rich.progress.ProgressColumn]:
+    from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    return [DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(compact=True)]

@@ -1,10 +1,12 @@
-"""Numbers as people read them: sizes, counts, durations and ages, in Ollama's wording."""
+"""Facts as people read them: sizes, counts, durations, ages in Ollama's wording, addresses."""
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 _BYTE_UNITS = ("KB", "MB", "GB", "TB")
+_IN_CACHE = re.compile(r"/models--([^/]+?)--([^/]+)/snapshots/[0-9a-f]{40}(?:/(.+))?\Z")
 _MINUTE_S, _HOUR_S = 60, 3600
 _DAY_H, _WEEK_H, _MONTH_H, _YEAR_H = 24, 24 * 7, 24 * 30, 24 * 365
 
@@ -44,6 +46,25 @@ def age_text(then: datetime, now: datetime) -> str:
     """Return how long ago `then` was, `3 weeks ago`, or `… from now`; both times are aware."""
     age_s = (now - then).total_seconds()
     return f"{_span_text(-age_s)} from now" if age_s < 0 else f"{_span_text(age_s)} ago"
+
+
+def short_age_text(then: datetime, now: datetime) -> str:
+    """Return an age for a column, `new` (under an hour), `5h`, `3d`, `6w`, `11mo`, `2y`."""
+    hours = int((now - then).total_seconds() // _HOUR_S)
+    units = (("y", _YEAR_H), ("mo", 2 * _MONTH_H), ("w", 2 * _WEEK_H), ("d", _DAY_H), ("h", 1))
+    sizes = {"mo": _MONTH_H, "w": _WEEK_H}
+    for unit, least_hours in units:
+        if hours >= least_hours:
+            return f"{hours // sizes.get(unit, least_hours)}{unit}"
+    return "new"
+
+
+def hub_address(path: str) -> str:
+    """Return `hf.co/user/repo[:file]` for a path in the Hub's cache, '' for any other."""
+    found = _IN_CACHE.search(path)
+    if found is None:
+        return ""
+    return f"hf.co/{found[1]}/{found[2]}" + (f":{found[3]}" if found[3] else "")
 
 
 def _span_text(span_s: float) -> str:

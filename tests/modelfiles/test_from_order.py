@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from modelfiles.errors import ReferenceNotFoundError
+from modelfiles.errors import ModelNotFoundError, ReferenceNotFoundError
 from modelfiles.hub_reference import HubReference
 from modelfiles.library import Library
 from modelfiles.model import AdapterSpec, Model
 from modelfiles.modelfile import Modelfile
 from modelfiles.ollama.store import OllamaStore
 from modelfiles.package import PackagedModels
+from modelfiles.pulled import PulledAdapter
 from modelfiles.resolve import resolve
 from modelfiles.store import ModelStore
 from tests.modelfiles.user_files import Folder
 from tests.support.ollama_store import OllamaFolder
+
+
+def record_of(name: str, path: Path) -> PulledAdapter:
+    return PulledAdapter(
+        name=name,
+        repo="user/lora",
+        revision="0" * 40,
+        file=path.name,
+        kind="peft" if path.is_dir() else "gguf",
+        path=str(path),
+        size_bytes=1,
+        pulled=datetime.now(UTC),
+    )
 
 
 class Hub:
@@ -24,6 +39,7 @@ class Hub:
 
     def __init__(self, folder: Folder) -> None:
         self.asked: list[HubReference] = []
+        self.pulled: dict[str, PulledAdapter] = {}
         self._folder = folder
 
     def download(self, reference: HubReference) -> Path:
@@ -31,6 +47,15 @@ class Hub:
         if reference.repo == "user/gone":
             raise ReferenceNotFoundError("hf.co/user/gone does not exist or is private.")
         return self._folder.gguf(f"cache/{reference.repo}/file.gguf")
+
+    def pull(self, reference: str) -> PulledAdapter | None:
+        hub = HubReference.parse(reference, "adapter")
+        if hub is None:
+            return self.pulled.get(reference)
+        return record_of(hub.repo.replace("/", "-"), self.download(hub))
+
+    def convert(self, source: Path, base: Path) -> Path:
+        return self._folder.gguf(f"{source.name} for {base.name}")
 
 
 @pytest.fixture
@@ -57,6 +82,8 @@ def resolved(text: str, folder: Folder, library: Library, hub: Hub) -> tuple[Mod
         library,
         "mine",
         download=hub.download,
+        pull=hub.pull,
+        convert=hub.convert,
         on_choice=told.append,
     )
     (sentence,) = told
@@ -111,8 +138,8 @@ def test_an_adapter_is_a_path_before_it_is_a_repository(
     model, _ = resolved(text, folder, library, hub)
     downloaded = folder.path / "cache/user/lora/file.gguf"
     assert model.adapters == (
-        AdapterSpec("file", downloaded, 0.5),
-        AdapterSpec("file-2", downloaded, 1.0),
+        AdapterSpec("user-lora", downloaded, 0.5),
+        AdapterSpec("user-lora-2", downloaded, 1.0),
     )
     assert hub.asked == [
         HubReference("user/lora", "a.gguf", "adapter"),
@@ -121,6 +148,48 @@ def test_an_adapter_is_a_path_before_it_is_a_repository(
     file = folder.gguf("hf.co/user/lora")
     model, _ = resolved("FROM ./base.gguf\nADAPTER hf.co/user/lora", folder, library, hub)
     assert model.adapters[0].path == file
+
+
+def test_an_adapter_is_a_pulled_name_last(folder: Folder, library: Library, hub: Hub) -> None:
+    folder.gguf("base.gguf")
+    peft = folder.path / "0123456789"
+    peft.mkdir()
+    (peft / "adapter_config.json").write_text("{}")
+    hub.pulled["sql"] = record_of("sql", folder.gguf("far/lora.gguf"))
+    hub.pulled["folder"] = record_of("folder", peft)
+    text = "FROM ./base.gguf\nADAPTER sql scale=0.5\nADAPTER folder\nADAPTER sql name=mine"
+    model, _ = resolved(text, folder, library, hub)
+    assert [(a.name, a.path.name, a.scale) for a in model.adapters] == [
+        ("sql", "lora.gguf", 0.5),
+        ("folder", "0123456789 for base.gguf", 1.0),
+        ("mine", "lora.gguf", 1.0),
+    ]
+    file = folder.gguf("sql")
+    model, _ = resolved("FROM ./base.gguf\nADAPTER sql", folder, library, hub)
+    assert model.adapters[0].path == file
+
+
+def test_a_pulled_model_is_found_by_its_repository_alone(
+    folder: Folder, library: Library, hub: Hub, store: ModelStore
+) -> None:
+    for tag in ("Q8_0", "Q4_K_M", "Q2_K"):
+        store.create(f"hf.co/user/repo:{tag}", Model("", folder.gguf(f"{tag}.gguf")))
+    for name in ("hf.co/user/repo", "https://huggingface.co/user/repo", "HF.co/User/repo:latest"):
+        assert library.get(name).name == "hf.co/user/repo:Q4_K_M"
+    assert library.get("hf.co/user/repo:q2_k").name == "hf.co/user/repo:Q2_K"
+    _, sentence = resolved("FROM hf.co/user/repo", folder, library, hub)
+    assert sentence.endswith("is the created model hf.co/user/repo:Q4_K_M")
+    store.remove("hf.co/user/repo:Q4_K_M")
+    assert library.get("hf.co/user/repo").name == "hf.co/user/repo:Q2_K"
+
+
+@pytest.mark.parametrize("name", ["hf.co/user/other", "hf.co/user/repo:Q5_K_M"])
+def test_a_model_of_the_hub_that_is_not_here_says_how_to_pull_it(
+    name: str, folder: Folder, library: Library, store: ModelStore
+) -> None:
+    store.create("hf.co/user/repo:Q8_0", Model("", folder.gguf("a.gguf")))
+    with pytest.raises(ModelNotFoundError, match=f"'tui pull {name}' downloads it"):
+        library.get(name)
 
 
 @pytest.mark.parametrize(
@@ -144,5 +213,12 @@ def test_what_cannot_be_had_is_said_with_its_line(
     folder.gguf("base.gguf")
     ollama.model("registry.ollama.ai/library/big/latest", [], remote_host="https://ollama.com")
     with pytest.raises(ReferenceNotFoundError) as raised:
-        resolve(Modelfile.from_text(text), folder.path, library, "mine", download=hub.download)
+        resolve(
+            Modelfile.from_text(text),
+            folder.path,
+            library,
+            "mine",
+            download=hub.download,
+            pull=hub.pull,
+        )
     assert str(raised.value).startswith(message)

@@ -24,6 +24,9 @@ from modelfiles.hub_reference import HubReference
             "a/b-Q4_0.gguf",
         ),
         ("https://huggingface.co/user/repo/resolve/main/b.gguf", "user/repo", "b.gguf"),
+        ("https://huggingface.co/user/repo/tree/main", "user/repo", None),
+        ("https://huggingface.co/user/repo/tree/main/", "user/repo", None),
+        ("https://huggingface.co/user/repo/tree/main/sub/folder", "user/repo", "sub/folder"),
     ],
 )
 def test_every_way_to_write_a_repository(text: str, repo: str, choice: str | None) -> None:

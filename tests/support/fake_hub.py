@@ -1,19 +1,44 @@
-"""A Hugging Face Hub on the loopback: the routes and headers that its client needs."""
+"""A Hugging Face Hub on the loopback: what its client needs, and bad weather.
+
+`FakeHub.repos` holds what is served; `weather` says what goes wrong, how often, on which address.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+from tests.support.hub_answers import COMMIT, Answer, answer_to
+
+__all__ = ["COMMIT", "FakeHub", "Weather", "serving"]
+
+TOKEN = "hf_right"
+"""The token that may see private and gated repositories."""
+
+
+@dataclass(slots=True)
+class Weather:
+    """What goes wrong for requests whose `METHOD /path` holds a match of `pattern`."""
+
+    pattern: str
+    times: int = 1_000_000
+    """How often, until the sky is clear again."""
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    """Sent in place of what was asked for."""
+    cut_after: int | None = None
+    """Bytes of the body after which the connection breaks."""
+    held: threading.Event | None = None
+    """Waited for before the connection breaks."""
 
 
 @dataclass(slots=True)
@@ -22,11 +47,33 @@ class FakeHub:
 
     url: str = ""
     repos: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What a search tells of a repository beside its files, as JSON has it: `downloads`, `tags`."""
+    commits: dict[str, str] = field(default_factory=dict)
+    """The newest commit of repositories where it is another than `COMMIT`."""
     gated: set[str] = field(default_factory=set)
+    private: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     """Repositories for which the server fails."""
+    weather: list[Weather] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     """Every request, as `GET /path`."""
+    tokens: list[str] = field(default_factory=list)
+    """The token of every request, '' for none."""
+    ranges: list[str] = field(default_factory=list)
+    """The range that every request asked for, '' for none."""
+    answered: list[tuple[str, float]] = field(default_factory=list)
+    """Every request with the time at which its answer began, by `time.perf_counter`."""
+
+    has_begun: threading.Event = field(default_factory=threading.Event)
+    """Set once an answer is held."""
+
+    def clear(self) -> None:
+        """Forget everything, for the next test that is served by the same server."""
+        for held in (self.repos, self.facts, self.commits, self.gated, self.private, self.broken):
+            held.clear()
+        for told in (self.weather, self.requests, self.tokens, self.ranges, self.answered):
+            told.clear()
 
     def environment(self, cache: Path) -> dict[str, str]:
         """Return what a process needs to use this hub, with its cache in `cache`."""
@@ -36,6 +83,14 @@ class FakeHub:
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
+
+    def weather_of(self, request: str) -> Weather | None:
+        """Return what goes wrong with a request, counting it."""
+        for weather in self.weather:
+            if weather.times > 0 and re.search(weather.pattern, request):
+                weather.times -= 1
+                return weather
+        return None
 
 
 @contextmanager
@@ -56,17 +111,42 @@ def serving() -> Iterator[FakeHub]:
             self._answer(has_body=True)
 
         def _answer(self, *, has_body: bool) -> None:
-            hub.requests.append(f"{self.command} {self.path}")
-            status, headers, body = _response(hub, unquote(urlsplit(self.path).path))
-            self.send_response(status)
+            request = f"{self.command} {self.path}"
+            token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            asked = self.headers.get("Range", "")
+            hub.requests.append(request)
+            hub.tokens.append(token)
+            hub.ranges.append(asked)
+            address = urlsplit(self.path)
+            answer = answer_to(
+                hub, unquote(address.path), parse_qs(address.query), token == TOKEN, asked
+            )
+            weather = hub.weather_of(request)
+            self._send(answer, weather, has_body=has_body)
+
+        def _send(self, answer: Answer, weather: Weather | None, *, has_body: bool) -> None:
+            headers, body, cut_after = dict(answer.headers), answer.body, None
+            if weather is not None:
+                headers |= weather.headers
+                body = weather.body if weather.body is not None else body
+                cut_after = weather.cut_after
+            hub.answered.append((f"{self.command} {self.path}", time.perf_counter()))
+            self.send_response(weather.status if weather and weather.status else answer.status)
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
+            if "Content-Length" not in headers:
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             if has_body:
-                self.wfile.write(body)
+                self.wfile.write(body if cut_after is None else body[:cut_after])
+            if weather is not None and weather.held is not None:
+                hub.has_begun.set()
+                weather.held.wait(60)
+            if cut_after is not None:
+                self.close_connection = True
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
     hub.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -76,27 +156,3 @@ def serving() -> Iterator[FakeHub]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def _response(hub: FakeHub, path: str) -> tuple[int, dict[str, str], bytes]:
-    match = re.match(r"/api/models/([^/]+/[^/]+)|/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path)
-    if match is None:
-        return 404, {}, b"{}"
-    repo = match[1] or match[2]
-    if repo in hub.broken:
-        return 500, {}, b"{}"
-    if repo in hub.gated:
-        return 403, {"X-Error-Code": "GatedRepo"}, b"{}"
-    files = hub.repos.get(repo)
-    if files is None:
-        # What the Hub answers whoever may not know whether a repository exists.
-        return 401, {"X-Error-Code": "RepoNotFound"}, b"{}"
-    if match[1]:
-        siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
-        info = {"id": repo, "sha": COMMIT, "siblings": siblings}
-        return 200, {"Content-Type": "application/json"}, json.dumps(info).encode()
-    content = files.get(match[3])
-    if content is None:
-        return 404, {"X-Error-Code": "EntryNotFound"}, b"{}"
-    etag = hashlib.sha256(content).hexdigest()
-    return 200, {"X-Repo-Commit": COMMIT, "ETag": f'"{etag}"'}, content

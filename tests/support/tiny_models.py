@@ -90,13 +90,14 @@ def write_base(
     is_printable: bool = True,
     ends_at_once: bool = False,
     name: str = "Tiny",
+    repo: str | None = None,
 ) -> Path:
     """Write a random base model and return its path.
 
     `mixtral` is the llama architecture with 4 experts; `gemma` is always tied. `add_bos=None`
     leaves the key out of the file. `is_printable=False` makes every byte likely, so that the
     output splits UTF-8 characters; `ends_at_once` makes the end of the turn the likeliest token
-    (untied bases only).
+    (untied bases only). `repo` is the repository of the Hub that the file says it was made of.
     """
     path = Path(path)
     is_tied = is_tied or architecture == "gemma"
@@ -107,6 +108,9 @@ def write_base(
     writer = gguf.GGUFWriter(path, arch)
     writer.add_type("model")
     writer.add_name(name)
+    if repo is not None:
+        writer.add_base_model_count(1)
+        writer.add_base_model_repo_url(0, f"https://huggingface.co/{repo}")
     writer.add_context_length(n_ctx_train)
     writer.add_embedding_length(N_EMBD)
     writer.add_block_count(n_layer)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import Ended, run_tui
-from tests.support.fake_hub import FakeHub, serving
+from tests.support.hub_child import HubChild, serving_child
 from tests.support.tiny_models import write_adapter, write_base
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
+def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubChild]:
     folder = tmp_path_factory.mktemp("hub")
     base = write_base(folder / "base.gguf")
     adapters = {
@@ -24,7 +24,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
         for seed, name in enumerate(("formal", "pirate"), 1)
     }
     content = base.read_bytes()
-    with serving() as hub:
+    with serving_child(folder) as child:
+        hub = child.hub
         hub.repos["user/tiny-GGUF"] = {
             "README.md": b"# Tiny",
             "tiny-Q4_K_M.gguf": content,
@@ -35,57 +36,65 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
         hub.repos["user/weights"] = {"model.safetensors": b"x"}
         hub.gated.add("user/gated")
         hub.broken.add("user/broken")
-        yield hub
+        yield child
 
 
-def create(text: str, hub: FakeHub, place: Path, **environ: str) -> Ended:
-    """Create the model `mine` in a home of its own below `place`."""
+@pytest.fixture(autouse=True)
+def _folder(child: HubChild, tmp_path: Path) -> None:
+    child.folder = tmp_path
+
+
+def create(text: str, child: HubChild, endpoint: str = "") -> Ended:
+    """Create the model `mine` in a home of its own."""
+    return child.tui("create", "mine", "-f", "-", stdin=text, endpoint=endpoint)
+
+
+def create_offline(text: str, child: HubChild) -> Ended:
+    place = child.folder
     return run_tui(
         *("create", "mine", "-f", "-"),
         home=place / "home",
         folder=place,
         stdin=text,
-        environ={**hub.environment(place / "cache"), **environ},
+        environ={**child.hub.environment(place / "cache"), "HF_HUB_OFFLINE": "1"},
     )
 
 
-def shown(place: Path) -> dict[str, Any]:
-    ended = run_tui("show", "mine", "--json", home=place / "home", folder=place)
+def shown(child: HubChild) -> dict[str, Any]:
+    ended = child.tui("show", "mine", "--json")
     assert ended.code == 0, ended.err
     document: dict[str, Any] = json.loads(ended.out)
     return document
 
 
 def test_a_base_and_an_adapter_are_downloaded_through_the_hubs_cache(
-    hub: FakeHub, tmp_path: Path
+    child: HubChild, tmp_path: Path
 ) -> None:
     text = "FROM hf.co/user/tiny-GGUF\nADAPTER hf.co/user/lora scale=0.5\n"
-    ended = create(text, hub, tmp_path)
+    ended = create(text, child)
     assert ended.code == 0, ended.err
     assert ended.err == (
         "Note: stdin:1: FROM hf.co/user/tiny-GGUF is tiny-Q4_K_M.gguf of the Hugging Face Hub\n"
     )
-    document = shown(tmp_path)
+    document = shown(child)
     assert document["base"]["quantization"] == "F32"
     assert [adapter["scale"] for adapter in document["adapters"]] == [0.5]
     cached = list((tmp_path / "cache").rglob("*.gguf"))
     assert sorted(path.name for path in cached) == ["pirate.gguf", "tiny-Q4_K_M.gguf"]
     # A second time nothing is downloaded, and without a network the cache is enough.
-    before = len(hub.requests)
-    offline = create(text.replace("\n", ":Q4_K_M\n", 1), hub, tmp_path, HF_HUB_OFFLINE="1")
+    before = len(child.hub.requests)
+    offline = create_offline(text.replace("\n", ":Q4_K_M\n", 1), child)
     assert offline.code == 0, offline.err
-    assert len(hub.requests) == before
+    assert len(child.hub.requests) == before
 
 
-def test_a_quantisation_is_matched_whatever_its_case_and_adapters_by_file(
-    hub: FakeHub, tmp_path: Path
-) -> None:
+def test_a_quantisation_is_matched_whatever_its_case_and_adapters_by_file(child: HubChild) -> None:
     text = (
         "FROM https://huggingface.co/user/tiny-GGUF:q8_0\nADAPTER hf.co/user/loras:formal.gguf 2\n"
     )
-    ended = create(text, hub, tmp_path)
+    ended = create(text, child)
     assert ended.code == 0, ended.err
-    document = shown(tmp_path)
+    document = shown(child)
     assert document["base"]["quantization"] == "Q8_0"
     assert [adapter["name"] for adapter in document["adapters"]] == ["formal"]
 
@@ -106,27 +115,27 @@ def test_a_quantisation_is_matched_whatever_its_case_and_adapters_by_file(
         (
             "FROM hf.co/user/tiny-GGUF\nADAPTER hf.co/user/loras",
             2,
-            "has 2 GGUF files: name one behind a colon, formal.gguf, pirate.gguf.",
+            "holds 2 adapters: name one behind a colon, formal.gguf, pirate.gguf.",
         ),
     ],
 )
 def test_what_cannot_be_downloaded_is_one_sentence(
-    text: str, line: int, reason: str, hub: FakeHub, tmp_path: Path
+    text: str, line: int, reason: str, child: HubChild
 ) -> None:
-    ended = create(text, hub, tmp_path)
+    ended = create(text, child)
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith(f"Error: stdin:{line}: ")
     assert ended.err.count("\n") == 1
     assert reason in ended.err
 
 
-def test_without_a_network_the_reason_is_said(hub: FakeHub, tmp_path: Path) -> None:
+def test_without_a_network_the_reason_is_said(child: HubChild) -> None:
     text = "FROM hf.co/user/tiny-GGUF\n"
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    gone = create(text, hub, tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{port}")
+    gone = create(text, child, f"http://127.0.0.1:{port}")
     assert gone.code == 1
     assert "the Hugging Face Hub cannot be reached: check the network" in gone.err
-    offline = create(text, hub, tmp_path, HF_HUB_OFFLINE="1")
+    offline = create_offline(text, child)
     assert "HF_HUB_OFFLINE forbids to download it" in offline.err
     assert [ended.err.count("\n") for ended in (gone, offline)] == [1, 1]

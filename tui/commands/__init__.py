@@ -17,6 +17,8 @@ COMMANDS = (
     "extract",
     "merge",
     "push",
+    "search",
+    "pull",
 )
 """What can stand after `tui`, in the order of its help."""
 

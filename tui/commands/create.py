@@ -24,7 +24,8 @@ if anything is wrong, one sentence says what and where, and nothing is created.
 FROM is an existing path (a GGUF file, the first part of a split one, a folder with one GGUF), else
 a created model, whose adapters and settings are inherited, else a model of Ollama's store, else
 hf.co/user/repo[:quantisation], which is downloaded. ADAPTER is a path (a GGUF file, or the folder
-of a PEFT or MLX adapter, which is converted for the base) or hf.co/user/repo[:file].
+of a PEFT or MLX adapter, which is converted for the base), hf.co/user/repo[:file or folder], or
+the name of an adapter that 'tui pull' brought.
 
 The files are linked into the store where the disk allows it, else copied."""
 
@@ -75,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from tui.conversions import convert_and_tell
     from tui.downloads import download
     from tui.output import note
+    from tui.pulls import pull_and_tell
 
     name = ModelName.parse(args.name).display
     is_piped = args.file == _STDIN
@@ -91,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
             name,
             download=download,
             convert=convert_and_tell,
+            pull=pull_and_tell,
             on_choice=choices.append,
         )
     except ModelfilesError as error:

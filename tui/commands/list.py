@@ -1,4 +1,4 @@
-"""`tui list`: the models there are."""
+"""`tui list`: the models there are, and the adapters that were pulled."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ package, and those in Ollama's store (OLLAMA_MODELS, else ~/.ollama/models), whi
 Where two have one name, Ollama's is listed and reached by its full name, such as
 registry.ollama.ai/library/demo:latest.
 
-ID is the start of the model's digest, SIZE counts its base and its adapters."""
+ID is the start of the model's digest, SIZE counts its base and its adapters.
+
+With --adapters, the adapters that 'tui pull' brought: their names are what --lora and ADAPTER take,
+and SIZE says "gone" where the file no longer lies in the cache."""
 
 _EXAMPLES = """\
   tui list
   tui list mi              only names that begin with mi
+  tui list --adapters      the adapters that were pulled
   tui list --json          one JSON list, for scripts"""
 
 _HEADINGS = ("NAME", "ID", "SIZE", "ADAPTERS", "MODIFIED", "ORIGIN")
@@ -39,23 +43,32 @@ def add_parser(subparsers: Subparsers) -> None:
         subparsers,
         "list",
         run,
-        summary="list the models",
+        summary="list the models, or the pulled adapters",
         description=_DESCRIPTION,
         examples=_EXAMPLES,
         takes_intermixed=True,
     )
     parser.add_argument("prefix", metavar="PREFIX", nargs="?", default="", help="start of the name")
     parser.add_argument(
+        "--adapters",
+        action="store_true",
+        dest="has_adapters",
+        help="list the adapters that were pulled instead",
+    )
+    parser.add_argument(
         "--json",
         action="store_true",
         dest="is_json",
         help="print a list of objects: name, digest, size_bytes, adapters, modified, origin, "
-        "problem (null when the model can be used)",
+        "problem (null when the model can be used); with --adapters name, kind, size_bytes, "
+        "base_models, repository, revision, file, reference, path, pulled, is_there",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the models whose names begin with the prefix, whatever its case."""
+    """Print the models, or the adapters, whose names begin with the prefix, whatever its case."""
+    if args.has_adapters:
+        return _list_adapters(args)
     from modelfiles.library import open_library
     from tui.output import note, table_lines, warn, write_json, write_text
 
@@ -76,6 +89,22 @@ def run(args: argparse.Namespace) -> int:
         note(f"No model has a name that begins with '{args.prefix}'.")
     elif not models:
         note("There are no models: 'tui create --help' says how to make one.")
+    return ExitCode.DONE
+
+
+def _list_adapters(args: argparse.Namespace) -> int:
+    from tui.output import note, write_json, write_text
+    from tui.pulled_list import adapter_document, adapter_table, pulled_records
+
+    records = pulled_records(args.prefix)
+    if args.is_json:
+        write_json([adapter_document(record) for record in records])
+        return ExitCode.DONE
+    write_text(adapter_table(records))
+    if not records and args.prefix:
+        note(f"No pulled adapter has a name that begins with '{args.prefix}'.")
+    elif not records:
+        note("No adapters were pulled: 'tui search' finds some, 'tui pull' brings one.")
     return ExitCode.DONE
 
 

@@ -101,11 +101,12 @@ def run(args: argparse.Namespace) -> int:
     from tui.merge_report import merge_document, merge_lines
     from tui.output import note, write_json, write_text
     from tui.progress import Progress
+    from tui.pulls import pull_and_tell
 
     out = output_path(args.output, is_forced=args.is_forced)
     require_apart(out, args.loras)
     convert = partial(convert_and_tell, is_untied=True)
-    model = with_loras(open_library().get(args.name), args.loras, convert)
+    model = with_loras(open_library().get(args.name), args.loras, convert, pull_and_tell)
     names, parts = _parts(model)
     original = None if args.original is None else Path(args.original).expanduser().absolute()
     with Progress() as progress:

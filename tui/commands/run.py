@@ -101,11 +101,23 @@ def _chat(args: argparse.Namespace) -> int:
 
 
 def _model(args: argparse.Namespace, tell: Callable[[str], object] | None = None) -> Model:
+    from modelfiles.errors import ModelNotFoundError
     from modelfiles.library import open_library
     from tui.conversions import convert_and_tell
+    from tui.pulls import pull_and_tell, pulled_by
 
     convert = partial(convert_and_tell, tell=tell)
-    return with_loras(open_library().get(args.name), args.loras, convert)
+    try:
+        model = open_library().get(args.name)
+    except ModelNotFoundError as error:
+        record = pulled_by(args.name)
+        if record is None:
+            raise
+        raise ModelNotFoundError(
+            f"{args.name} is a pulled adapter, not a model: run it on its base with"
+            f" 'tui run NAME --lora {record.name}'"
+        ) from error
+    return with_loras(model, args.loras, convert, pull_and_tell)
 
 
 def _settings() -> EngineSettings:

@@ -15,7 +15,7 @@ from tests.support.fake_hub import FakeHub, serving
 PROGRAM = """
 import json, sys
 from engine.errors import HubError
-from engine.hub import download
+from engine.hub.download import download
 from modelfiles.hub_reference import HubReference
 told = []
 try:
@@ -37,22 +37,23 @@ def hub() -> Iterator[FakeHub]:
 
 def download(
     text: str, hub: FakeHub, folder: Path, **environ: str
-) -> tuple[Path, list[tuple[str, float]]]:
+) -> tuple[Path, list[tuple[str, int, int]]]:
     given = {**hub.environment(folder / "cache"), **environ}
     ended = run_python("-c", PROGRAM, text, home=folder, folder=folder, environ=given)
     assert ended.code == 0, ended.err
     answer: list[Any] = json.loads(ended.out)
-    return Path(answer[0]), [(title, fraction) for title, fraction in answer[1]]
+    return Path(answer[0]), answer[1]
 
 
 def test_all_parts_of_a_split_model_are_brought_side_by_side(hub: FakeHub, tmp_path: Path) -> None:
     path, told = download("hf.co/user/big", hub, tmp_path)
     assert path.name == "big-Q4_K_M-00001-of-00003.gguf"
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == PARTS
-    titles, fractions = zip(*told, strict=True)
+    titles, done, totals = zip(*told, strict=True)
     assert set(titles) == {"downloading hf.co/user/big"}
-    assert list(fractions) == sorted(fractions)
-    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+    assert set(totals) == {6000}
+    assert list(done) == sorted(done)
+    assert (done[0], done[-1]) == (0, 6000)
 
 
 def test_what_is_in_the_cache_is_not_downloaded_again(hub: FakeHub, tmp_path: Path) -> None:

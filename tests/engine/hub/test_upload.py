@@ -18,8 +18,8 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from engine.errors import HubError
-from engine.hub_upload import destination, upload
-from engine.publication import gguf_publication
+from engine.hub.upload import destination, upload
+from engine.hub.publication import gguf_publication
 path = Path(sys.argv[1])
 told = []
 try:

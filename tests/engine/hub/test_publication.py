@@ -14,9 +14,9 @@ from engine.adapters.fuse import FusePart, fuse
 from engine.adapters.header import read_header
 from engine.adapters.metadata import ValueType
 from engine.errors import EngineError, HubError
-from engine.model_card import completed_card, generated_card
-from engine.publication import gguf_publication, hub_id
-from engine.publication_peft import CONFIG, WEIGHTS, peft_publication
+from engine.hub.model_card import completed_card, generated_card
+from engine.hub.publication import gguf_publication, hub_id
+from engine.hub.publication_peft import CONFIG, WEIGHTS, peft_publication
 from tests.engine.conftest import Tiny
 from tests.support.gguf_raw import RawGguf, RawValue, text
 from tests.support.peft_folders import write_peft

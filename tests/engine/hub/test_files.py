@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import HubError
-from engine.hub_files import HubFile, chosen_files, gguf_choices
+from engine.hub.files import HubFile, chosen_files, gguf_choices
 from modelfiles.hub_reference import HubReference
 
 # Names as the best-known repositories have them, with sizes in their order.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
 from engine.errors import HubError
@@ -33,6 +33,9 @@ class HubFile:
 
     path: str
     size_bytes: int
+    """0 where the Hub names none."""
+    sha256: str | None = None
+    """Hex digest of the content, where the Hub knows it: of large files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,12 @@ class GgufChoice:
 
 
 def chosen_files(reference: HubReference, files: Iterable[HubFile]) -> tuple[HubFile, ...]:
-    """Return the files that a reference means, of a split model all in order.
+    """Return the files that a reference means; raises as `chosen_gguf` does."""
+    return chosen_gguf(reference, files).files
+
+
+def chosen_gguf(reference: HubReference, files: Iterable[HubFile]) -> GgufChoice:
+    """Return the GGUF that a reference means, of a split model with all files in order.
 
     Of a model the quantisation named, whatever its case; else Q4_K_M; else the smallest of four
     bits and more; else the largest there is. Raises `HubError` where there is none, several
@@ -76,7 +84,7 @@ def chosen_files(reference: HubReference, files: Iterable[HubFile]) -> tuple[Hub
     elif reference.kind == "adapter":
         raise HubError(
             f"{reference.display} has {len(choices)} GGUF files: name one behind a colon, "
-            f"{_listing([file.path for c in choices for file in c.files])}."
+            f"{listing([file.path for c in choices for file in c.files])}."
         )
     else:
         choice = _default(choices)
@@ -85,7 +93,7 @@ def chosen_files(reference: HubReference, files: Iterable[HubFile]) -> tuple[Hub
             f"{reference.display} lacks parts of {quoted(choice.label)}, {len(choice.files)} of "
             f"{choice.count} are there: choose another quantisation or tell its author."
         )
-    return choice.files
+    return choice
 
 
 def gguf_choices(files: Iterable[HubFile]) -> list[GgufChoice]:
@@ -98,12 +106,16 @@ def gguf_choices(files: Iterable[HubFile]) -> list[GgufChoice]:
 
 
 def _choice(path: str, files: tuple[HubFile, ...]) -> GgufChoice:
+    shard = _SHARD.search(files[0].path)
+    return GgufChoice(label_of(path), files, int(shard[2]) if shard is not None else 1)
+
+
+def label_of(path: str) -> str:
+    """Return the quantisation as a file's name gives it, in capitals; else the name's stem."""
     name = PurePosixPath(path)
     # A folder may say what the file's name does not.
     found = _QUANT.findall(name.stem) or _QUANT.findall(str(name.parent))
-    shard = _SHARD.search(files[0].path)
-    count = int(shard[2]) if shard is not None else 1
-    return GgufChoice(found[-1].upper() if found else name.stem, files, count)
+    return str(found[-1]).upper() if found else name.stem
 
 
 def _named(reference: HubReference, choices: Sequence[GgufChoice]) -> GgufChoice:
@@ -117,7 +129,7 @@ def _named(reference: HubReference, choices: Sequence[GgufChoice]) -> GgufChoice
         found = [choice for choice in choices if is_meant(choice)]
         if len(found) > 1:
             # The same quantisation of several models; a plain file before one in a folder.
-            names = _listing([choice.files[0].path for choice in found])
+            names = listing([choice.files[0].path for choice in found])
             raise HubError(
                 f"{reference.display} fits {len(found)} files: name one of them, {names}."
             )
@@ -129,7 +141,7 @@ def _named(reference: HubReference, choices: Sequence[GgufChoice]) -> GgufChoice
     close = hint(reference.choice or "", labels)
     raise HubError(
         f"hf.co/{reference.repo} has no {quoted(reference.choice or '')}{close}: there are "
-        f"{_listing(labels)}."
+        f"{listing(labels)}."
     )
 
 
@@ -150,7 +162,16 @@ def _bits(label: str) -> int:
     return int(digits[0]) if digits is not None else 0
 
 
-def _listing(names: Sequence[str]) -> str:
+def is_safe(path: str) -> bool:
+    """Whether a path stays inside its repository, on every system."""
+    parts = path.replace("\\", "/").split("/")
+    is_inside = not any(part in ("", ".", "..") for part in parts)
+    # A drive, such as C:, leads elsewhere on Windows; what steers a terminal names no file.
+    return is_inside and not PureWindowsPath(path).drive and path.isprintable()
+
+
+def listing(names: Sequence[str]) -> str:
+    """Return names as a message lists them, at most 12."""
     shown = [printable(name) for name in names[:_MAX_LISTED]]
     more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     return ", ".join(shown) + more

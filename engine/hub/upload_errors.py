@@ -13,7 +13,7 @@ from typing import Final
 
 from engine.adapters.cursor import shown
 from engine.errors import HubError
-from engine.hub_errors import no_network
+from engine.hub.errors import no_network
 
 _TOKENS_PAGE: Final = "https://huggingface.co/settings/tokens"
 NO_TOKEN: Final = (

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from engine.adapters.cursor import shown
 from engine.errors import HubError
-from engine.hub_upload_errors import NO_TOKEN, explained
-from engine.publication import CARD, OutgoingFile
+from engine.hub.publication import CARD, OutgoingFile
+from engine.hub.upload_errors import NO_TOKEN, explained
 
 OnFraction = Callable[[str, float], None]
 

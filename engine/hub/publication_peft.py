@@ -20,7 +20,7 @@ from engine.adapters.conversion.readers import read_source
 from engine.adapters.conversion.safetensors import read_safetensors
 from engine.adapters.cursor import open_regular, shown
 from engine.errors import AdapterError
-from engine.publication import CARD, OutgoingFile, Publication, hub_id
+from engine.hub.publication import CARD, OutgoingFile, Publication, hub_id
 
 WEIGHTS: Final = "adapter_model.safetensors"
 

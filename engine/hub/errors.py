@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from engine.errors import HubError
 
@@ -42,8 +43,11 @@ def explained(repo: str, done: str = "downloaded") -> Iterator[None]:
         ) from error
     except errors.HfHubHTTPError as error:
         code = error.response.status_code if error.response is not None else "an error"
+        refusal = _REFUSALS.get(code)
         raise HubError(
-            f"The Hugging Face Hub answered {code} for {repo}: try again later."
+            f"The Hugging Face Hub refuses {refusal.format(repo=repo)}."
+            if refusal is not None
+            else f"The Hugging Face Hub answered {code} for {repo}: try again later."
         ) from error
     except no_network() as error:
         raise HubError(_unreachable(repo)) from error
@@ -53,11 +57,66 @@ def explained(repo: str, done: str = "downloaded") -> Iterator[None]:
         raise HubError(f"{repo} could not be {done}: {first_line}.") from error
 
 
+@contextmanager
+def search_explained() -> Iterator[None]:
+    """Turn what the client raises about a search into one sentence. Raises `HubError`."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.OfflineModeIsEnabled as error:
+        raise HubError(
+            "HF_HUB_OFFLINE forbids to search: unset that variable; 'tui list --adapters' shows "
+            "what is on this machine."
+        ) from error
+    except errors.HfHubHTTPError as error:
+        code = error.response.status_code if error.response is not None else None
+        raise HubError(_SEARCH_ANSWERS.get(code or 0, _search_failed(code))) from error
+    except no_network() as error:
+        raise HubError(
+            "The Hugging Face Hub cannot be reached: check the network; 'tui list --adapters' "
+            "shows what is on this machine."
+        ) from error
+    except ValueError as error:  # HTML or nothing where JSON is due
+        raise HubError(
+            "The Hugging Face Hub answered the search with something that is no list: try again "
+            "later, and check HF_ENDPOINT where it is set."
+        ) from error
+
+
+_REFUSALS: Final[dict[int | str, str]] = {
+    401: "the token for {repo}: run 'hf auth login' again, or unset HF_TOKEN",
+    403: "{repo}: check that the token may read it, and that it is still shared",
+}
+_SEARCH_ANSWERS: Final = {
+    401: "The Hugging Face Hub refuses the token: run 'hf auth login' again, or unset HF_TOKEN.",
+    429: "The Hugging Face Hub has had too many requests from here: wait a minute and try again.",
+}
+
+
+def _search_failed(code: int | None) -> str:
+    return f"The Hugging Face Hub answered {code or 'an error'} to the search: try again later."
+
+
 def _unreachable(repo: str) -> str:
     return (
         f"{repo} is not in the cache, and the Hugging Face Hub cannot be reached: check the "
         "network, or give the path of a GGUF file."
     )
+
+
+def is_unreachable(error: HubError) -> bool:
+    """Whether an error says that the Hub cannot be asked now: what lies here may serve instead.
+
+    No network, offline by wish, a server that fails or wants patience; but no answer that refuses.
+    """
+    from huggingface_hub import errors
+
+    cause = error.__cause__
+    if isinstance(cause, errors.HfHubHTTPError) and cause.response is not None:
+        code: int = cause.response.status_code
+        return code >= 500 or code == 429
+    return isinstance(cause, no_network())
 
 
 def no_network() -> tuple[type[Exception], ...]:

@@ -13,7 +13,7 @@ from logging import ERROR
 from typing import Any, Final
 
 from engine.errors import HubError
-from engine.publication import CARD, Publication, hub_id
+from engine.hub.publication import CARD, Publication, hub_id
 
 _LIBRARIES: Final = {"gguf": "gguf", "peft": "peft"}
 _UNKNOWN_BASE: Final = "its base"

@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: search, judge, download and publish, through its own client."""
