@@ -19,6 +19,8 @@ class Place(StrEnum):
     ADD = "While adding an adapter"
     PICKER = "In the list of models"
     INSPECT = "While inspecting adapters"
+    HUB = "While finding adapters on the Hub"
+    HUB_ADAPTER = "While looking at an adapter of the Hub"
     HELP = "In this help"
 
 
@@ -133,6 +135,15 @@ KEYS: tuple[Key, ...] = (
         hint="models",
         is_priority=True,
     ),
+    Key(
+        "chat.hub",
+        "ctrl+f",
+        "hub",
+        "find adapters on the Hugging Face Hub",
+        Place.CHAT,
+        hint="find",
+        is_priority=True,
+    ),
     Key("chat.up", "pageup", "page_up", "scroll up", Place.CHAT, "PgUp", is_priority=True),
     Key("chat.down", "pagedown", "page_down", "scroll down", Place.CHAT, "PgDn", is_priority=True),
     Key(
@@ -220,7 +231,24 @@ KEYS: tuple[Key, ...] = (
     Key("rack.type", "enter", "type_scale", "type a scale, -2 to 2", Place.RACK, "Enter", "type"),
     Key("rack.zero", "0,z", "set_scale(0.0)", "scale 0", Place.RACK, "0 or z"),
     Key("rack.one", "o", "set_scale(1.0)", "scale 1.0", Place.RACK, "o"),
-    Key("rack.add", "plus,a", "add", "add an adapter by path", Place.RACK, "+ or a", "add"),
+    Key(
+        "rack.add",
+        "plus,a",
+        "add",
+        "add an adapter: a path, hf.co/…, or a pulled name",
+        Place.RACK,
+        "+ or a",
+        "add",
+    ),
+    Key(
+        "rack.hub",
+        "slash",
+        "hub",
+        "find adapters on the Hugging Face Hub",
+        Place.RACK,
+        "/",
+        "find",
+    ),
     Key(
         "rack.remove", "x,delete", "remove", "remove the adapter", Place.RACK, "x or Del", "remove"
     ),
@@ -262,6 +290,52 @@ KEYS: tuple[Key, ...] = (
     Key("inspect.page_up", "pageup", "page(-1)", "scroll up a page", Place.INSPECT, "PgUp"),
     Key("inspect.page_down", "pagedown", "page(1)", "scroll down a page", Place.INSPECT, "PgDn"),
     Key("inspect.close", "escape,i,q", "close", "back to the chat", Place.INSPECT, "Esc"),
+    Key("hub.open", "enter", "submit", "look at the adapter", Place.HUB, "Enter"),
+    Key("hub.up", "up", "wish('up')", "the adapter above", Place.HUB, "↑"),
+    Key("hub.down", "down", "wish('down')", "the adapter below", Place.HUB, "↓"),
+    Key("hub.page_up", "pageup", "wish('page_up')", "a page up", Place.HUB, "PgUp"),
+    Key("hub.page_down", "pagedown", "wish('page_down')", "a page down", Place.HUB, "PgDn"),
+    Key("hub.first", "ctrl+home", "wish('first')", "the first adapter", Place.HUB),
+    Key("hub.last", "ctrl+end", "wish('last')", "the last adapter", Place.HUB),
+    Key(
+        "hub.scope",
+        "ctrl+e",
+        "wish('scope')",
+        "adapters for this base, or every adapter",
+        Place.HUB,
+    ),
+    Key("hub.order", "ctrl+o", "wish('order')", "by downloads, likes or age", Place.HUB),
+    Key("hub.again", "ctrl+r", "wish('again')", "search again", Place.HUB),
+    Key("hub.close", "escape", "wish('close')", "back to the chat", Place.HUB, "Esc"),
+    Key(
+        "hub_adapter.go_on",
+        "enter",
+        "go_on",
+        "pull the adapter into the rack; asks first",
+        Place.HUB_ADAPTER,
+        "Enter",
+    ),
+    Key("hub_adapter.previous", "left,h", "choose(-1)", "the file before", Place.HUB_ADAPTER, "←"),
+    Key("hub_adapter.next", "right,l", "choose(1)", "the next file", Place.HUB_ADAPTER, "→"),
+    Key("hub_adapter.up", "up,k", "scroll(-1)", "scroll up", Place.HUB_ADAPTER, "↑"),
+    Key("hub_adapter.down", "down,j", "scroll(1)", "scroll down", Place.HUB_ADAPTER, "↓"),
+    Key("hub_adapter.page_up", "pageup", "page(-1)", "scroll up a page", Place.HUB_ADAPTER, "PgUp"),
+    Key(
+        "hub_adapter.page_down",
+        "pagedown",
+        "page(1)",
+        "scroll down a page",
+        Place.HUB_ADAPTER,
+        "PgDn",
+    ),
+    Key(
+        "hub_adapter.leave",
+        "escape,q",
+        "leave",
+        "cancel what goes on, else back to the list",
+        Place.HUB_ADAPTER,
+        "Esc",
+    ),
     Key("help.close", "escape,f1,q", "close", "back to the chat", Place.HELP, "Esc"),
 )
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from engine.cpu import default_threads
-from tests.benchmarks import conversion, event_loop, goals, header, memory, speed, swap
+from tests.benchmarks import conversion, event_loop, goals, header, hub, memory, speed, swap
 from tests.benchmarks.measurement import Report, clear_progress, note
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.shapes import LARGE, SHAPES, SMALL
@@ -24,6 +24,7 @@ MEASUREMENTS: dict[str, Measure] = {
     "swap": swap.measure,
     "memory": memory.measure,
     "event_loop": event_loop.measure,
+    "hub": hub.measure,
     "conversion": conversion.measure,
 }
 FOLDER = Path(__file__).parents[2] / "build" / "bench"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.benchmarks import conversion, event_loop
+from tests.benchmarks import conversion, event_loop, hub
 from tests.benchmarks.measurement import Report, Unit, Value, text_of
 from tests.benchmarks.shapes import Shape
 
@@ -114,12 +114,23 @@ CONVERSION_GOALS = (
     ),
 )
 
+HUB_GOALS = (
+    Goal(
+        "goal_hub_first_row",
+        "first row of a search after the answer's first byte",
+        (hub.FIRST_ROW,),
+        at_most=0.1,
+        unit=Unit.SECONDS,
+    ),
+)
+
 
 def judge(report: Report, shapes: Sequence[Shape]) -> None:
     """Show which goals were reached, those this run measured, and add them to the figures."""
     for shape in shapes:
         _judge(report, shape.title, goals_of(shape))
     _judge(report, "conversion", CONVERSION_GOALS)
+    _judge(report, "hub", HUB_GOALS)
 
 
 def _judge(report: Report, title: str, goals: Sequence[Goal]) -> None:

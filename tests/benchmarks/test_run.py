@@ -22,6 +22,7 @@ def test_a_quick_run_prints_tables_and_writes_flat_figures(
     for part in (
         "header_read_s",
         "conversion_ours_s",
+        "hub_first_byte_to_first_row_s",
         f"decode_{TINY.key}_8_adapters_bare_tokens_per_s",
     ):
         assert figures[part] > 0

@@ -44,7 +44,7 @@ def test_the_help_loads_nothing_of_what_commands_work_with(place: Path) -> None:
     assert not modules & (NEVER | SLOW | {"msgspec"})
 
 
-@pytest.mark.parametrize("arguments", ["list", "show tiny", "cp tiny other"])
+@pytest.mark.parametrize("arguments", ["list", "list --adapters", "show tiny", "cp tiny other"])
 def test_a_quick_command_loads_no_engine_and_no_screen(arguments: str, place: Path) -> None:
     modules = loaded(place, *arguments.split())
     assert "tui" in modules

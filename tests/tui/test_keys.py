@@ -11,8 +11,10 @@ from tui.keys import KEYS, Place, bindings_of, hints_of, keys_of
 from tui.screens.add_adapter import AddAdapterScreen
 from tui.screens.chat import ChatScreen
 from tui.screens.help import HelpScreen, help_rows
+from tui.screens.hub_adapter import HubAdapterScreen
 from tui.screens.inspect import InspectScreen
 from tui.screens.models import ModelsScreen
+from tui.widgets.hub_words import HubWords
 from tui.widgets.prompt import Prompt
 from tui.widgets.rack import Rack
 from tui.widgets.scale_input import ScaleInput
@@ -25,6 +27,8 @@ OWNERS: dict[Place, type[DOMNode]] = {
     Place.ADD: AddAdapterScreen,
     Place.PICKER: ModelsScreen,
     Place.INSPECT: InspectScreen,
+    Place.HUB: HubWords,
+    Place.HUB_ADAPTER: HubAdapterScreen,
     Place.HELP: HelpScreen,
 }
 

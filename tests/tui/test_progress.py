@@ -34,6 +34,19 @@ def test_work_that_lasts_shows_what_is_done_and_how_much(monkeypatch: pytest.Mon
     assert "50%" in terminal.getvalue()
 
 
+def test_a_download_shows_bytes_and_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = stderr_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "120")
+    with Progress(appears_after_s=0.0) as progress:
+        for done_bytes in range(0, 2_500_000, 500_000):
+            progress.show_bytes("downloading hf.co/user/repo", done_bytes, 10_000_000)
+    shown = terminal.getvalue()
+    assert "downloading hf.co/user/repo" in shown
+    assert "2.0/10.0 MB" in shown
+    assert "B/s" in shown
+    assert ":" in shown.rpartition("B/s")[2]  # the time left, or that it is unknown
+
+
 def test_work_that_is_soon_done_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = stderr_terminal(monkeypatch)
     with Progress(appears_after_s=3600.0) as progress:

@@ -205,7 +205,7 @@ async def test_the_details_of_the_selected_adapter_are_shown(
 
 async def test_an_empty_rack_says_how_to_fill_it(engine: ScriptedEngine, tmp_path: Path) -> None:
     async with chat(engine, tiny_model(tmp_path)) as (app, pilot):
-        assert "Press + to add one by its path." in screen_text(app)
+        assert "Press + to add one by its path," in screen_text(app)
         await pilot.press("tab", "space", "ctrl+b")
         await pilot.pause()
         assert notices(app) == [

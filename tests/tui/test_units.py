@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tui.units import age_text, count_text, duration_text, size_text
+from tui.units import age_text, count_text, duration_text, hub_address, size_text
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -62,3 +62,17 @@ def test_a_duration_is_shown_in_a_unit_that_suits_it(duration_s: float, shown: s
 )
 def test_an_age_is_told_in_one_unit(age: timedelta, shown: str) -> None:
     assert age_text(NOW - age, NOW) == shown
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("{0}/models--ann--sql-lora/snapshots/{1}/lora.gguf", "hf.co/ann/sql-lora:lora.gguf"),
+        ("{0}/models--ann--sql/snapshots/{1}/a/b.gguf", "hf.co/ann/sql:a/b.gguf"),
+        ("{0}/models--ann--sql/snapshots/{1}", "hf.co/ann/sql"),
+        ("{0}/models--ann--sql/snapshots/main/lora.gguf", ""),
+        ("{0}/lora.gguf", ""),
+    ],
+)
+def test_what_lies_in_the_cache_is_told_by_its_address(path: str, shown: str) -> None:
+    assert hub_address(path.format("/home/me/.cache/hugging face/hub", "0a" * 20)) == shown

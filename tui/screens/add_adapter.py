@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from threading import Event
 from typing import ClassVar
@@ -18,8 +19,13 @@ from textual.widgets import Input, Static
 
 from engine.adapters.conversion.convert import ConvertCancelled
 from engine.errors import EngineError
+from engine.hub.fetch import FetchCancelled
 from engine.stack import AdapterStack
-from tui.adapters import NewAdapter, read_new_adapter
+from modelfiles.errors import ModelfilesError
+from tui.adapters import NewAdapter
+from tui.background import in_background
+from tui.hub.progress import Transfer
+from tui.hub.pulling import Watch, named_adapter
 from tui.keys import Place, bindings_of
 from tui.sanitize import printable_line
 from tui.themes import MUTED
@@ -33,16 +39,18 @@ class AddAdapterScreen(ModalScreen[NewAdapter | None]):
     Args:
         stack: The adapters that are there already.
         base: The file of the model that it is for.
-        converted_folder: Where adapters of other programs are kept once they are converted.
+        home: Where records of pulled adapters and converted ones are kept.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.ADD))
 
-    def __init__(self, stack: AdapterStack, base: Path, converted_folder: Path) -> None:
+    def __init__(self, stack: AdapterStack, base: Path, home: Path) -> None:
         super().__init__()
         self._stack = stack
         self._base = base
-        self._converted_folder = converted_folder
+        self._home = home
+        self._transfer: Transfer | None = None
+        """A download; None where none is under way."""
         self._fraction: float | None = None
         """How much of a conversion is done; None where none is under way."""
         self._stop = Event()
@@ -55,7 +63,8 @@ class AddAdapterScreen(ModalScreen[NewAdapter | None]):
             box.border_subtitle = "Enter adds · Tab completes · Esc cancels"
             yield Static(
                 "Path of a LoRA adapter: a GGUF file, or the folder of a PEFT or MLX adapter, "
-                "which is converted for this model",
+                "which is converted for this model. Or hf.co/user/repo[:file], which is pulled, or "
+                "the name of a pulled one.",
                 markup=False,
                 classes="hint",
             )
@@ -94,35 +103,43 @@ class AddAdapterScreen(ModalScreen[NewAdapter | None]):
     async def _add(self, reference: str) -> None:
         self._stop.set()
         self._stop = stop = Event()
-        self._fraction = None
+        self._fraction, self._transfer = None, None
         problem = self.query_one("#problem", Static)
         problem.update(Content.styled("reading and checking…", MUTED))
+        watch = self._watch(stop)
         try:
-            new = await asyncio.to_thread(
-                read_new_adapter,
-                reference,
-                self._stack,
-                self._base,
-                self._converted_folder,
-                on_progress=self._progressed,
-                is_cancelled=stop.is_set,
+            new = await in_background(
+                lambda: named_adapter(reference, self._stack, self._base, self._home, watch)
             )
-        except EngineError as error:
-            self._fraction = None
+        except (EngineError, ModelfilesError) as error:
+            self._fraction, self._transfer = None, None
             problem.update(Content.styled(printable_line(str(error)), "$text-error"))
             return
-        except ConvertCancelled:
+        except (ConvertCancelled, FetchCancelled):
             return
         self.dismiss(new)
 
-    def _progressed(self, fraction: float) -> None:
-        """Keep how far the conversion is; called in its thread."""
-        self._fraction = fraction
+    def _watch(self, stop: Event) -> Watch:
+        """Return what keeps how far it is, called in its thread, until nobody waits for it."""
+        transfer = Transfer(time.monotonic())
+
+        def took(done_bytes: int, total_bytes: int) -> None:
+            transfer.took(done_bytes, total_bytes)
+            if not stop.is_set():
+                self._transfer = transfer
+
+        def progressed(fraction: float) -> None:
+            if not stop.is_set():
+                self._fraction = fraction
+
+        return Watch(took, progressed, stop.is_set)
 
     def _show_progress(self) -> None:
+        problem = self.query_one("#problem", Static)
         if self._fraction is not None:
-            text = f"converting… {self._fraction:.0%}"
-            self.query_one("#problem", Static).update(Content.styled(text, MUTED))
+            problem.update(Content.styled(f"converting… {self._fraction:.0%}", MUTED))
+        elif self._transfer is not None:
+            problem.update(self._transfer.content(time.monotonic(), problem.content_size.width))
 
 
 class PathSuggester(Suggester):

@@ -15,17 +15,14 @@ from textual.widgets import Static
 
 from engine.seam import Engine
 from modelfiles.model import Model
-from modelfiles.paths import state_home
-from tui.adapters import NewAdapter
 from tui.conversation import Answer, Entry
-from tui.conversions import converted_folder
 from tui.keys import Place, bindings_of
 from tui.observer import Phase, Severity
 from tui.sanitize import printable_line
-from tui.screens.add_adapter import AddAdapterScreen
 from tui.screens.copying import CopyingScreen
 from tui.screens.drawing import Drawing
 from tui.screens.help import HelpScreen
+from tui.screens.rack_screens import RackScreens
 from tui.session import ChatSession
 from tui.settings import Settings, toggled_live
 from tui.slash.parser import SlashCommand, SlashError
@@ -40,7 +37,6 @@ from tui.widgets.thought import THOUGHTS_UNFOLDED
 from tui.widgets.title import Title
 
 if TYPE_CHECKING:
-    from engine.adapters.base_norms import BaseNorms
     from modelfiles.library import Library
     from modelfiles.store import ModelStore
 
@@ -86,11 +82,10 @@ class ChatScreen(CopyingScreen):
         self.apply_delay_s = 0.1
         """Pause after the last change before the engine is asked: a held key asks once."""
         self._first_model = model
-        self._home = home
         self._library = library
         self._commands = SlashRunner(self.session, self, library, store, home)
+        self.rack_screens = RackScreens(self, self.session, home, self.told, self._apply)
         self._apply_timer: Timer | None = None
-        self._base_norms: BaseNorms | None = None
         self._drawing = Drawing()
         self._title = Title(id="title")
         self._conversation = ConversationView((), id="conversation")
@@ -234,34 +229,15 @@ class ChatScreen(CopyingScreen):
 
     @on(Rack.AddWanted)
     def _add_wanted(self) -> None:
-        model = self.session.model
-        if model is None or self.session.phase is Phase.EMPTY:
-            self.told("Adapters can be added once a model is loaded.", "warning")
-            return
-        folder = converted_folder(self._home or state_home())
-        screen = AddAdapterScreen(self.session.mix.stack, model.base, folder)
-        self.app.push_screen(screen, self._added)
+        self.rack_screens.add()
 
-    def _added(self, new: NewAdapter | None) -> None:
-        if new is None:
-            return
-        if new.conversion:
-            self.told(new.conversion, "information")
-        for notice in new.notices:
-            self.told(notice, "warning")
-        mix = self.session.mix
-        if self.session.change_mix(mix.with_inserted(len(mix.stack), new.entry)):
-            self._apply()
+    @on(Rack.HubWanted)
+    def _hub_wanted(self) -> None:
+        self.rack_screens.find()
 
     @on(Rack.InspectWanted)
     def _inspect_wanted(self, event: Rack.InspectWanted) -> None:
-        # Imported when somebody asks for it: the screen brings numpy.
-        from tui.screens.inspect import InspectScreen, new_base_norms
-
-        norms = self._base_norms = self._base_norms or new_base_norms()
-        if (model := self.session.model) is not None:
-            stack = self.session.mix.stack
-            self.app.push_screen(InspectScreen(stack, model.base, event.index, norms))
+        self.rack_screens.inspect(event.index)
 
     @on(Rack.LiveWanted)
     @work(group="configure")
@@ -354,6 +330,14 @@ class ChatScreen(CopyingScreen):
     def _chosen(self, model: Model | None) -> None:
         if model is not None:
             self.open_model(model)
+
+    def action_hub(self) -> None:
+        """Find adapters on the Hub."""
+        self.rack_screens.find()
+
+    def open_hub(self, words: str) -> None:
+        """Find adapters on the Hub by words."""
+        self.rack_screens.find(words)
 
     def action_page_up(self) -> None:
         """Scroll the conversation up."""

@@ -37,7 +37,8 @@ class SlashCommand:
 
     verb: Verb
     argument: str = ""
-    """The system message, a setting's value, the name of a model, or the topic of the help."""
+    """The system message, a setting's value, the name of a model, words to search for, or the
+    topic of the help."""
     parameters: Parameters = field(default_factory=Parameters)
     """The one parameter that `/set parameter` sets."""
     typed: str = ""
@@ -92,6 +93,8 @@ def _command(text: str) -> SlashCommand:
     row = next(rows_of(first))
     if row.verb is Verb.HELP:
         return SlashCommand(Verb.HELP, _topic(rest), typed=heading)
+    if row.verb is Verb.HUB:
+        return SlashCommand(row.verb, rest, typed=heading)
     if row.arguments:
         return SlashCommand(row.verb, _model_name(row, rest), typed=heading)
     return _alone(row, written, rest, heading)

@@ -41,6 +41,9 @@ class Host(Protocol):
     def action_help(self) -> None:
         """Show the keys."""
 
+    def open_hub(self, words: str) -> None:
+        """Find adapters on the Hub by words."""
+
     async def action_quit(self) -> None:
         """Quit."""
 
@@ -122,6 +125,8 @@ class SlashRunner:
                 if self._library is not None:
                     models = await asyncio.to_thread(self._library().list)
                     session.note(command.typed, models_text(models, datetime.now(UTC)))
+            case Verb.HUB:
+                self._host.open_hub(command.argument)
             case Verb.BYE:
                 await self._host.action_quit()
             case Verb.HELP if command.argument == "shortcuts":

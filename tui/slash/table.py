@@ -31,6 +31,7 @@ class Verb(StrEnum):
     SAVE = "/save"
     CLEAR = "/clear"
     LIST = "/list"
+    HUB = "/hub"
     BYE = "/bye"
     HELP = "/?"
 
@@ -102,6 +103,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(Verb.CLEAR, "", "new chat; stack and system stay", Need.IDLE_MODEL),
     Row(Verb.LIST, "", "list the models", Need.NOTHING),
+    Row(Verb.HUB, "WORDS", "find adapters on the Hub", Need.MODEL),
     Row(Verb.BYE, "", "quit", Need.NOTHING, "/exit"),
     Row(Verb.HELP, "", "show these commands", Need.NOTHING, "/help"),
 )

@@ -22,7 +22,7 @@ from tui.widgets.rack_details import details_content, total_content
 from tui.widgets.rack_row import RackRow
 from tui.widgets.scale_input import ScaleInput
 
-EMPTY_TEXT = "No adapters yet.\nPress + to add one by its path."
+EMPTY_TEXT = "No adapters yet.\nPress + to add one by its path,\n/ to find one on the Hub."
 
 
 class Rack(Vertical, can_focus=True):
@@ -44,6 +44,9 @@ class Rack(Vertical, can_focus=True):
 
     class AddWanted(Message):
         """The person wants to add an adapter."""
+
+    class HubWanted(Message):
+        """The person wants to find adapters on the Hub."""
 
     class InspectWanted(Message):
         """The person wants to know what the adapters change, first the one at `index`."""
@@ -164,6 +167,10 @@ class Rack(Vertical, can_focus=True):
     def action_add(self) -> None:
         """Ask for an adapter."""
         self.post_message(self.AddWanted())
+
+    def action_hub(self) -> None:
+        """Ask for the adapters of the Hub."""
+        self.post_message(self.HubWanted())
 
     def action_inspect(self) -> None:
         """Ask what the adapters change."""

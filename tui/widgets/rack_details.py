@@ -14,7 +14,7 @@ from tui.mix import Mix
 from tui.sanitize import printable_line
 from tui.stack_facts import StackState
 from tui.themes import MUTED
-from tui.units import size_text
+from tui.units import hub_address, size_text
 
 _HASH = re.compile(r"([/\\](?:sha256-)?[0-9a-f]{12})[0-9a-f]{52}")
 
@@ -74,7 +74,13 @@ def stack_content(state: StackState) -> Content:
 
 
 def short_path(path: str) -> str:
-    """Return a path with the home folder as `~` and the hash of a kept file cut to 12 digits."""
+    """Return a path with the home folder as `~` and the hash of a kept file cut to 12 digits.
+
+    What lies in the Hub's cache is told by its reference, `hf.co/user/repo:file`.
+    """
+    pulled = hub_address(path)
+    if pulled:
+        return pulled
     path = _HASH.sub(r"\1…", path)
     try:
         return f"~/{Path(path).relative_to(Path.home())}"

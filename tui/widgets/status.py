@@ -62,7 +62,7 @@ class Status(Static):
         if self.is_in_rack:
             return [*hints, *hints_of(Place.RACK), ("Esc", "prompt"), ("?", "keys")]
         chat = hints_of(Place.CHAT)
-        order = ["rack", "keys", "bypass", "again", "copy", "models", "new", "quit"]
+        order = ["rack", "keys", "bypass", "again", "copy", "models", "new", "find", "quit"]
         if self._is_busy:
             order.insert(0, "stop")
         words = {word: keys for keys, word in chat}

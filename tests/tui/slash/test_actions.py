@@ -81,7 +81,7 @@ def test_each_part_is_shown_and_its_absence_is_said(model: Model, tmp_path: Path
 def test_while_an_answer_is_written_only_what_changes_nothing_is_possible() -> None:
     possible = {row.verb for row in TABLE if refusal(row.verb, Phase.WRITING) is None}
     shows = {verb for verb in Verb if verb.startswith("/show")}
-    assert possible == shows | {Verb.LIST, Verb.BYE, Verb.HELP, *SETTING_KEYS}
+    assert possible == shows | {Verb.LIST, Verb.HUB, Verb.BYE, Verb.HELP, *SETTING_KEYS}
     assert refusal(Verb.SAVE, Phase.PREFILL) == "An answer is being written: Esc stops it."
 
 

@@ -17,7 +17,7 @@ def words(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("/", ["/set", "/show", "/load", "/save", "/clear", "/list", "/bye", "/?"]),
+        ("/", ["/set", "/show", "/load", "/save", "/clear", "/list", "/hub", "/bye", "/?"]),
         ("/s", ["/set", "/show", "/save"]),
         ("/ex", ["/exit"]),
         ("/set ", ["parameter", "system", "think", "nothink", "fuse", "swap", "live", "prepare"]),

@@ -24,6 +24,7 @@ def error(text: str) -> str:
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.verb)
 def test_every_command_of_the_table_is_understood(row: Row) -> None:
     arguments = {"NAME VALUE": " top_k 3", "TEXT": " Be kind.", "NAME": " mine", "": ""}
+    arguments["WORDS"] = " sql lora"
     modes = {Verb.SET_FUSE: " never", Verb.SET_SWAP: " keep"}
     arguments["MODE"] = modes.get(row.verb, " on")
     for typed in filter(None, (row.verb.value, row.alias)):
@@ -141,3 +142,8 @@ def test_a_group_alone_and_a_lonely_slash_ask_for_help() -> None:
 
 def test_the_heading_is_the_first_line_as_typed() -> None:
     assert command(" /Show info ").typed == "/Show info"
+
+
+def test_words_for_the_hub_are_free() -> None:
+    assert command("/hub").argument == ""
+    assert command("/hub  sql  lora ").argument == "sql  lora"
