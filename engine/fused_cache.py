@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from engine.adapters.fuse_plan import BType
-from engine.adapters.fused_file import FUSED_VERSION, is_intact
+from engine.adapters.fusing.file import FUSED_VERSION, is_intact
+from engine.adapters.fusing.plan import BType
 from engine.gguf_cache import GgufCache
 
 _SPARED_S: Final = 3.0

@@ -15,8 +15,8 @@ from typing import Final, Self
 
 from engine.adapters.adapter import Adapter
 from engine.adapters.cursor import require_unchanged
-from engine.adapters.fuse import FuseCancelled, fuse, fused_size_bytes
-from engine.adapters.fuse_plan import BType, FusePart, part_of
+from engine.adapters.fusing.fuse import FuseCancelled, fuse, fused_size_bytes
+from engine.adapters.fusing.plan import BType, FusePart, part_of
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import GgufHeader, read_header
 from engine.errors import EngineError, GgufError

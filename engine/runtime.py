@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from engine import alora
-from engine.adapters.fuse_plan import BType
+from engine.adapters.fusing.plan import BType
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import GgufHeader
 from engine.adapters.read import require_base

@@ -73,8 +73,8 @@ def convert_and_tell(
     output apart from its embeddings, so that adapters of either can be converted. Raises
     `ReferenceNotFoundError` with the reason where it cannot be.
     """
+    from engine.adapters.merging.untying import can_untie, is_tied, untied
     from engine.adapters.read import require_base
-    from engine.adapters.untying import can_untie, is_tied, untied
     from engine.errors import EngineError
     from modelfiles.errors import ReferenceNotFoundError
     from modelfiles.paths import state_home

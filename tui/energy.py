@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.adapters.energy import Energy, ModuleEnergy
+    from engine.adapters.fusing.energy import Energy, ModuleEnergy
 
 MAX_RANK = 65_536
 
@@ -28,7 +28,7 @@ def rank_number(text: str) -> int:
 
 def kept_text(energy: Energy, modules: Sequence[ModuleEnergy], whole_thing: str) -> str:
     """Return what is kept in all and of the module that loses most."""
-    from engine.adapters.energy import least
+    from engine.adapters.fusing.energy import least
 
     worst = least(modules)
     text = f"{energy.shown} of {whole_thing}"
@@ -39,7 +39,7 @@ def kept_text(energy: Energy, modules: Sequence[ModuleEnergy], whole_thing: str)
 
 def module_rows(modules: Sequence[ModuleEnergy]) -> list[tuple[str, str, str]]:
     """Return a row per kind of module over all layers: its name, what is kept, the least of it."""
-    from engine.adapters.energy import least, whole
+    from engine.adapters.fusing.energy import least, whole
 
     kinds: dict[str, list[ModuleEnergy]] = {}
     for module in modules:

@@ -11,7 +11,7 @@ from tui.output import table_lines
 from tui.units import size_text
 
 if TYPE_CHECKING:
-    from engine.adapters.extract import Extracted
+    from engine.adapters.extraction.extract import Extracted
     from engine.adapters.header import GgufHeader
 
 
@@ -28,7 +28,7 @@ class ExtractReport:
 
     def document(self) -> dict[str, Any]:
         """Return the document of `--json`; shares are numbers from 0 to 1 of the difference."""
-        from engine.adapters.energy import least
+        from engine.adapters.fusing.energy import least
 
         extracted, energy = self.extracted, self.extracted.energy
         worst = least(extracted.modules)

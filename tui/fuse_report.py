@@ -17,7 +17,7 @@ from tui.output import table_lines
 from tui.units import size_text
 
 if TYPE_CHECKING:
-    from engine.adapters.energy import ModuleEnergy
+    from engine.adapters.fusing.energy import ModuleEnergy
     from engine.stack import AdapterStack
 
 
@@ -43,7 +43,7 @@ class FuseReport:
 
     def document(self) -> dict[str, Any]:
         """Return the document of `--json`; shares are numbers from 0 to 1."""
-        from engine.adapters.energy import least, whole
+        from engine.adapters.fusing.energy import least, whole
 
         worst = least(self.modules)
         return {
@@ -77,7 +77,7 @@ class FuseReport:
 
         `written` is the output as it was named.
         """
-        from engine.adapters.energy import whole
+        from engine.adapters.fusing.energy import whole
 
         energy = whole(self.modules)
         rank, before = ranks_text(self.ranks), ranks_text(self.stack_ranks)

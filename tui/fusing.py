@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tui.errors import TuiError, UsageError
 
 if TYPE_CHECKING:
-    from engine.adapters.fuse_plan import FusePart
+    from engine.adapters.fusing.plan import FusePart
     from engine.adapters.header import GgufHeader
     from engine.stack import AdapterStack
     from modelfiles.model import Model
@@ -50,7 +50,7 @@ def fusing_of(args: argparse.Namespace) -> Fusing:
     Raises `TuiError`, `EngineError` or `ModelfilesError` in one sentence where that cannot be
     fused.
     """
-    from engine.adapters.fuse_plan import part_of
+    from engine.adapters.fusing.plan import part_of
     from engine.adapters.read import require_base
 
     model, has_base = _model(args)

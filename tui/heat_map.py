@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tui.sanitize import printable_line
 
 if TYPE_CHECKING:
-    from engine.adapters.norm_grid import NormGrid
+    from engine.adapters.inspection.norm_grid import NormGrid
 
 LABEL_WIDTH = 5
 """Cells of the column with the layers' numbers."""

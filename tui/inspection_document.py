@@ -9,9 +9,9 @@ from tui.sanitize import printable
 
 if TYPE_CHECKING:
     from engine.adapters.header import GgufHeader
-    from engine.adapters.inspection import Inspection, Target
-    from engine.adapters.norm_grid import NormGrid
-    from engine.adapters.overlap import Overlap
+    from engine.adapters.inspection.inspect import Inspection, Target
+    from engine.adapters.inspection.norm_grid import NormGrid
+    from engine.adapters.inspection.overlap import Overlap
 
 
 def inspection_document(

@@ -12,9 +12,9 @@ from tui.sanitize import printable_line
 from tui.units import count_text, size_text
 
 if TYPE_CHECKING:
-    from engine.adapters.inspection import Inspection, Target, Verdict
-    from engine.adapters.norm_grid import NormGrid
-    from engine.adapters.overlap import Overlap
+    from engine.adapters.inspection.inspect import Inspection, Target, Verdict
+    from engine.adapters.inspection.norm_grid import NormGrid
+    from engine.adapters.inspection.overlap import Overlap
 
 INDENT = "    "
 WEIGHTS_ONLY = (
@@ -196,7 +196,7 @@ def matrix_lines(overlaps: Sequence[Overlap], names: Sequence[str], width: int) 
 
     Columns are numbered, as names would not fit.
     """
-    from engine.adapters.overlap import cosine_text
+    from engine.adapters.inspection.overlap import cosine_text
 
     if _LEAST_LABEL + 6 * (len(names) - 1) > width:
         return []

@@ -10,8 +10,8 @@ from tui.output import table_lines
 from tui.units import size_text
 
 if TYPE_CHECKING:
-    from engine.adapters.fuse_plan import FusePart
-    from engine.adapters.merge import Merged, TensorMerge
+    from engine.adapters.fusing.plan import FusePart
+    from engine.adapters.merging.merge import Merged, TensorMerge
     from modelfiles.model import Model
 
 _HEADINGS = ("CHANGED", "TENSORS", "FROM", "TO", "KEPT", "LEAST")
@@ -84,7 +84,7 @@ def share_text(share: float) -> str:
 
 
 def _row(kind: str, from_: str, to: str, tensors: Sequence[TensorMerge]) -> Sequence[str]:
-    from engine.adapters.merge_record import share_retained
+    from engine.adapters.merging.record import share_retained
 
     least = min(tensor.retained for tensor in tensors)
     total = share_text(share_retained(tensors))

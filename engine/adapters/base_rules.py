@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from engine.adapters.cursor import shown
 from engine.adapters.header import GgufHeader
+from engine.adapters.merging.untying import can_untie
 from engine.adapters.rules import (
     OUTPUT,
     TOKEN_EMBEDDING,
@@ -23,7 +24,6 @@ from engine.adapters.rules import (
     some,
 )
 from engine.adapters.tensors import TensorInfo
-from engine.adapters.untying import can_untie
 
 
 def base_rules_broken(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:

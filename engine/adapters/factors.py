@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.adapters.fuse_plan import FusePart, factor_of
+from engine.adapters.fusing.plan import FusePart, factor_of
 from engine.adapters.rules import Pair, pairs_of
 from engine.adapters.weights import WeightFile
 

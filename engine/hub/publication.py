@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from engine.adapters.finite import not_finite_tensors
-from engine.adapters.fused_file import NAMES_KEY, fused_stack
+from engine.adapters.fusing.file import NAMES_KEY, fused_stack
 from engine.adapters.header import GgufHeader, read_header
 from engine.adapters.metadata import GgufArray
 from engine.adapters.read import read_adapter

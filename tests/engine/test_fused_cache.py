@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.adapters.fuse import fuse
-from engine.adapters.fuse_plan import part_of
+from engine.adapters.fusing.fuse import fuse
+from engine.adapters.fusing.plan import part_of
 from engine.adapters.ggml_type import GgmlType
 from engine.errors import EngineError
 from engine.fused_cache import FusedCache
@@ -161,8 +161,8 @@ def test_a_failed_build_leaves_the_cache_as_it_was(tmp_path: Path, write: Write)
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from engine.adapters.fuse import fuse
-from engine.adapters.fuse_plan import part_of
+from engine.adapters.fusing.fuse import fuse
+from engine.adapters.fusing.plan import part_of
 from engine.adapters.read import read_adapter
 from engine.fused_cache import FusedCache
 

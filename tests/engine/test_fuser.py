@@ -15,8 +15,8 @@ import pytest
 
 from engine import fuser as fuser_module
 from engine.adapters.adapter import Adapter
-from engine.adapters.fuse import FuseCancelled, Fused, fuse
-from engine.adapters.fused_file import fused_stack
+from engine.adapters.fusing.file import fused_stack
+from engine.adapters.fusing.fuse import FuseCancelled, Fused, fuse
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import read_header
 from engine.adapters.read import read_adapter

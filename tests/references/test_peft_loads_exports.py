@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.adapters.compress import write_compressed
-from engine.adapters.fuse_plan import part_of
+from engine.adapters.fusing.compress import write_compressed
+from engine.adapters.fusing.peft_export import write_peft_folder
+from engine.adapters.fusing.plan import part_of
 from engine.adapters.ggml_type import GgmlType
-from engine.adapters.peft_export import write_peft_folder
 from engine.adapters.read import read_adapter, require_base
 from tests.support.gguf_raw import RawGguf
 from tests.support.stored_folders import write_gguf_of
@@ -95,7 +95,7 @@ def test_an_adapter_of_one_layer_alone_is_loaded_without_a_word(tmp_path: Path) 
 @pytest.mark.reference
 @pytest.mark.parametrize("rank", [None, 3])
 def test_a_stack_answers_as_in_llama_cpp(rank: int | None, tmp_path: Path) -> None:
-    from tests.engine.adapters.test_fuse_against_llama import distance
+    from tests.engine.adapters.fusing.test_fuse_against_llama import distance
     from tests.references.make_references import random_model
 
     stack = [(HERE / "data" / f"{name}.gguf", scale) for name, scale in STACK.items()]

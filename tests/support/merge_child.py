@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from engine.adapters.merge import merge
+from engine.adapters.merging.merge import merge
 from tests.support.merging import parts_of
 
 

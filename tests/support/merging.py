@@ -9,7 +9,7 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-from engine.adapters.fuse_plan import FusePart, part_of
+from engine.adapters.fusing.plan import FusePart, part_of
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.read import read_adapter
 from engine.llama import Context, KvType, LoraAdapter, Model

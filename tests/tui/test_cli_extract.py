@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.adapters.check import require_fit
-from tests.engine.adapters.test_extract import changed
+from tests.engine.adapters.extraction.test_extract import changed
 from tests.support.command_line import run_tui
 from tests.support.dense_delta import deltas_of
 from tests.support.tiny_models import write_adapter, write_base

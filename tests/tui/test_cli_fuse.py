@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.adapters.fused_file import fused_stack, is_intact
+from engine.adapters.fusing.file import fused_stack, is_intact
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import read_header
 from engine.adapters.read import read_adapter

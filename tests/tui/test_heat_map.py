@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from engine.adapters.norm_grid import NormGrid
+from engine.adapters.inspection.norm_grid import NormGrid
 from tui.heat_map import HeatMap, heat_map
 from tui.ink import Ink, ink_for, map_lines
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from textual.pilot import Pilot
 
-from engine.adapters.base_norms import BaseNorms, InspectionCancelled
 from engine.adapters.ggml_type import GgmlType
-from engine.adapters.inspection import Inspection, measured
+from engine.adapters.inspection.base_norms import BaseNorms, InspectionCancelled
+from engine.adapters.inspection.inspect import Inspection, measured
 from engine.adapters.weights import Bytes, Floats, decoded
 from modelfiles.model import Model
 from tests.support.chat import chat, notices, screen_text, tiny_model, wait_until

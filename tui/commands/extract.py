@@ -70,8 +70,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare the models, write the adapter, and say what of the difference it keeps."""
-    from engine.adapters.difference_notices import notices
-    from engine.adapters.extract import extract
+    from engine.adapters.extraction.extract import extract
+    from engine.adapters.extraction.notices import notices
     from engine.adapters.ggml_type import GgmlType
     from tui.base_choice import named_base
     from tui.extract_report import ExtractReport

@@ -14,7 +14,7 @@ from tui.loras import add_lora_options, require_apart
 from tui.parser import add_command
 
 if TYPE_CHECKING:
-    from engine.adapters.spool import FloatType
+    from engine.adapters.fusing.spool import FloatType
     from tui.fuse_report import FuseReport
     from tui.fusing import Fusing
     from tui.parser import Subparsers
@@ -147,10 +147,10 @@ def _require_replaceable(out: Path, format_: str) -> None:
 
 
 def _write_gguf(fusing: Fusing, out: Path, args: argparse.Namespace) -> FuseReport:
-    from engine.adapters.compress import summed_ranks, write_compressed
-    from engine.adapters.energy import Energy, ModuleEnergy
-    from engine.adapters.fuse import fuse
-    from engine.adapters.stack_card import stack_metadata
+    from engine.adapters.fusing.compress import summed_ranks, write_compressed
+    from engine.adapters.fusing.energy import Energy, ModuleEnergy
+    from engine.adapters.fusing.fuse import fuse
+    from engine.adapters.fusing.stack_card import stack_metadata
     from tui.fuse_report import FuseReport
     from tui.output import note
     from tui.progress import Progress
@@ -183,10 +183,10 @@ def _write_gguf(fusing: Fusing, out: Path, args: argparse.Namespace) -> FuseRepo
 
 
 def _write_peft(fusing: Fusing, out: Path, args: argparse.Namespace) -> FuseReport:
-    from engine.adapters.compress import summed_ranks
-    from engine.adapters.energy import whole
-    from engine.adapters.peft_export import base_repository, write_peft_folder
-    from engine.adapters.stack_card import peft_card
+    from engine.adapters.fusing.compress import summed_ranks
+    from engine.adapters.fusing.energy import whole
+    from engine.adapters.fusing.peft_export import base_repository, write_peft_folder
+    from engine.adapters.fusing.stack_card import peft_card
     from tui.fuse_report import FuseReport
     from tui.output import note
     from tui.progress import Progress

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from engine.adapters.ggml_type import GgmlType
     from engine.adapters.header import GgufHeader
-    from engine.adapters.inspection import Inspection
-    from engine.adapters.overlap import Overlap
+    from engine.adapters.inspection.inspect import Inspection
+    from engine.adapters.inspection.overlap import Overlap
     from engine.adapters.weights import Bytes, Floats
     from tui.inspected import AdapterReference, Inspected
     from tui.parser import Subparsers
@@ -66,7 +66,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the page of each adapter and the overlap, or the document."""
-    from engine.adapters.overlap import overlaps
+    from engine.adapters.inspection.overlap import overlaps
     from engine.adapters.read import require_base
     from modelfiles.library import open_library
     from tui.inspected import read_references
@@ -93,8 +93,8 @@ def _inspections(
     from dataclasses import replace
     from functools import partial
 
-    from engine.adapters.base_norms import BaseNorms
-    from engine.adapters.inspection import measured
+    from engine.adapters.inspection.base_norms import BaseNorms
+    from engine.adapters.inspection.inspect import measured
     from engine.cpu import physical_cores
     from modelfiles.names import free_name
 
@@ -119,8 +119,8 @@ def _inspected(
     from functools import partial
 
     from engine.adapters.conversion.readers import read_source
-    from engine.adapters.inspection import inspect
-    from engine.adapters.source_inspection import converted_from, inspect_source, refused
+    from engine.adapters.inspection.inspect import inspect
+    from engine.adapters.inspection.source_inspect import converted_from, inspect_source, refused
     from engine.errors import EngineError
     from modelfiles.paths import state_home
     from tui.conversions import converted_adapter, converted_folder
@@ -159,7 +159,7 @@ def _print_pages(
     import shutil
     import sys
 
-    from engine.adapters.norm_grid import norm_grid
+    from engine.adapters.inspection.norm_grid import norm_grid
     from tui.ink import ink_for
     from tui.inspection_page import inspection_lines, overlap_lines
 
@@ -190,7 +190,7 @@ def _print_document(
     inspections: Sequence[Inspection],
     compared: Sequence[Overlap],
 ) -> None:
-    from engine.adapters.norm_grid import norm_grid
+    from engine.adapters.inspection.norm_grid import norm_grid
     from tui.inspection_document import inspection_document, whole_document
     from tui.output import write_json
 

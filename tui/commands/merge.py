@@ -14,9 +14,9 @@ from tui.outputs import output_path
 from tui.parser import add_command
 
 if TYPE_CHECKING:
-    from engine.adapters.fuse_plan import FusePart
-    from engine.adapters.merge import Merged
-    from engine.adapters.merge_plan import MergeType
+    from engine.adapters.fusing.plan import FusePart
+    from engine.adapters.merging.merge import Merged
+    from engine.adapters.merging.plan import MergeType
     from modelfiles.model import Model
     from tui.parser import Subparsers
 
@@ -95,7 +95,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Merge, then say what became of the stack."""
-    from engine.adapters.merge import merge
+    from engine.adapters.merging.merge import merge
     from modelfiles.library import open_library
     from tui.conversions import convert_and_tell
     from tui.merge_report import merge_document, merge_lines
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _parts(model: Model) -> tuple[list[str], list[FusePart]]:
     """Return the adapters that are on, by name and as what is merged."""
-    from engine.adapters.fuse_plan import part_of
+    from engine.adapters.fusing.plan import part_of
     from engine.adapters.read import read_adapter
 
     specs = [spec for spec in model.adapters if spec.scale != 0.0]
@@ -154,7 +154,7 @@ def _type(text: str | None) -> MergeType:
 
 
 def _note_losses(merged: Merged) -> None:
-    from engine.adapters.merge_record import LEAST_RETAINED
+    from engine.adapters.merging.record import LEAST_RETAINED
     from tui.output import warn
 
     lossy = sorted((t.retained, t.name) for t in merged.tensors if t.retained < LEAST_RETAINED)

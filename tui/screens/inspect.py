@@ -18,10 +18,10 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from engine.adapters.base_norms import BaseNorms, InspectionCancelled
 from engine.adapters.header import GgufHeader
-from engine.adapters.inspection import Inspection, inspect, measured
-from engine.adapters.overlap import Overlap, overlaps
+from engine.adapters.inspection.base_norms import BaseNorms, InspectionCancelled
+from engine.adapters.inspection.inspect import Inspection, inspect, measured
+from engine.adapters.inspection.overlap import Overlap, overlaps
 from engine.adapters.read import require_base
 from engine.cpu import physical_cores
 from engine.errors import EngineError

@@ -16,7 +16,7 @@ from tui.screens.add_adapter import AddAdapterScreen
 from tui.session import ChatSession
 
 if TYPE_CHECKING:
-    from engine.adapters.base_norms import BaseNorms
+    from engine.adapters.inspection.base_norms import BaseNorms
     from tui.screens.hub import HubVisit
 
 

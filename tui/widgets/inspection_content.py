@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from engine.adapters.inspection import Inspection
-from engine.adapters.norm_grid import norm_grid
-from engine.adapters.overlap import Overlap, cosine_text
+from engine.adapters.inspection.inspect import Inspection
+from engine.adapters.inspection.norm_grid import norm_grid
+from engine.adapters.inspection.overlap import Overlap, cosine_text
 from tui.heat_map import LABEL_WIDTH, Cell, HeatMap, heat_map
 from tui.inspection_page import WEIGHTS_ONLY, identity_rows, module_lines
 from tui.sanitize import printable_line

@@ -22,7 +22,7 @@ from engine.adapters.conversion.refusal import Problem, double, refusal
 from engine.adapters.conversion.source import LoraModule, LoraSource, ModuleKind
 from engine.adapters.cursor import shown
 from engine.adapters.header import GgufHeader
-from engine.adapters.untying import is_untied
+from engine.adapters.merging.untying import is_untied
 from engine.errors import AdapterError
 
 _EMBEDDING: Final = "token_embd.weight"

@@ -9,7 +9,7 @@ from engine.adapters.conversion.base_model import BaseModel
 from engine.adapters.conversion.layout import Misfit, PlaceError
 from engine.adapters.conversion.source import LoraModule, LoraSource, ModuleKind
 from engine.adapters.cursor import shown
-from engine.adapters.untying import can_untie
+from engine.adapters.merging.untying import can_untie
 from engine.errors import AdapterError
 
 Problem = tuple[LoraModule, PlaceError]

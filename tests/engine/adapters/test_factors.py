@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.adapters.factors import stacked_factors, targets_of
-from engine.adapters.fuse_plan import FusePart
+from engine.adapters.fusing.plan import FusePart
 from engine.adapters.header import read_header
 from engine.adapters.rules import pairs_of
 from engine.adapters.weights import WeightFile

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
-from engine.adapters.fuse import FusePart, fuse
+from engine.adapters.fusing.fuse import FusePart, fuse
 from engine.adapters.header import read_header
 from engine.adapters.metadata import ValueType
 from engine.errors import EngineError, HubError

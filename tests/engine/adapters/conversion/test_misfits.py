@@ -13,7 +13,7 @@ from engine.adapters.conversion.planning import make_plan
 from engine.adapters.conversion.source import LoraModule, ModuleKind
 from engine.adapters.conversion.tensor_names import IN_EXPERT, IN_LAYER
 from engine.adapters.header import GgufHeader
-from engine.adapters.untying import untied
+from engine.adapters.merging.untying import untied
 from engine.errors import AdapterError
 from tests.support.hand_architectures import HAND_ARCHITECTURES
 from tests.support.hand_headers import (

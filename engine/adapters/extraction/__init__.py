@@ -1,0 +1,1 @@
+"""An adapter from the difference of two models."""

@@ -1,0 +1,98 @@
+"""What else there is to know of the difference of two models: told, but no reason to refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from engine.adapters.fusing.energy import ModuleEnergy
+from engine.adapters.header import GgufHeader
+from engine.adapters.merging.metadata import merged_of
+from engine.adapters.merging.model_hash import model_sha256s
+from engine.adapters.metadata import GgufArray
+from engine.adapters.rules import some
+
+_TOKENS: Final = "tokenizer.ggml.tokens"
+
+
+def notices(
+    base: GgufHeader, tuned: GgufHeader, modules: Sequence[ModuleEnergy]
+) -> tuple[str, ...]:
+    """Return sentences on what else there is to know of the difference in `modules`.
+
+    Reads the whole base once more, for its hash, where the tuned model says what it was merged of.
+    Raises `GgufError` if a file changed since its header was read.
+    """
+    sentences = []
+    merged = merged_of(tuned)
+    is_merged_into_base = False
+    if merged is not None:
+        is_merged_into_base = model_sha256s(base, lambda *_: None) == merged.base_sha256s
+        scaled = zip(merged.names, merged.scales, strict=True)
+        stack = " + ".join(f"{name} {scale:.2f}" for name, scale in scaled)
+        origin = "this very base" if is_merged_into_base else merged.base_name
+        sentences.append(f"{tuned.path.name} was made by merging {stack} into {origin}.")
+    targets = [module.target for module in modules]
+    sentences.extend(_on_rounding(base, tuned, targets, is_merged_into_base))
+    if not _has_same_tokens(base, tuned):
+        sentences.append(
+            "The vocabularies differ: with the adapter, the base keeps its own tokens, and "
+            "embeddings of another size are left out."
+        )
+    keys = _other_settings(base, tuned)
+    if keys:
+        sentences.append(
+            f"The models also differ in {some(keys, 'setting')}, which an adapter cannot change."
+        )
+    return tuple(sentences)
+
+
+def _on_rounding(
+    base: GgufHeader, tuned: GgufHeader, targets: Sequence[str], is_merged_into_base: bool
+) -> Iterator[str]:
+    """Say whose rounding is part of the difference: that of a model quantised where they differ.
+
+    Of two that are, the tuned one's tells enough. The base's own cancels out where the other was
+    merged into it.
+    """
+    names = (tuned.path.name, base.path.name)
+    if any(tuned.tensors[target].type.block_length > 1 for target in targets):
+        yield (
+            f"{names[0]} is quantised where the models differ: its rounding is part of the "
+            "difference, and no low rank can keep it."
+        )
+    elif not is_merged_into_base and any(
+        base.tensors[target].type.block_length > 1 for target in targets
+    ):
+        yield (
+            f"{names[1]} is quantised where the models differ: unless {names[0]} was made from "
+            "this very file, its rounding is part of the difference, and no low rank can keep it."
+        )
+
+
+def _has_same_tokens(base: GgufHeader, tuned: GgufHeader) -> bool:
+    """Whether the vocabularies have equal tokens in equal order; True where there are none.
+
+    Raises `GgufError` if a file changed since its header was read.
+    """
+    ours, theirs = base.metadata.get(_TOKENS), tuned.metadata.get(_TOKENS)
+    if not (isinstance(ours, GgufArray) and isinstance(theirs, GgufArray)):
+        return True
+    return ours.count == theirs.count and ours.read() == theirs.read()
+
+
+def _other_settings(base: GgufHeader, tuned: GgufHeader) -> tuple[str, ...]:
+    """Return the keys of the architecture, `llama.rope.freq_base`, that the models differ in.
+
+    Lengths of the vocabulary and of the context are left out: they change no computation.
+    """
+    prefix = f"{base.architecture}."
+    keys = {key for header in (base, tuned) for key in header.metadata if key.startswith(prefix)}
+    silent = {f"{prefix}vocab_size", f"{prefix}context_length"}
+    return tuple(
+        key
+        for key in sorted(keys - silent)
+        if not isinstance(base.metadata.get(key), GgufArray)
+        and not isinstance(tuned.metadata.get(key), GgufArray)
+        and base.metadata.get(key) != tuned.metadata.get(key)
+    )

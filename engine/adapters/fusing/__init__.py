@@ -1,0 +1,1 @@
+"""A stack of adapters as one: exact, compressed to a rank, or as a PEFT folder."""

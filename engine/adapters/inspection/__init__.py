@@ -1,0 +1,1 @@
+"""What adapters are, change and have in common."""

@@ -1,0 +1,71 @@
+"""Gives the factors of an adapter's deltas one after the other, from whatever file it came in."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine.adapters.conversion.source import LoraModule, ModuleKind
+from engine.adapters.factors import Factors, Floats, read_factors
+from engine.adapters.fusing.plan import FusePart, factor_of
+from engine.adapters.header import GgufHeader
+from engine.adapters.rules import pairs_of
+from engine.adapters.weights import WeightFile
+from engine.handle import Handle
+
+
+class FactorReader(Handle):
+    """An open adapter that gives the factors of each target at an adapter scale of 1."""
+
+    targets: tuple[str, ...]
+    """Names of what is changed, each once, in the order of the file."""
+
+    @abstractmethod
+    def read(self, target: str) -> Factors:
+        """Read one delta's factors; raises `EngineError` where they cannot be read."""
+
+
+class GgufFactors(FactorReader):
+    """Factors of a GGUF adapter; raises `GgufError` where the file changed meanwhile."""
+
+    def __init__(self, header: GgufHeader) -> None:
+        self._pairs = {pair.target: pair for pair in pairs_of(header)}
+        self._part = FusePart(header, "", 1.0)
+        self._file = WeightFile(header)
+        self.targets = tuple(self._pairs)
+
+    def read(self, target: str) -> Factors:
+        """Read a pair, alpha and rank folded in; raises as `read_factors` does."""
+        pair = self._pairs[target]
+        return read_factors(self._file, pair, factor_of(self._part, pair))
+
+    def _free(self) -> None:
+        self._file.close()
+
+
+class SourceFactors(FactorReader):
+    """Factors of an adapter of another program, by the names that it gives its modules."""
+
+    def __init__(self, modules: Sequence[tuple[str, LoraModule]]) -> None:
+        self._modules = dict(modules)
+        self.targets = tuple(self._modules)
+
+    def read(self, target: str) -> Factors:
+        """Read a module's pair, its scale folded in; raises `EngineError` as its tensors do."""
+        module = self._modules[target]
+        a, b = module.a.read(), _scaled(module.b.read(), module.scale)
+        if module.kind is ModuleKind.EMBEDDING:
+            a, b = b.T, a.T
+        n_a, n_b = a.shape[-2:], b.shape[-2:]
+        return Factors(target, a.reshape(-1, *n_a), b.reshape(-1, *n_b))
+
+    def _free(self) -> None:
+        """Do nothing: its tensors open their files for each reading."""
+
+
+def _scaled(b: Floats, scale: float) -> Floats:
+    with np.errstate(over="ignore", invalid="ignore"):  # a norm that is not finite tells it
+        scaled: Floats = (b.astype(np.float64) * scale).astype(np.float32)
+    return scaled

@@ -1,0 +1,135 @@
+"""What an adapter file says of where it came from: names, base models, program, license."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from engine.adapters.conversion.identity import (
+    BASE_FINGERPRINT_KEY,
+    BASE_NAME_KEY,
+    VERSION_KEY,
+    base_fingerprint,
+)
+from engine.adapters.cursor import shown
+from engine.adapters.fusing.file import fused_stack
+from engine.adapters.header import GgufHeader
+from engine.adapters.metadata import GgufArray, ValueType
+from engine.adapters.rules import INVOCATION
+
+_MAX_BASES: Final = 8
+_MAX_TAGS: Final = 64
+_FACTS: Final = {
+    "author": "general.author",
+    "organization": "general.organization",
+    "version": "general.version",
+    "license": "general.license",
+    "repository": "general.repo_url",
+    "url": "general.url",
+    "source": "general.source.url",
+    "task": "adapter.lora.task_name",
+    "prompt prefix": "adapter.lora.prompt_prefix",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A base model that an adapter names, each text empty where it is not said."""
+
+    name: str
+    organization: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What the metadata says; nothing of it is checked by anybody."""
+
+    title: str
+    """`general.name`, or ''."""
+    description: str
+    bases: tuple[BaseModel, ...]
+    """`general.base_model.*`, at most 8."""
+    converter: str
+    """The program that wrote the file where that is known, or ''."""
+    facts: tuple[tuple[str, str], ...]
+    """Further texts with what they are: author, license, repository and so on."""
+    tags: tuple[str, ...]
+    invocation_tokens: tuple[int, ...]
+    """`adapter.alora.invocation_tokens`; empty where the adapter is always on."""
+
+
+def read_provenance(header: GgufHeader) -> Provenance:
+    """Return what the metadata of an adapter says; of a wrong type is as good as not said.
+
+    Raises `GgufError` if the file changed since its header was read.
+    """
+    facts = [(label, header.text(key) or "") for label, key in _FACTS.items()]
+    return Provenance(
+        title=header.text("general.name") or "",
+        description=header.text("general.description") or "",
+        bases=_bases(header),
+        converter=_converter(header),
+        facts=tuple((label, text) for label, text in facts if text),
+        tags=_tags(header),
+        invocation_tokens=_invocation_tokens(header),
+    )
+
+
+def identity_notices(adapter: GgufHeader, base: GgufHeader) -> tuple[str, ...]:
+    """Return a sentence where an adapter says that it was made for another model than `base`.
+
+    Names that may be of one model are taken for one; so is a base with the fingerprint of that for
+    which the file was converted here. Raises `GgufError` if a file changed since its header was
+    read.
+    """
+    own = base.text("general.name") or ""
+    named = [name for name in (adapter.text(BASE_NAME_KEY),) if name]
+    named += [model.name for model in _bases(adapter) if model.name]
+    if not own or not named or any(_is_same(name, own) for name in named):
+        return ()
+    if adapter.text(BASE_FINGERPRINT_KEY) == base_fingerprint(base):
+        return ()
+    return (
+        f"The adapter says that it was made for {shown(named[0])}, and the base {base.path} calls "
+        f"itself {shown(own)}: unless these are one model, expect noise.",
+    )
+
+
+def _bases(header: GgufHeader) -> tuple[BaseModel, ...]:
+    count = min(max(header.integer("general.base_model.count") or 0, 0), _MAX_BASES)
+    models = (_base(header, f"general.base_model.{index}") for index in range(count))
+    return tuple(model for model in models if model.name or model.url)
+
+
+def _base(header: GgufHeader, prefix: str) -> BaseModel:
+    parts = (header.text(f"{prefix}.{part}") or "" for part in ("name", "organization", "repo_url"))
+    return BaseModel(*parts)
+
+
+def _converter(header: GgufHeader) -> str:
+    if header.integer(VERSION_KEY) is not None:
+        return f"tui convert (version {header.integer(VERSION_KEY)})"
+    fused = fused_stack(header)
+    return f"tui fuse, of {len(fused)} adapters" if fused is not None else ""
+
+
+def _tags(header: GgufHeader) -> tuple[str, ...]:
+    array = header.metadata.get("general.tags")
+    if not isinstance(array, GgufArray) or array.element_type is not ValueType.STRING:
+        return ()
+    return tuple(str(tag) for tag in array.read()[:_MAX_TAGS])
+
+
+def _invocation_tokens(header: GgufHeader) -> tuple[int, ...]:
+    array = header.metadata.get(INVOCATION)
+    if not isinstance(array, GgufArray) or array.element_type is not ValueType.UINT32:
+        return ()
+    return tuple(int(token) for token in array.read())
+
+
+def _is_same(first: str, second: str) -> bool:
+    """Whether two names may be of one model: `Llama-3.2-1B` and `Llama 3.2 1B Q8_0` are."""
+    a, b = (re.sub(r"[\W_]+", "", name.casefold()) for name in (first, second))
+    return bool(a and b) and (a in b or b in a)

@@ -1,0 +1,71 @@
+"""What must hold before a merged model is written, and of the file before it takes its place."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.adapters.cursor import shown
+from engine.adapters.gguf_writer import ALIGNMENT
+from engine.adapters.header import GgufHeader, read_header
+from engine.adapters.merging.plan import MergedTensor
+from engine.adapters.tensors import padded
+from engine.errors import AdapterError, BaseError, EngineError
+
+
+def require_types(plan: Sequence[MergedTensor]) -> None:
+    """Raise where a tensor cannot be read as floats, or its new type not be written."""
+    from engine.llama.quants import is_writable  # loads llama.cpp's library
+
+    for tensor in plan:
+        if tensor.is_copied:
+            continue
+        if not tensor.source.type.is_usable_in_adapter:
+            raise BaseError(
+                f"{shown(tensor.name)} of {tensor.source.path} is stored as "
+                f"{tensor.source.type.name}, which holds no weights to be changed: use another "
+                "base."
+            )
+        if not is_writable(tensor.type):
+            raise AdapterError(
+                f"{shown(tensor.name)} cannot be written as {tensor.type.name}, which needs an "
+                "importance matrix: name another type, such as --type f16 or --type q4_k."
+            )
+
+
+def require_other_file(out: Path, headers: Sequence[GgufHeader]) -> None:
+    """Raise where the output is no file, or one of the files that are merged."""
+    if out.is_dir():
+        raise EngineError(f"{out} is a folder: name the file to write.")
+    if out.exists() and not out.is_file():
+        raise EngineError(f"{out} is a device, pipe or socket: name another file to write.")
+    for header in headers:
+        for path in header.part_stamps:
+            if out.exists() and out.samefile(path):
+                raise EngineError(f"{out} is what would be merged: name another file to write.")
+
+
+def require_space(out: Path, size_bytes: int) -> None:
+    """Raise where the disk has less space left than the output takes."""
+    try:
+        free_bytes = shutil.disk_usage(out.parent).free
+    except OSError as error:
+        raise EngineError(f"The merged model {out} cannot be written: {error.strerror}.") from None
+    if free_bytes < size_bytes:
+        raise EngineError(
+            f"The merged model takes {size_bytes / 1e6:,.1f} MB, but {out.parent} has "
+            f"{free_bytes / 1e6:,.1f} MB left: free some, or name another folder."
+        )
+
+
+def require_readable(written: Path, out: Path, plan: Sequence[MergedTensor]) -> None:
+    """Raise unless the header of what was written says what was planned."""
+    found = read_header(written).tensors
+    size_bytes = sum(padded(tensor.slot.size_bytes, ALIGNMENT) for tensor in plan)
+    is_whole = written.stat().st_size - min(t.offset for t in found.values()) == size_bytes
+    same = [(t.name, t.type, t.source.shape) for t in plan] == [
+        (t.name, t.type, t.shape) for t in found.values()
+    ]
+    if not (is_whole and same):
+        raise EngineError(f"{out} did not arrive on the disk as it was written: try another disk.")

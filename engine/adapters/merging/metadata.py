@@ -1,0 +1,147 @@
+"""The metadata of a merged model: the base's, and what was baked into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from engine.adapters.fusing.plan import FusePart
+from engine.adapters.gguf_writer import (
+    Field,
+    copied_fields,
+    float32s_field,
+    text_field,
+    texts_field,
+    uint32_field,
+)
+from engine.adapters.header import GgufHeader
+from engine.adapters.merging.file_type import FILE_TYPE_KEY, file_type_of, majority_type
+from engine.adapters.merging.plan import FLOATS, MergedTensor
+from engine.adapters.metadata import GgufArray, ValueType
+from engine.stack import to_float32
+
+MERGE_VERSION: Final = 1
+MERGE_PREFIX: Final = "lora_tui.merge."
+VERSION_KEY: Final = MERGE_PREFIX + "version"
+BASE_SHA256_KEY: Final = MERGE_PREFIX + "base.sha256"
+BASE_NAME_KEY: Final = MERGE_PREFIX + "base.name"
+LIKE_SHA256_KEY: Final = MERGE_PREFIX + "quantised_like.sha256"
+STACK_SHA256_KEY: Final = MERGE_PREFIX + "stack.sha256"
+STACK_NAMES_KEY: Final = MERGE_PREFIX + "stack.names"
+STACK_SCALES_KEY: Final = MERGE_PREFIX + "stack.scales"
+EARLIER_PREFIX: Final = MERGE_PREFIX + "earlier."
+"""What a base had been merged of before stands behind this, once for each merge."""
+
+_NAME_KEY: Final = "general.name"
+_QUANTISATION_KEY: Final = "general.quantization_version"
+_QUANTISATION_VERSION: Final = 2  # GGML_QNT_VERSION of ggml.h
+
+
+@dataclass(frozen=True, slots=True)
+class MergedOf:
+    """What a merged model was made of."""
+
+    base_sha256s: tuple[str, ...]
+    """Hex digest of each file whose weights the deltas were added to, more than one if split."""
+    base_name: str
+    sha256s: tuple[str, ...]
+    """Hex digest of each adapter."""
+    names: tuple[str, ...]
+    scales: tuple[float, ...]
+
+
+def merged_of(header: GgufHeader) -> MergedOf | None:
+    """Return what a model was merged of; None if it was not merged here.
+
+    Raises `GgufError` if the file changed since its header was read.
+    """
+    base, sha256s, names, scales = (
+        header.metadata.get(key)
+        for key in (BASE_SHA256_KEY, STACK_SHA256_KEY, STACK_NAMES_KEY, STACK_SCALES_KEY)
+    )
+    if header.integer(VERSION_KEY) is None or not (
+        isinstance(base, GgufArray)
+        and isinstance(sha256s, GgufArray)
+        and isinstance(names, GgufArray)
+        and isinstance(scales, GgufArray)
+        and scales.element_type is ValueType.FLOAT32
+        and sha256s.count == names.count == scales.count
+    ):
+        return None
+    return MergedOf(
+        tuple(map(str, base.read())),
+        header.text(BASE_NAME_KEY) or "",
+        tuple(map(str, sha256s.read())),
+        tuple(map(str, names.read())),
+        tuple(map(float, scales.read())),
+    )
+
+
+def merged_fields(
+    base: GgufHeader,
+    plan: Sequence[MergedTensor],
+    parts: Sequence[FusePart],
+    names: Sequence[str],
+    base_sha256s: Sequence[str],
+    like_sha256s: Sequence[str] | None,
+) -> list[Field]:
+    """Return the metadata of a merged model, in the base's order with what is new at the end.
+
+    Args:
+        base: The model whose metadata is taken over.
+        plan: The merged model's tensors.
+        parts: The adapters, with `names`.
+        base_sha256s: Content of the files whose weights the deltas are added to.
+        like_sha256s: Content of the base's files where those are not its own.
+
+    Raises `GgufError` if the base changed since its header was read.
+    """
+    own_name = base.text(_NAME_KEY) or _stem(base)
+    stack = " + ".join(f"{n} {p.scale:.2f}" for n, p in zip(names, parts, strict=True))
+    # Written with the alignment of a file that does not say it.
+    fields = {
+        field.key: field
+        for field in copied_fields(base)
+        if not field.key.startswith("split.") and field.key != "general.alignment"
+    }
+    changed = [text_field(_NAME_KEY, f"{own_name} + {stack}"), *_file_type(base, plan)]
+    if any(t.type not in FLOATS and not t.is_copied for t in plan) and (
+        _QUANTISATION_KEY not in fields
+    ):
+        changed.append(uint32_field(_QUANTISATION_KEY, _QUANTISATION_VERSION))
+    fields = {field.key: field for field in map(_as_earlier, fields.values())}
+    fields |= {field.key: field for field in changed}
+    return [
+        *fields.values(),
+        uint32_field(VERSION_KEY, MERGE_VERSION),
+        texts_field(BASE_SHA256_KEY, base_sha256s),
+        text_field(BASE_NAME_KEY, own_name),
+        *([] if like_sha256s is None else [texts_field(LIKE_SHA256_KEY, like_sha256s)]),
+        texts_field(STACK_SHA256_KEY, [part.sha256 for part in parts]),
+        texts_field(STACK_NAMES_KEY, names),
+        float32s_field(STACK_SCALES_KEY, [to_float32(part.scale) for part in parts]),
+    ]
+
+
+def _as_earlier(field: Field) -> Field:
+    """Return a field of an earlier merge under another key, any other field as it is."""
+    if not field.key.startswith(MERGE_PREFIX):
+        return field
+    return Field(EARLIER_PREFIX + field.key.removeprefix(MERGE_PREFIX), field.value)
+
+
+def _file_type(base: GgufHeader, plan: Sequence[MergedTensor]) -> list[Field]:
+    """Return the file type where another type than in the base is now that of most weights."""
+    before = majority_type((t.shape, t.type) for t in base.tensors.values())
+    after = majority_type((t.source.shape, t.type) for t in plan)
+    number = None if after is None else file_type_of(after)
+    if number is None or after is before:
+        return []
+    return [uint32_field(FILE_TYPE_KEY, number)]
+
+
+def _stem(base: GgufHeader) -> str:
+    """Return the file's name, or the architecture where it is but a digest."""
+    stem = base.path.stem
+    return (base.architecture or "model") if stem.startswith("sha256-") else stem

@@ -1,0 +1,59 @@
+"""Whether a full-precision model is the one that a quantised base was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from pathlib import Path
+from typing import Final
+
+from engine.adapters.cursor import shown
+from engine.adapters.header import GgufHeader
+from engine.adapters.merging.blocks import inner_product
+from engine.adapters.merging.plan import FLOATS, MergedTensor
+from engine.adapters.weights import WeightFile
+from engine.errors import BaseError
+
+_LEAST_COSINE: Final = 0.5
+"""Of a model's weights and their own quantisation: 0.97 at 2 bits; of two models it is about 0."""
+_COMPARED_ROWS: Final = 16
+
+
+def require_same_weights(
+    plan: Sequence[MergedTensor], base: GgufHeader, files: Mapping[Path, WeightFile]
+) -> None:
+    """Raise `BaseError` unless the tensors that are merged are floats, and the base's own.
+
+    Compares the first rows of each with those of the base. Raises `GgufError` where a file cannot
+    be read.
+    """
+    for tensor in plan:
+        if tensor.is_copied:
+            continue
+        source, like = tensor.source, base.tensors[tensor.name]
+        if source.type not in FLOATS:
+            raise BaseError(
+                f"{source.path} is quantised itself (its {shown(tensor.name)} is "
+                f"{source.type.name}): name the model in f16, bf16 or f32."
+            )
+        if _cosine(source.path, tensor, base, files) < _LEAST_COSINE:
+            raise BaseError(
+                f"{source.path} has other weights than {like.path} in {shown(tensor.name)}: name "
+                "the model that it was quantised from."
+            )
+
+
+def _cosine(
+    path: Path, tensor: MergedTensor, base: GgufHeader, files: Mapping[Path, WeightFile]
+) -> float:
+    from engine.llama.quants import dequantized  # loads llama.cpp's library
+
+    values = []
+    for info in (tensor.source, base.tensors[tensor.name]):
+        row_bytes = info.type.size_bytes(info.ne[:1])
+        n_rows = min(_COMPARED_ROWS, info.size_bytes // row_bytes)
+        data = files[info.path].read(info, 0, n_rows * row_bytes)
+        values.append(dequantized(data, info.type, info.ne[0]))
+    one, other = values
+    norms = sqrt(inner_product(one, one) * inner_product(other, other))
+    return inner_product(one, other) / norms if norms else 1.0

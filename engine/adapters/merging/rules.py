@@ -1,0 +1,74 @@
+"""Which adapters can be baked into a base: more than can run on it.
+
+All rules of `engine.adapters.check` hold but those that only running asks for: an adapter of the
+embedding or of the output of a base that shares their weights aborts llama.cpp, or finds no tensor
+there, and can be merged all the same, because the merged file gets both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from engine.adapters.check import check
+from engine.adapters.cursor import shown
+from engine.adapters.header import GgufHeader
+from engine.adapters.merging.untying import can_untie, needs_untying, untied
+from engine.adapters.metadata import GgufArray
+from engine.adapters.rules import IGNORED_SUFFIX, INVOCATION, pairs_of, some
+from engine.errors import AdapterError
+
+
+def require_mergeable(base: GgufHeader, adapters: Sequence[GgufHeader]) -> GgufHeader:
+    """Return the header of what the adapters are added to: `base`, untied where they need it.
+
+    Reads the adapters' weights once, to see that all are finite. Raises `AdapterError` with the
+    first broken rule in one sentence.
+    """
+    if needs_untying(base, adapters):
+        if not can_untie(base.architecture):
+            raise AdapterError(
+                f"The embeddings of {base.path} are its output, too, and llama.cpp takes no output "
+                f"of its own in {shown(base.architecture or '')} models, so a change of one of the "
+                "two cannot be merged: train the adapter without embed_tokens and lm_head."
+            )
+        base = untied(base)
+    for adapter in adapters:
+        broken = check(adapter, base)
+        if broken:
+            raise AdapterError(broken[0].message)
+        _require_unscaled(adapter, base)
+    return base
+
+
+def merge_notices(adapters: Sequence[GgufHeader]) -> tuple[str, ...]:
+    """Return sentences on what of the adapters a merged model does not have, or has otherwise."""
+    return tuple(sentence for adapter in adapters for sentence in _notices_of(adapter))
+
+
+def _require_unscaled(adapter: GgufHeader, base: GgufHeader) -> None:
+    # llama.cpp multiplies the product by such a scale and adds the LoRA behind it.
+    scaled = [
+        pair.target
+        for pair in pairs_of(adapter)
+        if pair.target.removesuffix("weight") + "scale" in base.tensors
+    ]
+    if scaled:
+        raise AdapterError(
+            f"The base {base.path} keeps a scale apart from the weights of {some(scaled)}, which "
+            "merging would get wrong: merge into the full-precision model instead."
+        )
+
+
+def _notices_of(adapter: GgufHeader) -> Iterator[str]:
+    norms = [name for name in adapter.tensors if name.endswith(IGNORED_SUFFIX)]
+    if norms:
+        yield (
+            f"The adapter {adapter.path} also holds {some(norms)}: norms are not merged, as "
+            "llama.cpp does not use them either."
+        )
+    array = adapter.metadata.get(INVOCATION)
+    if isinstance(array, GgufArray) and len(array):
+        yield (
+            f"The adapter {adapter.path} acts from its invocation tokens on, but merged it acts "
+            "everywhere."
+        )
