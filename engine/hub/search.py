@@ -89,7 +89,8 @@ def search_adapters(
     Within one page the order is the Hub's. At most `limit` are yielded.
 
     Raises:
-        HubError: The Hub cannot be reached, refuses, or answers with nonsense.
+        HubError: The Hub cannot be reached, refuses, or answers with nonsense; of several names
+            of a base, after what the others have found.
     """
     names = base.repositories[:MAX_ALIASES] if base is not None else ()
     filters = [f"base_model:adapter:{name}" for name in names] or ["lora"]
@@ -122,17 +123,19 @@ def _interleaved(
     for filter_ in filters:
         Thread(target=ask, args=(filter_,), name=f"search {filter_}", daemon=True).start()
     n_asking = len(filters)
+    failure: Exception | None = None
     try:
         while n_asking:
             page = arrived.get()
-            if page is None:
-                n_asking -= 1
-            elif isinstance(page, Exception):
-                raise page
-            else:
+            if isinstance(page, list):
                 yield from page
+                continue
+            n_asking -= 1
+            failure = failure or page
     finally:
         is_over.set()
+    if failure is not None:  # after the rows that others of the questions have found
+        raise failure
 
 
 def _pages(filter_: str, query: str, limit: int, sort: Sort) -> Iterator[list[Repository]]:

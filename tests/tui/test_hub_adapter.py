@@ -90,6 +90,20 @@ async def test_what_the_search_told_is_shown_while_the_hub_is_asked(
         await wait_until(pilot, lambda: "✓ fits Tiny" in screen_text(app), "the verdict")
 
 
+async def test_the_verdict_does_not_wait_for_the_card(
+    engine: ScriptedEngine, model: Model, hub: FakeHub
+) -> None:
+    may_go_on = threading.Event()
+    hub.weather.append(Weather("README.md", cut_after=10, held=may_go_on))
+    async with chat(engine, model, (100, 30)) as (app, pilot):
+        await pilot.press("ctrl+f")
+        await wait_until(pilot, lambda: LORA in screen_text(app), "the row")
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: "✓ fits Tiny" in screen_text(app), "the verdict")
+        assert "SQL for Tiny" not in screen_text(app)
+        may_go_on.set()
+
+
 async def test_what_does_not_fit_says_why_and_cannot_be_pulled(
     engine: ScriptedEngine, model: Model, home: Path
 ) -> None:

@@ -35,8 +35,7 @@ class Found:
     revision: str
     choices: tuple[AdapterChoice, ...]
     base_models: tuple[str, ...]
-    card: str | None
-    """Markdown, '' where there is none; None where it is not handed out."""
+    has_card: bool
 
     def remote(self, index: int) -> RemoteAdapter:
         """Return one of its adapters as the pull takes it."""
@@ -44,19 +43,27 @@ class Found:
 
 
 def looked_up(repo: str) -> Found:
-    """Ask the Hub for a repository and its card. Raises `HubError`."""
+    """Ask the Hub for a repository. Raises `HubError`."""
     with explained(f"hf.co/{repo}"):
         info = repository_info(repo)
     if not info.sha:
         raise HubError(f"hf.co/{repo} has no revision yet: it is empty.")
     has_card = any(file.path == CARD for file in info.files)
-    try:
-        card = remote_card(info.repo, info.sha) if has_card else ""
-    except HubError:
-        # It hides nothing that the verdict would not say.
-        card = None
     choices = tuple(adapter_choices(info.files))
-    return Found(info.repo, info.sha, choices, info.base_models, card)
+    return Found(info.repo, info.sha, choices, info.base_models, has_card)
+
+
+def card_of(found: Found) -> str:
+    """Return a repository's card as Markdown, asked of the Hub; or a line that says there is none.
+
+    What keeps it from being read keeps nothing else: the verdict does not wait for it.
+    """
+    if not found.has_card:
+        return "*It has no card.*"
+    try:
+        return remote_card(found.repo, found.revision) or "*Its card is empty.*"
+    except HubError:
+        return "*Its card cannot be read.*"
 
 
 def facts_content(repository: Repository, now: datetime) -> Content:

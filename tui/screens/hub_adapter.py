@@ -30,6 +30,7 @@ from tui.adapters import NewAdapter
 from tui.background import in_background
 from tui.hub.page import (
     Found,
+    card_of,
     choices_content,
     facts_content,
     looked_up,
@@ -83,6 +84,7 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
         self._stack = stack
         self._home = home
         self._found: Found | None = None
+        self._has_card = False
         self._index = 0
         self._fits: dict[int, Fit] = {}
         self._problem = ""
@@ -127,7 +129,8 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
         is_known = self._found is not None and (
             not self._found.choices or self._index in self._fits
         )
-        return self._step is not Step.PULLING and (is_known or bool(self._problem))
+        is_read = self._has_card or self._found is None
+        return self._step is not Step.PULLING and ((is_known and is_read) or bool(self._problem))
 
     # What is asked of the Hub ---------------------------------------------------------------
 
@@ -142,8 +145,9 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
             return
         self._show()
         self._judge()
-        none = "*It has no card.*" if found.card is not None else "*Its card cannot be read.*"
-        await self._card.mount(MarkdownBody(printable(found.card or none), is_over=True))
+        card = await in_background(lambda: card_of(found))
+        await self._card.mount(MarkdownBody(printable(card), is_over=True))
+        self._has_card = True
 
     @work(group="judge")
     async def _judge(self) -> None:

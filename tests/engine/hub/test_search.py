@@ -64,6 +64,13 @@ def test_without_a_base_every_lora_is_looked_at(child: HubChild, hub: FakeHub) -
     assert len(search(child, names=())) == 130
 
 
+def test_one_name_that_fails_keeps_nothing_of_the_others(hub: FakeHub, child: HubChild) -> None:
+    hub.weather.append(Weather("adapter%3Aunsloth", status=403, body=b"{}"))
+    *rows, last = search(child, names=("unsloth/Llama-1B-Instruct", BASE))
+    assert len(rows) == 100
+    assert "403" in last
+
+
 def test_a_repository_under_two_names_of_the_base_comes_once(child: HubChild, hub: FakeHub) -> None:
     tags = hub.facts["user3/sql-3"]["tags"]
     tags.append("base_model:adapter:unsloth/Llama-1B-Instruct")
