@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from tui.output import wrapped
 from tui.sanitize import printable_line
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class FoundTable:
         if not reason:
             return line
         width = max(_LEAST_NAME, self.columns - 1)
-        return f"{line}\n{_wrapped(reason, width)}"
+        return "\n".join((line, *wrapped(reason, width, _INDENT)))
 
     def _line(self, cells: Sequence[str], more: str = "") -> str:
         texts = [printable_line(cell) for cell in (*cells, more)]
@@ -162,18 +162,6 @@ class FoundTable:
             widths[heading] = 0
         widths["REPOSITORY"] = max(_LEAST_NAME, min(_WIDTHS[0], room - _needed(widths)))
         return tuple(widths.values())
-
-
-def _wrapped(reason: str, width: int) -> str:
-    # A reference broken at a hyphen could not be copied.
-    return fill(
-        reason,
-        width,
-        initial_indent=_INDENT,
-        subsequent_indent=_INDENT,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def _needed(widths: Mapping[str, int]) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tui.heat_map import heat_map
 from tui.ink import Ink, map_lines
+from tui.output import wrapped
 from tui.sanitize import printable_line
 from tui.units import count_text, size_text
 
@@ -214,18 +214,6 @@ def matrix_lines(overlaps: Sequence[Overlap], names: Sequence[str], width: int) 
         row = "".join(f"{table[j, i]:>6}" for j in range(i))
         lines.append(f"{label[:label_width]:<{label_width}}{row}".rstrip())
     return [*lines, ""]
-
-
-def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """Return a sentence in lines of at most `width` cells; a path longer than that is not cut."""
-    return textwrap.wrap(
-        printable_line(text),
-        max(width, 20),
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -61,6 +61,24 @@ def table_lines(rows: Iterable[Sequence[str]]) -> list[str]:
     ]
 
 
+def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """Return a sentence in lines of at most `width` cells, 20 at least.
+
+    A path or a reference that is longer is not cut, and none is broken at a hyphen: it could not be
+    copied.
+    """
+    import textwrap
+
+    return textwrap.wrap(
+        printable_line(text),
+        max(width, 20),
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def warn(sentence: str) -> None:
     """Say on stderr that something is not as the person may expect."""
     _narrate("Warning", sentence)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shlex
@@ -150,6 +149,8 @@ def _source_path(text: str) -> Path:
 
 
 def _config(text: str) -> dict[str, Any]:
+    import json
+
     advice = "give the config.json of the base model with --config"
     try:
         document = json.loads(Path(text).expanduser().read_bytes())
@@ -176,8 +177,7 @@ def _require_own_file(out: Path, source: LoraSource, base: Base) -> None:
 
 
 def _lines(made: Conversion, base: Base, written: str, form: LoraForm | None) -> list[str]:
-    from tui.inspection_page import wrapped
-    from tui.output import table_lines
+    from tui.output import table_lines, wrapped
     from tui.units import size_text
 
     types = " and ".join(f"{n} {type_}" for type_, n in made.types.items())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from tui.errors import TuiError, UsageError
@@ -92,6 +91,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what is found as it arrives."""
+    import shutil  # takes 2 ms, and `tui list` has no use for it
+
     from engine.base_identity import identity_of
     from engine.errors import HubError
     from tui.base_choice import named_base
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     if identity is not None and base is not None:
         note(_asked_for(identity, base, query))
     found: list[Found] = []
-    columns = get_terminal_size().columns if sys.stdout.isatty() else None
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     table = FoundTable(args.is_judged, columns, base.said if base is not None else str)
     try:
         rows = judged(
