@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,39 +12,12 @@ from modelfiles.model import Model
 from modelfiles.pulled import PulledAdapters
 from tests.support.chat import chat, ready, screen_text, wait_until
 from tests.support.fake_hub import FakeHub
-from tests.support.hub_screens import (
-    SlowFetch,
-    added,
-    leftovers,
-    loopback,
-    model_on,
-)
+from tests.support.hub_screens import SlowFetch, added, leftovers
 from tests.support.hub_shelf import LORA, SEVERAL, WRONG
 from tests.support.scripted_engine import ScriptedEngine
 from tui.app import ChatApp
 from tui.screens.add_adapter import AddAdapterScreen
 from tui.widgets.rack import Rack
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with loopback(tmp_path, monkeypatch) as hub:
-        yield hub
-
-
-@pytest.fixture
-def model(hub: FakeHub, tmp_path: Path) -> Model:
-    return model_on(hub, tmp_path)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def engine() -> ScriptedEngine:
-    return ScriptedEngine([["Yes", " indeed."]])
 
 
 async def typed(app: ChatApp, pilot: Pilot[int], text: str) -> None:

@@ -25,7 +25,7 @@ from tests.support.chat import (
     wait_until,
 )
 from tests.support.fake_hub import FakeHub, Weather
-from tests.support.hub_screens import loopback, model_on
+from tests.support.hub_screens import model_on
 from tests.support.hub_shelf import GATED, LORA, PEFT, fill, put
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.tiny_models import write_base
@@ -40,12 +40,6 @@ N_REPOS = 55
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with loopback(tmp_path, monkeypatch) as hub:
-        yield hub
-
-
-@pytest.fixture
 def model(hub: FakeHub, tmp_path: Path) -> Model:
     return model_on(hub, tmp_path, n_others=N_REPOS - 5)
 
@@ -55,11 +49,6 @@ def many(hub: FakeHub, model: Model, tmp_path: Path) -> int:
     """Fill the hub with three hundred repositories, and return how many there are."""
     fill(hub, tmp_path, model.base, n_others=295)
     return 300
-
-
-@pytest.fixture
-def engine() -> ScriptedEngine:
-    return ScriptedEngine([["Yes", " indeed."]])
 
 
 async def opened(app: ChatApp, pilot: Pilot[int], key: str = "ctrl+f") -> HubScreen:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,38 +11,11 @@ from modelfiles.model import Model
 from modelfiles.pulled import PulledAdapters
 from tests.support.chat import chat, notices, ready, screen_text, wait_until
 from tests.support.fake_hub import FakeHub, Weather
-from tests.support.hub_screens import (
-    added,
-    line,
-    looked_at,
-    loopback,
-    model_on,
-)
+from tests.support.hub_screens import added, line, looked_at
 from tests.support.hub_shelf import GATED, LORA, PEFT, SEVERAL, WRONG, put
 from tests.support.scripted_engine import ScriptedEngine
 from tui.app import ChatApp
 from tui.hub.page import Found, looked_up
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with loopback(tmp_path, monkeypatch) as hub:
-        yield hub
-
-
-@pytest.fixture
-def model(hub: FakeHub, tmp_path: Path) -> Model:
-    return model_on(hub, tmp_path)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def engine() -> ScriptedEngine:
-    return ScriptedEngine([["Yes", " indeed."]])
 
 
 def whole(app: ChatApp) -> str:

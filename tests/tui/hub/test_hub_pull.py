@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,38 +13,9 @@ from modelfiles.model import Model
 from modelfiles.pulled import PulledAdapters
 from tests.support.chat import begin, chat, ended, notices, ready, say, screen_text, wait_until
 from tests.support.fake_hub import FakeHub, Weather
-from tests.support.hub_screens import (
-    SlowFetch,
-    added,
-    leftovers,
-    line,
-    looked_at,
-    loopback,
-    model_on,
-)
+from tests.support.hub_screens import SlowFetch, added, leftovers, line, looked_at
 from tests.support.hub_shelf import LORA, PEFT
 from tests.support.scripted_engine import ScriptedEngine
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with loopback(tmp_path, monkeypatch) as hub:
-        yield hub
-
-
-@pytest.fixture
-def model(hub: FakeHub, tmp_path: Path) -> Model:
-    return model_on(hub, tmp_path)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def engine() -> ScriptedEngine:
-    return ScriptedEngine([["Yes", " indeed."]])
 
 
 async def test_the_size_is_asked_first_and_an_adapter_goes_into_the_rack_at_one(
