@@ -17,14 +17,8 @@ import pytest
 
 from tests.support.command_line import Ended, environment, run_tui
 from tests.support.fake_hub import COMMIT, TOKEN, FakeHub, Weather, serving
-from tests.support.hub_child import HubChild, serving_child
+from tests.support.hub_child import HubChild
 from tests.support.small_hub import LORA, fill_hub
-
-
-@pytest.fixture(scope="module")
-def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubChild]:
-    with serving_child(tmp_path_factory.mktemp("child")) as child:
-        yield child
 
 
 @pytest.fixture

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.fake_hub import COMMIT, FakeHub
-from tests.support.hub_child import HubChild, serving_child
+from tests.support.hub_child import HubChild
 from tests.support.small_hub import LORA, fill_hub
-
-
-@pytest.fixture(scope="module")
-def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubChild]:
-    with serving_child(tmp_path_factory.mktemp("child")) as child:
-        yield child
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,9 @@ from engine.adapters.metadata import ValueType
 from tests.support import tiny_models
 from tests.support.fake_hub import TOKEN, FakeHub, Weather
 from tests.support.gguf_raw import RawGguf, RawValue
-from tests.support.hub_child import HubChild, serving_child
+from tests.support.hub_child import HubChild
 
 BASE = "meta/Llama-1B-Instruct"
-
-
-@pytest.fixture(scope="module")
-def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubChild]:
-    with serving_child(tmp_path_factory.mktemp("child")) as child:
-        yield child
 
 
 @pytest.fixture
