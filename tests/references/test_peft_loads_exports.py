@@ -95,8 +95,8 @@ def test_an_adapter_of_one_layer_alone_is_loaded_without_a_word(tmp_path: Path) 
 @pytest.mark.reference
 @pytest.mark.parametrize("rank", [None, 3])
 def test_a_stack_answers_as_in_llama_cpp(rank: int | None, tmp_path: Path) -> None:
-    from tests.engine.adapters.fusing.test_fuse_against_llama import distance
     from tests.references.make_references import random_model
+    from tests.support.merging import distance
 
     stack = [(HERE / "data" / f"{name}.gguf", scale) for name, scale in STACK.items()]
     base = HERE / "data" / "base.gguf"
@@ -116,25 +116,9 @@ TOKENS = [72, 101, 108, 108, 111, 44, 32, 119]
 
 def of_llama_cpp(stack: list[tuple[Path, float]], base: Path) -> Any:
     """Return the logits after every token, shape (n_tokens, n_vocab)."""
-    from engine.llama import Context, KvType, LoraAdapter, Model
+    from tests.support.merging import logits
 
-    with (
-        Model(base, n_gpu_layers=0) as model,
-        Context(
-            model,
-            n_ctx=64,
-            n_batch=64,
-            n_threads=1,
-            kv_type=KvType.F32,
-            uses_flash_attention=False,
-        ) as context,
-    ):
-        context.set_adapters([(LoraAdapter(model, path), scale) for path, scale in stack])
-        rows = []
-        for token in TOKENS:
-            context.decode([token])
-            rows.append(context.logits())
-        return np.stack(rows)
+    return logits(base, stack, TOKENS)
 
 
 def of_peft(model: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the tests of merging share: parts of a stack, wider bases, logits, bytes of tensors."""
+"""What the tests of merging and fusing share: stacks, wider bases, logits, bytes of tensors."""
 
 from __future__ import annotations
 
@@ -31,8 +31,12 @@ def parts_of(stack: Stack) -> list[FusePart]:
     return [part_of(read_adapter(path), scale) for path, scale in stack]
 
 
-def logits(base: Path, stack: Stack = ()) -> Logits:
-    """Return the logits of every prefix of TEXT under a stack: shape (n_tokens, n_vocab)."""
+def logits(base: Path, stack: Stack = (), prompt: str | Sequence[int] = TEXT) -> Logits:
+    """Return the logits of every prefix of a text or of tokens: shape (n_tokens, n_vocab).
+
+    Everything is f32 and flash attention is off, which rounds to f16 inside: what is left is what
+    adapters and base are stored in.
+    """
     with (
         Model(base, n_gpu_layers=0) as model,
         Context(
@@ -46,7 +50,7 @@ def logits(base: Path, stack: Stack = ()) -> Logits:
     ):
         context.set_adapters([(LoraAdapter(model, path), scale) for path, scale in stack])
         rows = []
-        for token in model.tokenize(TEXT):
+        for token in model.tokenize(prompt) if isinstance(prompt, str) else prompt:
             context.decode([token])
             rows.append(context.logits())
         return np.stack(rows)

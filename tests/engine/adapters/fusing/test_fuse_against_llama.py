@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from engine.adapters.check import require_fit
@@ -14,9 +13,10 @@ from engine.adapters.fusing.fuse import fuse
 from engine.adapters.fusing.plan import BType, part_of
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.read import read_adapter
-from engine.llama import Context, KvType, LoraAdapter, Model
+from tests.support import merging
 from tests.support.dense_delta import tensors_of
 from tests.support.gguf_raw import RawGguf
+from tests.support.merging import Logits, Stack, distance
 from tests.support.tiny_models import (
     ATTENTION,
     LINEAR,
@@ -26,34 +26,12 @@ from tests.support.tiny_models import (
     write_base,
 )
 
-Logits = npt.NDArray[np.float32]
-Stack = Sequence[tuple[Path, float]]
 TEXT = "What does the scale of an adapter do? It multiplies the delta."
 
 
 def logits(base: Path, stack: Stack) -> Logits:
-    """Return the logits of every prefix of TEXT under a stack: shape (n_tokens, n_vocab).
-
-    Everything is f32 and flash attention is off, which rounds to f16 inside: what is left is what
-    adapters and base are stored in.
-    """
-    with (
-        Model(base) as model,
-        Context(
-            model,
-            n_ctx=512,
-            n_batch=64,
-            n_threads=1,
-            kv_type=KvType.F32,
-            uses_flash_attention=False,
-        ) as context,
-    ):
-        context.set_adapters([(LoraAdapter(model, path), scale) for path, scale in stack])
-        rows = []
-        for token in model.tokenize(TEXT):
-            context.decode([token])
-            rows.append(context.logits())
-        return np.stack(rows)
+    """Return the logits of every prefix of TEXT under a stack: shape (n_tokens, n_vocab)."""
+    return merging.logits(base, stack, TEXT)
 
 
 def fused(base: Path, stack: Stack, b_type: BType = GgmlType.F32) -> Path:
@@ -69,11 +47,6 @@ def widened(path: Path) -> Path:
     for name, values in tensors_of(path).items():
         raw.replace_array(name, values.astype(np.float32))
     return raw.write(path.with_suffix(".f32.gguf"))
-
-
-def distance(one: Logits, other: Logits) -> float:
-    """Return the largest difference of two logits."""
-    return float(np.abs(one - other).max())
 
 
 def difference(base: Path, stack: Stack) -> float:

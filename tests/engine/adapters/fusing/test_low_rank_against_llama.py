@@ -14,8 +14,9 @@ from engine.adapters.fusing.plan import part_of
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.read import read_adapter, require_base
 from tests.engine.adapters.extraction.test_extract import changed
-from tests.engine.adapters.fusing.test_fuse_against_llama import distance, logits
+from tests.engine.adapters.fusing.test_fuse_against_llama import logits
 from tests.support.dense_delta import deltas_of
+from tests.support.merging import distance
 from tests.support.tiny_models import EXPERTS, LINEAR, Architecture, write_adapter, write_base
 
 TARGETS = (*LINEAR, *EXPERTS, "token_embd")
