@@ -23,15 +23,15 @@ from engine.adapters.extraction.extract import (
     extract,
 )
 from engine.adapters.extraction.notices import notices
-from engine.adapters.fusing.plan import part_of
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import read_header
 from engine.adapters.merging.merge import merge
 from engine.adapters.metadata import ValueType
-from engine.adapters.read import read_adapter, require_base
+from engine.adapters.read import require_base
 from engine.errors import AdapterError, BaseError
 from tests.support.dense_delta import deltas_of, tensors_of
 from tests.support.gguf_raw import RawGguf, RawTensor, RawValue, text
+from tests.support.merging import parts_of
 from tests.support.split_base import write_split
 from tests.support.tiny_models import Dtype, write_adapter, write_base
 
@@ -235,7 +235,7 @@ def test_a_merged_model_gives_its_stack_back(dtype: Dtype, tmp_path: Path) -> No
         (write_adapter(tmp_path / "one.gguf", base, rank=3, seed=1), 0.7),
         (write_adapter(tmp_path / "two.gguf", base, rank=2, seed=2, targets=["attn_v"]), -0.5),
     ]
-    parts = [part_of(read_adapter(path), scale) for path, scale in stack]
+    parts = parts_of(stack)
     merged = tmp_path / "merged.gguf"
     merge(base, parts, merged, names=["one", "two"])
     found = difference(merged, base, tmp_path / "out.gguf", 5, type_=GgmlType.F32)

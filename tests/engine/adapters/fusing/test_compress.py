@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +11,15 @@ from engine.adapters.check import require_fit
 from engine.adapters.fusing.compress import RANK_KEY, compressed, summed_ranks, write_compressed
 from engine.adapters.fusing.energy import least, whole
 from engine.adapters.fusing.file import fused_stack
-from engine.adapters.fusing.plan import FusePart, part_of
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import read_header
-from engine.adapters.read import read_adapter
 from engine.errors import AdapterError
 from tests.support.dense_delta import Doubles, deltas_of, tensors_of
 from tests.support.gguf_raw import RawGguf
+from tests.support.merging import Stack, parts_of
 from tests.support.tiny_models import write_adapter, write_base
 
 TARGETS = ("attn_q", "ffn_down_exps", "token_embd")
-Stack = Sequence[tuple[Path, float]]
 
 
 @pytest.fixture
@@ -35,10 +32,6 @@ def stack(tmp_path: Path, base: Path) -> Stack:
     first = write_adapter(tmp_path / "first.gguf", base, rank=4, seed=1, targets=TARGETS)
     second = write_adapter(tmp_path / "second.gguf", base, rank=6, seed=2, targets=TARGETS)
     return [(first, 0.7), (second, -1.5)]
-
-
-def parts_of(stack: Stack) -> list[FusePart]:
-    return [part_of(read_adapter(path), scale) for path, scale in stack]
 
 
 def best(delta: Doubles, rank: int) -> tuple[Doubles, float, float]:

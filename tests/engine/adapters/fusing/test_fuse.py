@@ -6,7 +6,6 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 from engine.adapters.check import check, require_fit
 from engine.adapters.fusing.file import FUSED_VERSION, VERSION_KEY, fused_stack, is_intact
 from engine.adapters.fusing.fuse import FuseCancelled, fuse, fused_size_bytes
-from engine.adapters.fusing.plan import BType, FusePart, part_of
+from engine.adapters.fusing.plan import BType
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import read_header
 from engine.adapters.read import read_adapter
@@ -25,9 +24,8 @@ from engine.errors import AdapterError, EngineError, GgufError
 from engine.stack import to_float32
 from tests.support.dense_delta import deltas_of, tensors_of
 from tests.support.gguf_raw import RawGguf
+from tests.support.merging import Stack, parts_of
 from tests.support.tiny_models import Architecture, Dtype, write_adapter, write_base
-
-Stack = Sequence[tuple[Path, float]]
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +49,6 @@ def stack(base: Path, tmp_path: Path) -> Stack:
     )
     third = write_adapter(tmp_path / "3.gguf", base, rank=3, seed=3, targets=["ffn_up", "attn_q"])
     return [(first, 0.7), (second, -1.3), (third, 0.4)]
-
-
-def parts_of(stack: Stack) -> list[FusePart]:
-    return [part_of(read_adapter(path), scale) for path, scale in stack]
 
 
 def relative_error(fused: Path, stack: Stack) -> float:

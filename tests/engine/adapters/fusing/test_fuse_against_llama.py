@@ -10,13 +10,12 @@ import pytest
 
 from engine.adapters.check import require_fit
 from engine.adapters.fusing.fuse import fuse
-from engine.adapters.fusing.plan import BType, part_of
+from engine.adapters.fusing.plan import BType
 from engine.adapters.ggml_type import GgmlType
-from engine.adapters.read import read_adapter
 from tests.support import merging
 from tests.support.dense_delta import tensors_of
 from tests.support.gguf_raw import RawGguf
-from tests.support.merging import Logits, Stack, distance
+from tests.support.merging import Logits, Stack, distance, parts_of
 from tests.support.tiny_models import (
     ATTENTION,
     LINEAR,
@@ -35,7 +34,7 @@ def logits(base: Path, stack: Stack) -> Logits:
 
 
 def fused(base: Path, stack: Stack, b_type: BType = GgmlType.F32) -> Path:
-    parts = [part_of(read_adapter(path), scale) for path, scale in stack]
+    parts = parts_of(stack)
     out = fuse(parts, stack[0][0].with_name("fused.gguf"), b_type=b_type).path
     require_fit(out, base)
     return out

@@ -10,13 +10,12 @@ import pytest
 from engine.adapters.check import require_fit
 from engine.adapters.extraction.extract import extract
 from engine.adapters.fusing.compress import write_compressed
-from engine.adapters.fusing.plan import part_of
 from engine.adapters.ggml_type import GgmlType
-from engine.adapters.read import read_adapter, require_base
+from engine.adapters.read import require_base
 from tests.engine.adapters.extraction.test_extract import changed
 from tests.engine.adapters.fusing.test_fuse_against_llama import logits
 from tests.support.dense_delta import deltas_of
-from tests.support.merging import distance
+from tests.support.merging import distance, parts_of
 from tests.support.tiny_models import EXPERTS, LINEAR, Architecture, write_adapter, write_base
 
 TARGETS = (*LINEAR, *EXPERTS, "token_embd")
@@ -30,7 +29,7 @@ def test_a_stack_of_one_subspace_answers_the_same_at_its_rank(
     one = write_adapter(tmp_path / "one.gguf", base, rank=3, targets=TARGETS)
     other = write_adapter(tmp_path / "other.gguf", base, rank=4, seed=2, targets=TARGETS)
     stack = [(one, 0.9), (other, 0.6), (one, -0.4)]
-    parts = [part_of(read_adapter(path), scale) for path, scale in stack]
+    parts = parts_of(stack)
     out = tmp_path / "out.gguf"
     modules = write_compressed(parts, out, 7, type_=GgmlType.F32)
     require_fit(out, base)

@@ -17,6 +17,7 @@ from engine.adapters.read import read_adapter, require_base
 from engine.errors import AdapterError
 from tests.support.dense_delta import deltas_of
 from tests.support.gguf_raw import RawGguf, text
+from tests.support.merging import parts_of
 from tests.support.stored_folders import peft_pairs, read_safetensors, write_gguf_of
 from tests.support.tiny_models import write_adapter, write_base
 
@@ -28,7 +29,7 @@ STACK = [(LLAMA / "first.gguf", 0.7), (LLAMA / "second.gguf", -0.4)]
 
 
 def export(stack: list[tuple[Path, float]], base: Path, out: Path, **options: Any) -> PeftFolder:
-    parts = [part_of(read_adapter(path), scale) for path, scale in stack]
+    parts = parts_of(stack)
     options.setdefault("type_", GgmlType.F32)
     return write_peft_folder(parts, require_base(base), out, **options)
 
@@ -244,7 +245,7 @@ def test_the_base_is_called_after_its_repository(
 
 
 def test_parts_at_scale_zero_are_left_out(tmp_path: Path) -> None:
-    parts = [part_of(read_adapter(path), scale) for path, scale in STACK]
+    parts = parts_of(STACK)
     silent = FusePart(parts[1].header, parts[1].sha256, 0.0)
     base = require_base(LLAMA / "base.gguf")
     assert write_peft_folder([parts[0], silent], base, tmp_path / "out").rank == 4
