@@ -20,7 +20,7 @@ from engine.adapters.cursor import open_regular
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import GgufHeader
 from engine.adapters.metadata import ValueType
-from engine.adapters.outfile import new_file
+from engine.adapters.outfile import new_file, write_whole
 from engine.adapters.tensors import padded
 from engine.errors import GgufError
 
@@ -142,8 +142,7 @@ class GgufWriter:
         self._n_written += len(view)
         if self._n_written > slot.size_bytes:
             raise ValueError(f"{slot.name} gets more than its {slot.size_bytes} bytes")
-        while view:
-            view = view[self._file.write(view) :]
+        write_whole(self._file, view)
 
     def end_tensor(self) -> None:
         """Say that the tensor that is due is complete; raises `ValueError` where it is not."""
@@ -153,8 +152,7 @@ class GgufWriter:
         padding = bytes(padded(self._n_written, ALIGNMENT) - self._n_written)
         self._n_ended += 1
         self._n_written = 0
-        while padding:
-            padding = padding[self._file.write(padding) :]
+        write_whole(self._file, padding)
 
     def finish(self) -> None:
         """Raise `ValueError` unless every tensor was written."""
@@ -187,9 +185,7 @@ def writing_gguf(
     nothing is then left.
     """
     with new_file(out, what) as file:
-        header = memoryview(encoded_header(fields, slots))
-        while header:
-            header = header[file.write(header) :]
+        write_whole(file, encoded_header(fields, slots))
         writer = GgufWriter(file, slots)
         yield writer
         writer.finish()

@@ -11,6 +11,7 @@ from glob import escape
 from io import FileIO
 from os.path import samestat
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from engine.errors import EngineError
@@ -56,6 +57,13 @@ def sweep_parts(out: Path) -> None:
         with suppress(OSError):
             if not part.is_symlink() and (part.is_file() or part.is_dir()):
                 _sweep(part)
+
+
+def write_whole(file: FileIO, data: Any) -> None:
+    """Write any contiguous buffer whole: an unbuffered file may take less than it is given."""
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[file.write(view) :]
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from engine.adapters.gguf_writer import (
 )
 from engine.adapters.header import GgufHeader, read_header
 from engine.adapters.metadata import GgufArray, ValueType
+from engine.adapters.outfile import write_whole
 from engine.adapters.rules import ALPHA, LORA_A, LORA_B
 from engine.adapters.tensors import padded
 from engine.errors import AdapterError, GgufError
@@ -87,7 +88,7 @@ class ConvertedWriter:
         blank = self._header(self.types, _NO_CHECKSUMS)
         checksums = self._digest.digest() + hashlib.sha256(blank).digest()
         file.seek(0)
-        _write_all(file, self._header(self.types, checksums))
+        write_whole(file, self._header(self.types, checksums))
 
     def _write_pairs(
         self,
@@ -109,7 +110,7 @@ class ConvertedWriter:
             hashing = Thread(target=self._hash, args=parts)
             hashing.start()
             for part in parts:
-                _write_all(file, part)
+                write_whole(file, part)
             on_progress((index + 1) / len(self._pairs))
         hashing.join()
         if is_cancelled():
@@ -192,9 +193,3 @@ def _not_finite(pair: PlannedPair, stored: Sequence[StoredTensor]) -> AdapterErr
         f"The scale of {shown(pair.members[0].path)} drives its weights out of range: correct "
         "lora_alpha in the adapter's configuration."
     )
-
-
-def _write_all(file: FileIO, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]

@@ -32,7 +32,7 @@ from engine.adapters.gguf_writer import (
 )
 from engine.adapters.header import GgufHeader, read_header
 from engine.adapters.metadata import GgufArray, ValueType
-from engine.adapters.outfile import new_file
+from engine.adapters.outfile import new_file, write_whole
 from engine.adapters.rules import ALPHA, LORA_B
 from engine.adapters.tensors import padded
 from engine.errors import GgufError
@@ -122,8 +122,7 @@ class FusedWriter:
         """Write data of the tensor that is due: any contiguous buffer."""
         view = memoryview(data).cast("B")
         self._sections[-1].update(view)
-        while view:
-            view = view[self._file.write(view) :]
+        write_whole(self._file, view)
 
     def end_tensor(self, type_: GgmlType) -> None:
         """Say in which type the data since the tensor before was written."""
@@ -172,10 +171,8 @@ class FusedWriter:
         blank = self._layout.header(self._types, _NO_CHECKSUMS)
         digests = [section.digest() for section in self._sections]
         checksums = b"".join((*digests, hashlib.sha256(blank).digest()))
-        view = memoryview(self._layout.header(self._types, checksums))
         self._file.seek(0)
-        while view:
-            view = view[self._file.write(view) :]
+        write_whole(self._file, self._layout.header(self._types, checksums))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from engine.adapters.factors import Factors
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.gguf_writer import Field, Slot, writing_gguf
+from engine.adapters.outfile import write_whole
 from engine.adapters.rules import LORA_A, LORA_B, TOKEN_EMBEDDING
 from engine.errors import EngineError
 from engine.handle import Handle
@@ -63,11 +64,9 @@ class Spool(Handle):
         """Add a tensor; where F16 cannot hold it, it becomes F32."""
         kept_type = type_ if type_ is GgmlType.F32 or fits_f16(values) else GgmlType.F32
         data: Any = np.ascontiguousarray(values, "<f2" if kept_type is GgmlType.F16 else "<f4")
-        view = memoryview(data).cast("B")
-        item = Spooled(name, values.shape, kept_type, self._n_bytes, len(view))
+        item = Spooled(name, values.shape, kept_type, self._n_bytes, data.nbytes)
         try:
-            while view:
-                view = view[self._file.write(view) :]
+            write_whole(self._file, data)
         except OSError as error:
             raise self._failed(error) from None
         self.items.append(item)

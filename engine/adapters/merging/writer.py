@@ -22,6 +22,7 @@ from engine.adapters.merging.blocks import (
 )
 from engine.adapters.merging.plan import MergedTensor
 from engine.adapters.merging.record import TensorMerge, require_retained
+from engine.adapters.outfile import write_whole
 from engine.adapters.weights import WeightFile
 from engine.errors import AdapterError
 
@@ -77,9 +78,7 @@ class MergeWriter:
         meter: MergeMeter,
     ) -> None:
         slots = [tensor.slot for tensor in plan]
-        header = memoryview(encoded_header(fields, slots))
-        while header:
-            header = header[file.write(header) :]
+        write_whole(file, encoded_header(fields, slots))
         self._writer = GgufWriter(file, slots)
         self._plan = plan
         self._bases = bases
