@@ -17,27 +17,12 @@ import numpy as np
 
 from engine.adapters.factors import Factors, stacked_factors, targets_of
 from engine.adapters.fusing.energy import Energy, ModuleEnergy, summed, whole
-from engine.adapters.fusing.file import (
-    FUSED_VERSION,
-    SCALES_KEY,
-    SHA256_KEY,
-    VERSION_KEY,
-    Further,
-    further_fields,
-)
+from engine.adapters.fusing.file import Further, fused_fields
 from engine.adapters.fusing.low_rank import squared_norm_of_product, truncated_product
 from engine.adapters.fusing.plan import FusePart, active_parts, plans_of
 from engine.adapters.fusing.spool import FloatType, Spool, put_pair, write_adapter_file
 from engine.adapters.ggml_type import GgmlType
-from engine.adapters.gguf_writer import (
-    Field,
-    float32_field,
-    float32s_field,
-    text_field,
-    texts_field,
-    uint32_field,
-)
-from engine.adapters.rules import ALPHA
+from engine.adapters.gguf_writer import Field, float32_field, uint32_field
 from engine.adapters.weights import WeightFile
 from engine.errors import AdapterError
 from engine.stack import to_float32
@@ -162,14 +147,12 @@ def _fields(
     active: Sequence[FusePart], rank: int, energy: Energy, texts: Mapping[str, Further]
 ) -> list[Field]:
     return [
-        text_field("general.architecture", active[0].header.architecture or ""),
-        text_field("general.type", "adapter"),
-        text_field("adapter.type", "lora"),
-        float32_field(ALPHA, 0.0),  # the scale is taken as it is: it is folded into B
-        *further_fields(texts),
-        uint32_field(VERSION_KEY, FUSED_VERSION),
-        texts_field(SHA256_KEY, [part.sha256 for part in active]),
-        float32s_field(SCALES_KEY, [to_float32(part.scale) for part in active]),
+        *fused_fields(
+            active[0].header.architecture or "",
+            texts,
+            [part.sha256 for part in active],
+            [to_float32(part.scale) for part in active],
+        ),
         uint32_field(RANK_KEY, rank),
         float32_field(KEPT_KEY, energy.share),
     ]

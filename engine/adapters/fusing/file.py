@@ -72,15 +72,7 @@ class Layout:
     def header(self, types: Sequence[GgmlType], checksums: bytes) -> bytes:
         """Return the header, padded to where the data begins; its length depends on neither."""
         fields = [
-            text_field("general.architecture", self.architecture),
-            text_field("general.type", "adapter"),
-            text_field("adapter.type", "lora"),
-            # llama.cpp then takes the scale as it is, without a division by the summed rank.
-            float32_field(ALPHA, 0.0),
-            *further_fields(self.texts),
-            uint32_field(VERSION_KEY, FUSED_VERSION),
-            texts_field(SHA256_KEY, self.sha256s),
-            float32s_field(SCALES_KEY, self.scales),
+            *fused_fields(self.architecture, self.texts, self.sha256s, self.scales),
             bytes_field(CHECKSUMS_KEY, checksums),
         ]
         slots = [
@@ -96,9 +88,27 @@ class Layout:
         return len(header) + sum(padded(size, ALIGNMENT) for size in sizes)
 
 
-def further_fields(further: Mapping[str, Further]) -> list[Field]:
-    """Return metadata by key, sorted: texts, lists of texts, and whole numbers as uint32."""
-    return [_field(key, further[key]) for key in sorted(further)]
+def fused_fields(
+    architecture: str,
+    further: Mapping[str, Further],
+    sha256s: Sequence[str],
+    scales: Sequence[float],
+) -> list[Field]:
+    """Return what every fused file says of itself, with the stack that `fused_stack` reads.
+
+    `further` is sorted by key; scales are those of float32.
+    """
+    return [
+        text_field("general.architecture", architecture),
+        text_field("general.type", "adapter"),
+        text_field("adapter.type", "lora"),
+        # llama.cpp then takes the scale as it is, without a division by the summed rank.
+        float32_field(ALPHA, 0.0),
+        *(_field(key, further[key]) for key in sorted(further)),
+        uint32_field(VERSION_KEY, FUSED_VERSION),
+        texts_field(SHA256_KEY, sha256s),
+        float32s_field(SCALES_KEY, scales),
+    ]
 
 
 def _field(key: str, value: Further) -> Field:
