@@ -87,8 +87,7 @@ class AdapterStack(msgspec.Struct, frozen=True):
     @property
     def label(self) -> str:
         """The active part as shown under an answer, `pirate 0.70 + formal 0.40`, or `base`."""
-        parts = [f"{entry.adapter.name} {entry.scale:.2f}" for entry in self.active]
-        return " + ".join(parts) or "base"
+        return label_of((entry.adapter.name, entry.scale) for entry in self.active) or "base"
 
     def find(self, name: str) -> StackEntry | None:
         """Return the entry of that name, or None."""
@@ -136,6 +135,11 @@ class AdapterStack(msgspec.Struct, frozen=True):
                 for entry in self.entries
             )
         )
+
+
+def label_of(scales: Iterable[tuple[str, float]]) -> str:
+    """Return adapters by name with their scales, `pirate 0.70 + formal 0.40`."""
+    return " + ".join(f"{name} {scale:.2f}" for name, scale in scales)
 
 
 def to_float32(value: float) -> float:

@@ -24,13 +24,15 @@ def merge_lines(
 
     A kind is a tensor of every layer: `blk.*.attn_q.weight`. `written` is the file as it was named.
     """
+    from engine.stack import label_of
+
     kinds: dict[tuple[str, str, str], list[TensorMerge]] = {}
     for tensor in merged.tensors:
         kind = re.sub(r"^blk\.\d+\.", "blk.*.", tensor.name)
         key = kind, tensor.from_type.name.lower(), tensor.to_type.name.lower()
         kinds.setdefault(key, []).append(tensor)
     rows = [_row(*key, tensors) for key, tensors in kinds.items()]
-    stack = " + ".join(f"{n} {p.scale:.2f}" for n, p in zip(names, parts, strict=True))
+    stack = label_of(zip(names, (part.scale for part in parts), strict=True))
     counts = [f"{len(merged.tensors)} changed", f"{merged.n_copied} copied byte for byte"]
     if merged.n_requantised:
         counts.append(f"{merged.n_requantised} only quantised")

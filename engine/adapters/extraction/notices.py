@@ -11,6 +11,7 @@ from engine.adapters.merging.metadata import merged_of
 from engine.adapters.merging.model_hash import model_sha256s
 from engine.adapters.metadata import GgufArray
 from engine.adapters.rules import some
+from engine.stack import label_of
 
 _TOKENS: Final = "tokenizer.ggml.tokens"
 
@@ -28,8 +29,7 @@ def notices(
     is_merged_into_base = False
     if merged is not None:
         is_merged_into_base = model_sha256s(base, lambda *_: None) == merged.base_sha256s
-        scaled = zip(merged.names, merged.scales, strict=True)
-        stack = " + ".join(f"{name} {scale:.2f}" for name, scale in scaled)
+        stack = label_of(zip(merged.names, merged.scales, strict=True))
         origin = "this very base" if is_merged_into_base else merged.base_name
         sentences.append(f"{tuned.path.name} was made by merging {stack} into {origin}.")
     targets = [module.target for module in modules]

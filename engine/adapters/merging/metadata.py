@@ -19,7 +19,7 @@ from engine.adapters.header import GgufHeader
 from engine.adapters.merging.file_type import FILE_TYPE_KEY, file_type_of, majority_type
 from engine.adapters.merging.plan import FLOATS, MergedTensor
 from engine.adapters.metadata import GgufArray, ValueType
-from engine.stack import to_float32
+from engine.stack import label_of, to_float32
 
 MERGE_VERSION: Final = 1
 MERGE_PREFIX: Final = "lora_tui.merge."
@@ -98,7 +98,7 @@ def merged_fields(
     Raises `GgufError` if the base changed since its header was read.
     """
     own_name = base.text(_NAME_KEY) or _stem(base)
-    stack = " + ".join(f"{n} {p.scale:.2f}" for n, p in zip(names, parts, strict=True))
+    stack = label_of(zip(names, (part.scale for part in parts), strict=True))
     # Written with the alignment of a file that does not say it.
     fields = {
         field.key: field
