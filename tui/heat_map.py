@@ -102,9 +102,9 @@ def heat_map(grid: NormGrid, width: int) -> HeatMap:
             Panel(f"{'layer':>{LABEL_WIDTH}} {heading}{'all':>{_TOTAL_WIDTH - 1}}", tuple(rows))
         )
     if grid.others:
-        label_width = max(len(_name(name)) for name, _ in grid.others)
+        label_width = max(len(printable_line(name)) for name, _ in grid.others)
         rows = [
-            Row(f"{_name(name):<{label_width}}", (cell(value, _CELL_WIDTH),), "")
+            Row(f"{printable_line(name):<{label_width}}", (cell(value, _CELL_WIDTH),), "")
             for name, value in grid.others
         ]
         panels.append(Panel("outside the layers", tuple(rows)))
@@ -138,12 +138,8 @@ def _headings(modules: Sequence[str]) -> list[str]:
         short = list(modules)
     return [
         name if len(name) <= _MAX_HEADING else "…" + name[1 - _MAX_HEADING :]
-        for name in map(_name, short)
+        for name in map(printable_line, short)
     ]
-
-
-def _name(text: str) -> str:
-    return printable_line(text)
 
 
 def _fitting(widths: Sequence[int], room: int) -> list[tuple[int, int]]:
