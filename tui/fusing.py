@@ -52,9 +52,10 @@ def fusing_of(args: argparse.Namespace) -> Fusing:
     """
     from engine.adapters.fusing.plan import part_of
     from engine.adapters.read import require_base
+    from tui.loras import stack_of_model
 
     model, has_base = _model(args)
-    stack = _checked(model) if has_base else _alone(model)
+    stack = stack_of_model(model) if has_base else _alone(model)
     for entry in stack.active:
         if entry.adapter.invocation_tokens:
             raise TuiError(
@@ -106,25 +107,15 @@ def _require_gguf(options: Iterable[LoraOption]) -> None:
             )
 
 
-def _checked(model: Model) -> AdapterStack:
-    from tui.loras import stack_of_model
-
-    return stack_of_model(model)
-
-
 def _alone(model: Model) -> AdapterStack:
     """Return the adapters as a stack, checked without a base."""
-    from engine.adapters.finite import not_finite_tensors
+    from engine.adapters.check import check_alone
     from engine.adapters.header import read_header
     from engine.adapters.read import read_adapter
-    from engine.adapters.rules import some
     from engine.stack import stack_of
 
     for spec in model.adapters:
-        names = list(not_finite_tensors(read_header(spec.path)))
-        if names:
-            raise TuiError(
-                f"The adapter {spec.path} holds numbers that are not finite (NaN or infinity) in "
-                f"{some(names)}: its training diverged or the file is damaged; use another."
-            )
+        broken = check_alone(read_header(spec.path))
+        if broken:
+            raise TuiError(broken[0].message)
     return stack_of((read_adapter(spec.path, spec.name), spec.scale) for spec in model.adapters)
