@@ -35,6 +35,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     broken = RawGguf.read(folder / "calm.gguf")
     broken.replace_array("blk.0.attn_q.weight.lora_a", np.full((4, 64), np.inf, dtype=np.float32))
     broken.write(folder / "infinite.gguf")
+    write_adapter(folder / "undefined.gguf", base, alpha=float("nan"))
     waiting = RawGguf.read(folder / "calm.gguf")
     key = "adapter.alora.invocation_tokens"
     array = RawGguf.read(base).metadata["tokenizer.ggml.token_type"]
@@ -242,6 +243,7 @@ def test_a_peft_folder_is_replaced_only_where_nothing_else_is_in_it(
         ("--lora foreign.gguf --base base.gguf", 1, "use the base that it was trained on"),
         ("--lora loud.gguf --base loud.gguf", 1, "is an adapter, not a model"),
         ("--lora infinite.gguf", 1, "numbers that are not finite"),
+        ("--lora undefined.gguf", 1, "not finite (NaN or infinity) in tensor 'adapter.lora.alpha'"),
         ("--lora waiting.gguf", 1, "leave it out with --lora waiting --lora-scale 0"),
         ("--lora loud.gguf --lora-scale 0", 1, "There is nothing to fuse"),
         ("--lora loud.gguf --rank 0", 2, "whole number from 1 to 65536, not '0'"),
