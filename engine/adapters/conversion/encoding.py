@@ -8,7 +8,7 @@ first because more of llama.cpp's backends compute with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from engine.adapters.conversion.source import StoredTensor
 from engine.adapters.ggml_type import GgmlType
 
 OutType = Literal["auto", "f32", "f16", "bf16", "q8_0"]
-OUT_TYPES: Final[tuple[OutType, ...]] = get_args(OutType)
 
 Floats = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]

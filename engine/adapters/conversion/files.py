@@ -10,7 +10,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -89,15 +88,7 @@ def damaged(path: Path, fault: str) -> AdapterError:
     return AdapterError(f"{path} is damaged: {fault}; download or copy it again.")
 
 
-@dataclass(frozen=True, slots=True)
-class SmallFile:
-    """A file read at once, such as a configuration."""
-
-    path: Path
-    content: bytes
-
-
-def read_small(path: Path, max_bytes: int) -> SmallFile:
+def read_small(path: Path, max_bytes: int) -> bytes:
     """Read a whole file of at most `max_bytes`; raises `AdapterError` where it is larger."""
     require_content(path)
     file, stamp = open_file(path)
@@ -107,7 +98,7 @@ def read_small(path: Path, max_bytes: int) -> SmallFile:
                 f"{path} has {stamp.size_bytes} bytes where at most {max_bytes} make sense: "
                 "check that it is the adapter's own file."
             )
-        return SmallFile(path, read_exactly(path, file, 0, stamp.size_bytes))
+        return read_exactly(path, file, 0, stamp.size_bytes)
 
 
 def content_hash(files: Sequence[Path]) -> str:

@@ -73,7 +73,7 @@ class PeftConfig:
 
 def read_config(path: Path) -> Mapping[str, object]:
     """Return the fields of an adapter's configuration; raises `AdapterError` where it is broken."""
-    content = read_small(path, MAX_CONFIG_BYTES).content
+    content = read_small(path, MAX_CONFIG_BYTES)
     try:
         return parse_object(content)
     except JsonError as fault:
