@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from engine.adapters.cursor import FileStamp
+from engine.adapters.cursor import FileStamp, open_regular, unreadable
 from engine.errors import AdapterError
 
 _LFS: Final = b"version https://git-lfs"
@@ -23,27 +22,15 @@ _PAGES: Final = (b"<!do", b"<htm", b"<?xm")
 
 def open_file(path: Path) -> tuple[FileIO, FileStamp]:
     """Open a regular file for unbuffered reading; raises `AdapterError` with the reason if not."""
-    try:
-        # Looked at before it is opened: opening a named pipe waits for a writer for ever.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise AdapterError(f"{path} is no regular file: name an adapter's folder or weights.")
-        file = path.open("rb", buffering=0)
-        status = os.fstat(file.fileno())
-    except FileNotFoundError:
-        raise AdapterError(f"There is no file {path}: check the path.") from None
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise _unreadable(path, error) from None
-    return file, FileStamp(status.st_size, status.st_mtime_ns)
+    irregular = "is no regular file: name an adapter's folder or weights"
+    return open_regular(path, AdapterError, folder=irregular, other=irregular)
 
 
 def read_span(path: Path, stamp: FileStamp, offset: int, n_bytes: int) -> bytes:
     """Read bytes of a file that still is as `stamp` says; raises `AdapterError` where it is not."""
     file, now = open_file(path)
     with file:
-        if now != stamp:
-            raise AdapterError(
-                f"{path} changed while it was being read: wait until it is complete."
-            )
+        _require_equal(path, now, stamp)
         return read_exactly(path, file, offset, n_bytes)
 
 
@@ -56,7 +43,7 @@ def read_exactly(path: Path, file: FileIO, offset: int, n_bytes: int) -> bytes:
             parts.append(part)
             n_bytes -= len(part)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise AdapterError(unreadable(path, error)) from None
     if n_bytes:
         raise damaged(path, f"it ends {n_bytes} bytes too early")
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -69,7 +56,7 @@ def require_content(path: Path) -> bytes:
         try:
             head = file.read(512) or b""
         except OSError as error:
-            raise _unreadable(path, error) from None
+            raise AdapterError(unreadable(path, error)) from None
     if not head:
         raise AdapterError(f"{path} is empty: download or copy it again.")
     if head.startswith(_LFS):
@@ -115,14 +102,11 @@ def content_hash(files: Sequence[Path]) -> str:
                 whole.update(hashlib.file_digest(file, "sha256").digest())
                 status = os.fstat(file.fileno())
             except OSError as error:
-                raise _unreadable(path, error) from None
-        if FileStamp(status.st_size, status.st_mtime_ns) != stamp:
-            raise AdapterError(
-                f"{path} changed while it was being read: wait until it is complete."
-            )
+                raise AdapterError(unreadable(path, error)) from None
+        _require_equal(path, FileStamp.of(status), stamp)
     return whole.hexdigest()
 
 
-def _unreadable(path: Path, error: OSError | ValueError) -> AdapterError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return AdapterError(f"{str(path)!r} cannot be read: {reason}.")
+def _require_equal(path: Path, now: FileStamp, before: FileStamp) -> None:
+    if now != before:
+        raise AdapterError(f"{path} changed while it was being read: wait until it is complete.")

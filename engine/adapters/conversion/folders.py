@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from engine.adapters.conversion.files import require_content
-from engine.adapters.cursor import shown
+from engine.adapters.cursor import shown, unreadable
 from engine.errors import AdapterError
 
 CONFIG: Final = "adapter_config.json"
@@ -48,8 +48,7 @@ def find_adapter(path: Path) -> AdapterFiles:
             raise AdapterError(f"There is no folder or file {str(path)!r}: check the path.")
         return _in_folder(path) if path.is_dir() else _named_file(path)
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise AdapterError(f"{str(path)!r} cannot be read: {reason}.") from None
+        raise AdapterError(unreadable(path, error)) from None
 
 
 def weight_format(path: Path) -> WeightFormat:
