@@ -225,8 +225,9 @@ def _document(made: Conversion, base: Base, form: LoraForm | None) -> dict[str, 
 
 def _modules(targets: tuple[str, ...]) -> list[str]:
     """Return the targets without layer and ending, each once: `attn_q`."""
-    names = (re.sub(r"^blk\.\d+\.", "", target).removesuffix(".weight") for target in targets)
-    return list(dict.fromkeys(names))
+    from engine.adapters.conversion.base_model import short_name
+
+    return list(dict.fromkeys(map(short_name, targets)))
 
 
 def _ranks_text(ranks: tuple[int, ...]) -> str:
