@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,7 +35,7 @@ class Contribution:
         if a.ndim == 3 and not self.layout.n_experts:
             a, b = a[0], b[0]
         if factor != 1.0:
-            b = (b.astype(np.float64) * factor).astype(np.float32)
+            b = _scaled(b, factor)
         if self.layout.columns is not None:
             a = transforms.columns_of(a, self.layout.columns)
         return a, b
@@ -59,7 +59,7 @@ def planned_pair(
             a, b = first.read(scales[0] if factors is None else 1.0)
             b = transforms.rows_of(b, first.parts[0].rows)
             if factors is not None:
-                b = _scaled(b, factors * scales[0])
+                b = _scaled(b, factors[:, None] * scales[0])
             return np.ascontiguousarray(a), np.ascontiguousarray(b)
         a = np.zeros((n_experts, rank, n_in), np.float32)
         b = np.zeros((n_experts, n_out, rank), np.float32)
@@ -72,7 +72,7 @@ def planned_pair(
                 rows = slice(part.start, part.start + part.rows.size)
                 taken = transforms.rows_of(one_b, part.rows)
                 if factors is not None:
-                    taken = _scaled(taken, factors[rows] * scale)
+                    taken = _scaled(taken, factors[rows, None] * scale)
                 b[experts, rows, columns] = taken
         return a.reshape(*lead, rank, n_in), b.reshape(*lead, n_out, rank)
 
@@ -99,7 +99,7 @@ def _places(contributions: Sequence[Contribution], n_experts: int) -> tuple[list
         experts = _experts(contribution, n_experts)
         place = int(n_used[experts].max())
         places.append(place)
-        n_used[experts] = place + _rank(contribution)
+        n_used[experts] = place + contribution.module.rank
     return places, int(n_used.max())
 
 
@@ -108,12 +108,8 @@ def _experts(contribution: Contribution, n_experts: int) -> slice:
     return slice(0, n_experts) if expert is None else slice(expert, expert + 1)
 
 
-def _rank(contribution: Contribution) -> int:
-    return contribution.module.rank
-
-
-def _scaled(b: Floats, factors: Factors) -> Floats:
-    scaled: Floats = (b.astype(np.float64) * factors[:, None]).astype(np.float32)
+def _scaled(values: Floats, factors: Factors | float) -> Floats:
+    scaled: Floats = (values.astype(np.float64) * factors).astype(np.float32)
     return scaled
 
 
@@ -149,7 +145,7 @@ def _latent_pair(tensor: TensorInfo, contribution: Contribution) -> PlannedPair:
             heads = np.ascontiguousarray(b[part.rows].swapaxes(1, 2))
             shared = a.T
             if scales[0] != 1.0:
-                shared = (shared.astype(np.float64) * scales[0]).astype(np.float32)
+                shared = _scaled(shared, scales[0])
             return heads, np.repeat(shared[None], n_heads, axis=0)
         a, b = contribution.read(scales[0])
         return np.repeat(a[None], n_heads, axis=0), np.ascontiguousarray(b[part.rows])
@@ -176,7 +172,7 @@ def overlap(contributions: Sequence[Contribution]) -> tuple[LoraModule, LoraModu
 
 
 def by_tensor(
-    contributions: Iterator[Contribution],
+    contributions: Sequence[Contribution],
 ) -> dict[str, list[Contribution]]:
     """Return what each base tensor gets, in the order of first mention."""
     grouped: dict[str, list[Contribution]] = {}

@@ -55,7 +55,7 @@ def make_plan(
     if problems:
         raise refusal(source, model, problems)
     pairs = []
-    for target, members in by_tensor(iter(contributions)).items():
+    for target, members in by_tensor(contributions).items():
         tensor = base.tensors[target]
         if first_overlap := overlap(members):
             raise double(source, target, *first_overlap)
