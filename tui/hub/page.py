@@ -12,11 +12,10 @@ from engine.adapters.header import GgufHeader
 from engine.errors import HubError
 from engine.hub.adapter_files import CARD, AdapterChoice, adapter_choices
 from engine.hub.card_text import remote_card
-from engine.hub.errors import explained
 from engine.hub.fit import Fit, Verdict
-from engine.hub.info import repository_info
-from engine.hub.pull import RemoteAdapter
+from engine.hub.pull import RemoteAdapter, revision_of
 from engine.hub.search import Repository
+from modelfiles.hub_reference import HubReference
 from tui.hub.columns import access_mark
 from tui.sanitize import printable_line
 from tui.themes import MUTED
@@ -44,10 +43,7 @@ class Found:
 
 def looked_up(repo: str) -> Found:
     """Ask the Hub for a repository. Raises `HubError`."""
-    with explained(f"hf.co/{repo}"):
-        info = repository_info(repo)
-    if not info.sha:
-        raise HubError(f"hf.co/{repo} has no revision yet: it is empty.")
+    info = revision_of(HubReference(repo, None, "adapter"))
     has_card = any(file.path == CARD for file in info.files)
     choices = tuple(adapter_choices(info.files))
     return Found(info.repo, info.sha, choices, info.base_models, has_card)
