@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -94,16 +94,14 @@ def fetch(
 
 def missing_files(repo: str, revision: str, files: Sequence[HubFile]) -> list[HubFile]:
     """Return the files of a revision that the Hub's cache lacks."""
-    return [file for file in files if not any(_cached(repo, revision, [file]))]
+    return [file for file in files if not _is_cached(repo, revision, file)]
 
 
-def _cached(repo: str, revision: str, files: Sequence[HubFile]) -> Iterator[Path]:
+def _is_cached(repo: str, revision: str, file: HubFile) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
-    for file in files:
-        path = try_to_load_from_cache(repo, file.path, revision=revision)
-        if isinstance(path, str):
-            yield Path(path)
+    # What is known to be missing upstream is an object of the client's own.
+    return isinstance(try_to_load_from_cache(repo, file.path, revision=revision), str)
 
 
 def forget(path: Path) -> None:
