@@ -12,6 +12,10 @@ from modelfiles.wording import quoted
 
 Kind = Literal["model", "adapter"]
 
+PREFERRED = "Q4_K_M"
+"""Of several quantisations the one that is meant: the usual compromise between size and quality,
+and Ollama's default."""
+
 _PREFIX = re.compile(
     r"(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/(?:models/)?|hf://(?:models/)?",
     re.IGNORECASE,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelfiles.errors import ModelNotFoundError
-from modelfiles.hub_reference import HubReference
+from modelfiles.hub_reference import PREFERRED, HubReference
 from modelfiles.listing import ListedModel, Origin
 from modelfiles.model import Model
 from modelfiles.modelfile import generated_text
@@ -20,8 +20,6 @@ from modelfiles.paths import state_home
 from modelfiles.store import ModelStore
 
 __all__ = ["FoundModel", "Library", "ListedModel", "open_library"]
-
-_PREFERRED_TAG = "Q4_K_M"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ class Library:
                 reference.display.casefold()
             ):
                 found.append(name)
-        preferred = [name for name in found if name.tag.upper() == _PREFERRED_TAG]
+        preferred = [name for name in found if name.tag.upper() == PREFERRED]
         return next((name.display for name in (*preferred, *found)), None)
 
     def _find(self, name: str) -> FoundModel:

@@ -9,11 +9,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
 from engine.errors import HubError
-from modelfiles.hub_reference import HubReference
+from modelfiles.hub_reference import PREFERRED, HubReference
 from modelfiles.wording import hint, printable, quoted
-
-PREFERRED: Final = "Q4_K_M"
-"""The usual compromise between size and quality, and Ollama's default."""
 
 _SHARD: Final = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf\Z)", re.IGNORECASE)
 _QUANT: Final = re.compile(
