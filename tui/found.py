@@ -171,14 +171,13 @@ def _needed(widths: Mapping[str, int]) -> int:
 def _cells(repository: Repository) -> tuple[str, ...]:
     from tui.units import age_text, count_text, size_text
 
-    is_known = repository.modified is not None
     age = age_text(repository.modified, datetime.now(UTC)) if repository.modified else _UNKNOWN
     return (
         repository.name,
         str(repository.kind),
         _UNKNOWN if repository.downloads is None else count_text(repository.downloads),
         _UNKNOWN if repository.likes is None else count_text(repository.likes),
-        age if is_known else _UNKNOWN,
+        age,
         _UNKNOWN if repository.size_bytes is None else size_text(repository.size_bytes),
         repository.license or _UNKNOWN,
         _access(repository),

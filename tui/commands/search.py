@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         for row in rows:
             if not args.is_json:
                 write_text((f"{table.heading()}\n" if not found else "") + table.row(row))
-                _flush()
+                sys.stdout.flush()
             found.append(row)
     except HubError as error:
         _show_what_is_here(error, is_json=args.is_json)
@@ -203,9 +203,3 @@ def _show_what_is_here(error: HubError, *, is_json: bool) -> None:
     if records:
         note("The Hugging Face Hub cannot be asked: these adapters were pulled before.")
         write_text(adapter_table(records))
-
-
-def _flush() -> None:
-    import sys
-
-    sys.stdout.flush()
