@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from typing import TYPE_CHECKING, Final
 
 from tui.errors import TuiError, UsageError
@@ -217,23 +216,19 @@ def _announce(shown: str, remote: RemoteAdapter | RemoteModel, args: argparse.Na
     from engine.hub.fetch import missing_files
     from engine.hub.pull import RemoteAdapter
     from tui.output import note
+    from tui.question import has_terminal, is_answered_yes
     from tui.units import size_text
 
     files = remote.choice.files if isinstance(remote, RemoteAdapter) else remote.files
     missing = missing_files(remote.repo, remote.revision, files)
     n_bytes = sum(file.size_bytes for file in missing)
-    is_asked = n_bytes >= ASKS_FROM_BYTES and not args.is_agreed and _is_terminal()
+    is_asked = n_bytes >= ASKS_FROM_BYTES and not args.is_agreed and has_terminal()
     if not is_asked:
         if n_bytes >= _SAID_FROM_BYTES:
             note(f"{shown} is {size_text(n_bytes)} to download.")
         return
-    print(f"Download {size_text(n_bytes)} of {shown}? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if not is_answered_yes(f"Download {size_text(n_bytes)} of {shown}?"):
         raise TuiError("Nothing was downloaded: answer y, or give --yes.")
-
-
-def _is_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _what_is_here(reference: HubReference, home: Path, base: Base | None) -> Told | None:

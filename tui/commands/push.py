@@ -184,6 +184,7 @@ def _of_model(name: str, model: str) -> Publication:
 def _is_private(target: Destination, args: argparse.Namespace) -> bool:
     """Whether the files will be private; refuses what cannot be and what cannot be asked for."""
     from tui.errors import TuiError, UsageError
+    from tui.question import has_terminal
 
     if args.private and target.is_there and not target.is_private:
         raise TuiError(
@@ -191,7 +192,7 @@ def _is_private(target: Destination, args: argparse.Namespace) -> bool:
             f"change it at {target.url}/settings."
         )
     is_private: bool = target.is_private if target.is_there else args.private
-    if not (is_private or args.yes or _has_terminal()):
+    if not (is_private or args.yes or has_terminal()):
         other = "" if target.is_there else ", or --private"
         raise UsageError(
             f"The adapter would be public at hf.co/{target.repo}, and there is no terminal to "
@@ -206,10 +207,11 @@ def _card(
     """Return the card to upload, None where that of the repository is kept, and which it is."""
     from engine.hub.model_card import completed_card, generated_card
     from tui.output import note
+    from tui.question import has_terminal, is_answered_yes
 
     if target.has_card and not args.force:
         question = f"hf.co/{target.repo} has a card already. Replace it?"
-        if args.yes or not _has_terminal() or not _answer(question):
+        if args.yes or not has_terminal() or not is_answered_yes(question):
             note(f"The card of hf.co/{target.repo} is kept; --force replaces it.")
             return None, "kept"
     if publication.readme is not None:
@@ -231,6 +233,7 @@ def _reference(publication: Publication, target: Destination) -> str:
 def _is_agreed(target: Destination, publication: Publication, card: str | None) -> bool:
     """Ask whether all of it may be public."""
     from tui.output import table_lines
+    from tui.question import is_answered_yes
     from tui.sanitize import printable
     from tui.units import size_text
 
@@ -248,14 +251,4 @@ def _is_agreed(target: Destination, publication: Publication, card: str | None) 
         *(f"    {line}" for line in table_lines(rows)),
     ]
     print(printable("\n".join(lines)), file=sys.stderr)
-    return _answer("Everybody can read a public repository. Publish?")
-
-
-def _has_terminal() -> bool:
-    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())
-
-
-def _answer(question: str) -> bool:
-    """Ask on the terminal; anything but a yes is a no."""
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return is_answered_yes("Everybody can read a public repository. Publish?")
