@@ -32,10 +32,14 @@ class Column:
 
     def cell(self, text: str) -> str:
         """Return the text in the width of the column."""
-        if cell_len(text) > self.width:
-            text = set_cell_size(text, self.width - 1) + "…"
+        text = _cut(text, self.width)
         blank = " " * (self.width - cell_len(text))
         return blank + text if self.is_number else text + blank
+
+
+def _cut(text: str, width: int) -> str:
+    """Return a text that takes at most `width` cells."""
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
 def _known(value: int | None, text: Callable[[int], str]) -> str:
@@ -86,9 +90,7 @@ def row_content(repository: Repository, width: int, now: datetime) -> Content:
     name_width, columns = columns_for(width)
     mark = access_mark(repository)
     room = name_width - (len(mark) + 1 if mark else 0)
-    name = printable_line(repository.name)
-    if cell_len(name) > room:
-        name = set_cell_size(name, room - 1) + "…"
+    name = _cut(printable_line(repository.name), room)
     blank = " " * (room - cell_len(name))
     user, slash, title = name.partition("/")
     parts = [Content.styled(user + slash, MUTED), Content(title + blank)]
