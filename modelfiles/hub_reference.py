@@ -22,6 +22,7 @@ _PREFIX = re.compile(
 )
 # The address of a file's or a folder's page, or of the file itself, as a browser shows it.
 _PAGE = re.compile(r"/(?:blob|resolve|tree)/main(?:/(?P<file>[^?#]*))?(?:[?#].*)?\Z")
+_HOST = re.compile(r"^(https?://)?(hf\.co|huggingface\.co)/")
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}\Z")
 
 
@@ -67,6 +68,11 @@ class HubReference:
         """The reference as a Modelfile says it."""
         choice = f":{self.choice}" if self.choice is not None else ""
         return f"hf.co/{self.repo}{choice}"
+
+
+def without_host(text: str) -> str:
+    """Return words to search for; of the address of a repository, what it is called."""
+    return _HOST.sub("", text)
 
 
 Download = Callable[[HubReference], Path]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -37,8 +36,6 @@ _EXAMPLES = """\
   tui search --base ./base.gguf --sort likes --limit 10
   tui search "formal letters" --base mine --fit
   tui search pirate --json"""
-
-_ADDRESS = re.compile(r"^(https?://)?(hf\.co|huggingface\.co)/")
 
 DEFAULT_LIMIT = 30
 MAX_LIMIT = 1000
@@ -131,8 +128,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _words(query: Sequence[str]) -> str:
     """Return the words to search for; of the address of a repository, what it is called."""
-    words = " ".join(query).strip()
-    return _ADDRESS.sub("", words)
+    from modelfiles.hub_reference import without_host
+
+    return without_host(" ".join(query).strip())
 
 
 def _require_sense(args: argparse.Namespace, query: str) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from engine.hub.search import Repository, Sort
+from modelfiles.hub_reference import without_host
 
 ORDERS: tuple[Sort, ...] = ("downloads", "likes", "recent")
 """In the turn in which a key goes through them."""
 
-_ADDRESS = re.compile(r"^(https?://)?(hf\.co|huggingface\.co)/")
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -20,7 +19,7 @@ def normal_words(text: str) -> str:
 
     Of the address of a repository that is what it is called.
     """
-    return _ADDRESS.sub("", " ".join(text.lower().split()))
+    return without_host(" ".join(text.lower().split()))
 
 
 class Listing:
