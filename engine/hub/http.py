@@ -68,27 +68,34 @@ def get(
         )
     broken: Exception | None = None
     for n_tried in range(_MAX_RETRIES + 1):
-        with client.http_stream_backoff(
-            "GET",
-            address,
-            params=params,
-            headers=sent,
-            timeout=_TIMEOUT_S,
-            max_retries=_MAX_RETRIES,
-            retry_on_status_codes=(),
-            follow_redirects=True,
-        ) as response:
-            patience_s = _patience_s(response, 2**n_tried)
-            if patience_s is None or n_tried == _MAX_RETRIES or patience_s > _MAX_PATIENCE_S:
-                # A connection that breaks in this block would be the client's to try again, and
-                # it can hand out no second response.
-                try:
-                    _require_success(response)
-                    return _read(response, max_bytes, is_cut=is_cut)
-                except errors.HfHubHTTPError:
-                    raise
-                except no_network() as error:
-                    broken = error
+        patience_s = None
+        try:
+            with client.http_stream_backoff(
+                "GET",
+                address,
+                params=params,
+                headers=sent,
+                timeout=_TIMEOUT_S,
+                max_retries=_MAX_RETRIES,
+                retry_on_status_codes=(),
+                follow_redirects=True,
+            ) as response:
+                patience_s = _patience_s(response, 2**n_tried)
+                if patience_s is None or n_tried == _MAX_RETRIES or patience_s > _MAX_PATIENCE_S:
+                    # A connection that breaks in this block would be the client's to try again,
+                    # and it can hand out no second response.
+                    try:
+                        _require_success(response)
+                        return _read(response, max_bytes, is_cut=is_cut)
+                    except errors.HfHubHTTPError:
+                        raise
+                    except no_network() as error:
+                        broken = error
+        except (AttributeError, RuntimeError) as error:
+            # Of several threads one that cannot connect closes the session that the client keeps
+            # for all of them, and the others find None or a closed one in its place.
+            broken = ConnectionError("the client closed its session")
+            broken.__cause__ = error
         if patience_s is not None:
             time.sleep(patience_s)
     assert broken is not None
