@@ -15,10 +15,11 @@ from typing import Final, Self
 
 from engine.adapters.adapter import Adapter
 from engine.adapters.cursor import require_unchanged
-from engine.adapters.fusing.fuse import FuseCancelled, fuse, fused_size_bytes
+from engine.adapters.fusing.fuse import fuse, fused_size_bytes
 from engine.adapters.fusing.plan import BType, FusePart, part_of
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import GgufHeader, read_header
+from engine.cancel import Cancelled
 from engine.errors import EngineError, GgufError
 from engine.fused_cache import FusedCache
 from engine.stack import AdapterStack
@@ -111,7 +112,7 @@ class Fuser:
         Raises:
             AdapterError: The stack is empty, or an adapter's content changed.
             EngineError: A file cannot be read or written.
-            FuseCancelled: Another stack was wanted meanwhile, or the fuser was closed.
+            Cancelled: Another stack was wanted meanwhile, or the fuser was closed.
         """
         digest = stack.digest
         with self._state:
@@ -179,7 +180,7 @@ class Fuser:
             problem = None
             try:
                 self._build(stack)
-            except FuseCancelled:
+            except Cancelled:
                 pass
             except EngineError as error:
                 problem = str(error)

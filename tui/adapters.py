@@ -66,7 +66,7 @@ def read_new_adapter(
     base and kept in `converted_folder`; the two functions are then told of that, and asked.
 
     Raises `EngineError` with a sentence where it is missing, no adapter, made for another base, or
-    in the stack already, and `ConvertCancelled` where `is_cancelled` said so.
+    in the stack already, and `Cancelled` where `is_cancelled` said so.
     """
     path = _existing(reference, is_folder_fine=converted_folder is not None)
     header = require_base(base)

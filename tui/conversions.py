@@ -40,7 +40,7 @@ def converted_adapter(
 ) -> NewGguf:
     """Return an adapter of PEFT or MLX as a GGUF for `base`, converted unless `folder` has it.
 
-    Raises `EngineError` with one sentence where it cannot be converted, `ConvertCancelled` where
+    Raises `EngineError` with one sentence where it cannot be converted, `Cancelled` where
     `is_cancelled` said so.
     """
     from engine.adapters.conversion.cache import converted

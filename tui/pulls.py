@@ -23,7 +23,7 @@ def pulled_adapter(
     is gone. None where the text is neither: a path, to those who ask. `home` is by default that
     of all state; `on_bytes` hears how many bytes are there, of how many.
 
-    Raises `HubError` with one sentence where it cannot be had, `FetchCancelled` where
+    Raises `HubError` with one sentence where it cannot be had, `Cancelled` where
     `is_cancelled` said so, `StoreError` where the record cannot be read or written.
     """
     from engine.errors import HubError

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from engine.cancel import stop_if
 from engine.errors import HubError
 from engine.hub.files import HubFile
 from engine.hub.http import quieten
@@ -19,10 +20,6 @@ in which nothing moves and nobody can cancel."""
 
 OnBytes = Callable[[int, int], None]
 """Hears how many bytes of all files are there, and how many there are to be."""
-
-
-class FetchCancelled(Exception):  # noqa: N818  # no error: somebody asked for it
-    """A download was given up because `is_cancelled` said so; nothing half is left."""
 
 
 def fetch(
@@ -42,7 +39,7 @@ def fetch(
 
     Raises:
         HubError: There is no space for what is missing, or a file arrived with other content.
-        FetchCancelled: `is_cancelled` said so, asked at every MiB that arrives.
+        Cancelled: `is_cancelled` said so, asked at every MiB that arrives.
         Exception: What the client raises, for `engine.hub.errors.explained`.
     """
     from huggingface_hub import constants, hf_hub_download
@@ -64,8 +61,7 @@ def fetch(
 
         def update(self, n: float | None = 1) -> bool | None:
             nonlocal done_bytes
-            if is_cancelled():
-                raise FetchCancelled
+            stop_if(is_cancelled)
             done_bytes += int(n or 0)
             on_bytes(done_bytes, total_bytes)
             return None
@@ -73,8 +69,7 @@ def fetch(
     paths = []
     before = 0
     for file in files:
-        if is_cancelled():
-            raise FetchCancelled
+        stop_if(is_cancelled)
         on_bytes(before, total_bytes)
         path = Path(hf_hub_download(repo, file.path, revision=revision, tqdm_class=Bar))
         if file in missing or is_cache_read:

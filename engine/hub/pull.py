@@ -77,7 +77,7 @@ def pull_adapter(
 
     Raises:
         HubError: The Hub refuses or cannot be reached, or what it holds is no adapter.
-        FetchCancelled: `is_cancelled` said so.
+        Cancelled: `is_cancelled` said so.
         StoreError: The record cannot be written.
     """
     pulled = PulledAdapters(home)

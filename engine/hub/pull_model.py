@@ -108,7 +108,7 @@ def pull_model(
     Raises:
         HubError: The Hub refuses or cannot be reached, or what it holds is no model, or the
             repository's name cannot be that of a model.
-        FetchCancelled: `is_cancelled` said so.
+        Cancelled: `is_cancelled` said so.
         StoreError: The model cannot be written.
     """
     store = ModelStore(home)

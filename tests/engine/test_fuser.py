@@ -16,10 +16,11 @@ import pytest
 from engine import fuser as fuser_module
 from engine.adapters.adapter import Adapter
 from engine.adapters.fusing.file import fused_stack
-from engine.adapters.fusing.fuse import FuseCancelled, Fused, fuse
+from engine.adapters.fusing.fuse import Fused, fuse
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import read_header
 from engine.adapters.read import read_adapter
+from engine.cancel import Cancelled
 from engine.errors import AdapterError, EngineError
 from engine.fused_cache import FusedCache
 from engine.fuser import Fuser
@@ -374,7 +375,7 @@ def test_closing_gives_up_the_build_and_ends_the_thread(
     fuser.close()
     assert "fuser" not in {thread.name for thread in threading.enumerate()}
     assert not list(cache.folder.glob("*.gguf"))
-    with pytest.raises(FuseCancelled):
+    with pytest.raises(Cancelled):
         fuser.build_now(stack_of([(adapters[0], 1.0), (adapters[2], 1.0)]))
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from engine.cancel import Cancelled
 from tests.support.command_line import Ended, environment
 from tests.support.fake_hub import FakeHub, serving
 
@@ -84,7 +85,6 @@ def serving_child(folder: Path) -> Iterator[HubChild]:
 def _pull(folder: Path, reference: str, cancel_at: int = -1, full_at: int = -1) -> dict[str, Any]:
     """Pull an adapter; the disk is full once `full_at` bytes are written."""
     from engine.errors import HubError
-    from engine.hub.fetch import FetchCancelled
     from engine.hub.pull import pull_adapter
     from modelfiles.hub_reference import HubReference
 
@@ -104,7 +104,7 @@ def _pull(folder: Path, reference: str, cancel_at: int = -1, full_at: int = -1) 
         told["rev"] = record.revision
     except HubError as error:
         told = {"error": str(error)}
-    except FetchCancelled:
+    except Cancelled:
         told = {"cancelled": True}
     return {**told, "steps": steps}
 

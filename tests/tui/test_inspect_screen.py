@@ -12,9 +12,10 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.adapters.ggml_type import GgmlType
-from engine.adapters.inspection.base_norms import BaseNorms, InspectionCancelled
+from engine.adapters.inspection.base_norms import BaseNorms
 from engine.adapters.inspection.inspect import Inspection, measured
 from engine.adapters.weights import Bytes, Floats, decoded
+from engine.cancel import Cancelled
 from modelfiles.model import Model
 from tests.support.chat import chat, notices, screen_text, tiny_model, wait_until
 from tests.support.dense_delta import deltas_of, tensors_of
@@ -248,7 +249,7 @@ class Watched(BaseNorms):
     def of(self, *arguments: Any, **options: Any) -> dict[str, float]:
         try:
             return super().of(*arguments, **options)
-        except InspectionCancelled:
+        except Cancelled:
             self.n_cancelled += 1
             raise
         finally:

@@ -45,8 +45,7 @@ def pulled_for_rack(
 ) -> NewAdapter:
     """Pull an adapter and return it for the rack, switched on at 1.0.
 
-    Raises `EngineError` or `StoreError` with a sentence, and `FetchCancelled` or
-    `ConvertCancelled` where `watch` said so.
+    Raises `EngineError` or `StoreError` with a sentence, and `Cancelled` where `watch` said so.
     """
     label = remote.choice.label or remote.choice.weights.path
     reference = HubReference(remote.repo, label, "adapter")

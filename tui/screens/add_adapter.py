@@ -17,9 +17,8 @@ from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
-from engine.adapters.conversion.convert import ConvertCancelled
+from engine.cancel import Cancelled
 from engine.errors import EngineError
-from engine.hub.fetch import FetchCancelled
 from engine.stack import AdapterStack
 from modelfiles.errors import ModelfilesError
 from tui.adapters import NewAdapter
@@ -115,7 +114,7 @@ class AddAdapterScreen(ModalScreen[NewAdapter | None]):
             self._fraction, self._transfer = None, None
             problem.update(Content.styled(printable_line(str(error)), "$text-error"))
             return
-        except (ConvertCancelled, FetchCancelled):
+        except Cancelled:
             return
         self.dismiss(new)
 

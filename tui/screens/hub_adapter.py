@@ -18,10 +18,9 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from engine.adapters.conversion.convert import ConvertCancelled
 from engine.adapters.header import GgufHeader
+from engine.cancel import Cancelled
 from engine.errors import EngineError
-from engine.hub.fetch import FetchCancelled
 from engine.hub.fit import Fit, Verdict, fit_of
 from engine.hub.search import Repository
 from engine.stack import AdapterStack
@@ -186,7 +185,7 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
             new = await in_background(
                 lambda: pulled_for_rack(remote, self._stack, self._base_file, self._home, watch)
             )
-        except (FetchCancelled, ConvertCancelled):
+        except Cancelled:
             return
         except (EngineError, ModelfilesError) as error:
             if not stop.is_set():

@@ -19,10 +19,11 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from engine.adapters.header import GgufHeader
-from engine.adapters.inspection.base_norms import BaseNorms, InspectionCancelled
+from engine.adapters.inspection.base_norms import BaseNorms
 from engine.adapters.inspection.inspect import Inspection, inspect, measured
 from engine.adapters.inspection.overlap import Overlap, overlaps
 from engine.adapters.read import require_base
+from engine.cancel import Cancelled
 from engine.cpu import physical_cores
 from engine.errors import EngineError
 from engine.stack import AdapterStack
@@ -126,7 +127,7 @@ class InspectScreen(ModalScreen[None]):
         """Inspect all, then compare all, then read the base's weights, which may take a minute."""
         try:
             await self._compute_all()
-        except InspectionCancelled:
+        except Cancelled:
             return
         except EngineError as error:
             self._problems = dict.fromkeys(range(len(self._entries)), str(error))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.adapters.check import check_headers
-from engine.adapters.conversion.converted_file import ConvertCancelled, ConvertedWriter
+from engine.adapters.conversion.converted_file import ConvertedWriter
 from engine.adapters.conversion.encoding import OutType
 from engine.adapters.conversion.plan import PlannedPair
 from engine.adapters.conversion.planning import make_plan
@@ -27,7 +27,7 @@ from engine.adapters.read import require_base
 from engine.adapters.untrained import is_untrained
 from engine.errors import AdapterError
 
-__all__ = ["Conversion", "ConvertCancelled", "convert"]
+__all__ = ["Conversion", "convert"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def convert(
         BaseError: The base is no model.
         GgufError: The base is no sound GGUF file.
         EngineError: A file cannot be read or written.
-        ConvertCancelled: `is_cancelled` said so.
+        Cancelled: `is_cancelled` said so.
     """
     lora = source if isinstance(source, LoraSource) else read_source(source)
     header = base if isinstance(base, GgufHeader) else require_base(base)

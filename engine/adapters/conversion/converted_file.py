@@ -39,16 +39,13 @@ from engine.adapters.metadata import GgufArray, ValueType
 from engine.adapters.outfile import write_whole
 from engine.adapters.rules import ALPHA, LORA_A, LORA_B
 from engine.adapters.tensors import padded
+from engine.cancel import stop_if
 from engine.errors import AdapterError, GgufError
 
 CHECKSUMS_KEY: Final = "lora_tui.convert.checksums"
 """SHA-256 of the data, then of the header with zeros in this value's place."""
 
 _NO_CHECKSUMS: Final = bytes(2 * 32)
-
-
-class ConvertCancelled(Exception):  # noqa: N818  # no error: somebody asked for it
-    """Converting was given up because `is_cancelled` said so; nothing was written."""
 
 
 class ConvertedWriter:
@@ -82,7 +79,7 @@ class ConvertedWriter:
 
         `on_progress` is told the fraction done after each pair, `is_cancelled` asked before. Raises
         `AdapterError` for numbers that are not finite, `EngineError` where the source cannot be
-        read, `ConvertCancelled` where `is_cancelled` said so.
+        read, `Cancelled` where `is_cancelled` said so.
         """
         self._write_pairs(file, on_progress, is_cancelled)
         blank = self._header(self.types, _NO_CHECKSUMS)
@@ -101,8 +98,7 @@ class ConvertedWriter:
         hashing = Thread(target=self._hash)
         hashing.start()
         for index, pair in enumerate(self._pairs):
-            if is_cancelled():
-                raise ConvertCancelled
+            stop_if(is_cancelled)
             types, parts = zip(*self._tensors(pair), strict=True)
             self.types += types
             hashing.join()
@@ -113,8 +109,7 @@ class ConvertedWriter:
                 write_whole(file, part)
             on_progress((index + 1) / len(self._pairs))
         hashing.join()
-        if is_cancelled():
-            raise ConvertCancelled
+        stop_if(is_cancelled)
 
     def _hash(self, *parts: bytes | memoryview) -> None:
         for part in parts:

@@ -36,6 +36,7 @@ from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import GgufHeader, read_header
 from engine.adapters.rules import LORA_A
 from engine.adapters.weights import WeightFile, decoded
+from engine.cancel import stop_if
 from engine.errors import AdapterError, GgufError
 from engine.stack import to_float32
 
@@ -44,10 +45,6 @@ _CHUNK_VALUES: Final = 1 << 18
 _F16_MIN_NORMAL: Final = 0x0400
 """Bits of 2**-14: a factor whose largest value is below would lose precision, or vanish."""
 _F16_INFINITY: Final = 0x7C00
-
-
-class FuseCancelled(Exception):  # noqa: N818  # no error: somebody asked for it
-    """Fusing was given up because `is_cancelled` said so; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ def fuse(
         AdapterError: There is nothing to fuse, or the parts do not go together.
         GgufError: A part cannot be read, or changed since its header was read.
         EngineError: `out` cannot be written.
-        FuseCancelled: `is_cancelled` said so.
+        Cancelled: `is_cancelled` said so.
     """
     active = active_parts(parts)
     a_plans, b_plans = plans_of(active, b_type)
@@ -107,7 +104,7 @@ def fuse(
         for index, plan in enumerate(() if is_a_copied else a_plans):
             on_progress(plan.name, index / n_plans)
             for chunk in _a_chunks(plan, weights):
-                _stop_if(is_cancelled)
+                stop_if(is_cancelled)
                 writer.write(chunk)
             writer.end_tensor(plan.type)
         writer.begin_b()
@@ -117,7 +114,7 @@ def fuse(
             _write_b(plan, weights, writer, fold, is_cancelled)
         for file in weights:
             file.require_unchanged()
-        _stop_if(is_cancelled)
+        stop_if(is_cancelled)
     return Fused(out, out.stat().st_size, is_a_copied)
 
 
@@ -192,7 +189,7 @@ def _write_b(
         dtype = np.dtype("<f2" if type_ is GgmlType.F16 else "<f4")
         peaks = np.zeros(plan.shape[0], dtype="<u2")
         for start, stop in _ranges(plan.n_outer, plan.shape[0]):
-            _stop_if(is_cancelled)
+            stop_if(is_cancelled)
             folded = np.empty((stop - start, plan.shape[0]), dtype=dtype)
             column = 0
             for piece in plan.pieces:
@@ -284,8 +281,3 @@ def _ranges(n_outer: int, n_values: int) -> Iterator[tuple[int, int]]:
     step = max(1, _CHUNK_VALUES // n_values)
     for start in range(0, n_outer, step):
         yield start, min(start + step, n_outer)
-
-
-def _stop_if(is_cancelled: Callable[[], bool]) -> None:
-    if is_cancelled():
-        raise FuseCancelled

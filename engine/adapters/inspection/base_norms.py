@@ -21,16 +21,13 @@ from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import GgufHeader
 from engine.adapters.tensors import TensorInfo
 from engine.adapters.weights import Bytes, WeightFile, decoded
+from engine.cancel import stop_if
 from engine.errors import EngineError
 
 Decode = Callable[[Bytes, GgmlType, int], npt.NDArray[np.floating[Any]]]
 """Turns whole stored rows into floats of shape (n_rows, row_length), as `decoded` does."""
 _CHUNK_VALUES: Final = 1 << 20
 """Values decoded at a time: 4 MB as float32."""
-
-
-class InspectionCancelled(Exception):  # noqa: N818  # no error: somebody asked for it
-    """Measuring was given up because `is_cancelled` said so."""
 
 
 class BaseNorms:
@@ -63,7 +60,7 @@ class BaseNorms:
 
         Raises:
             GgufError: The base cannot be read, or changed since its header was read.
-            InspectionCancelled: `is_cancelled` said so; it is asked every few megabytes.
+            Cancelled: `is_cancelled` said so; it is asked every few megabytes.
         """
         if base.part_stamps != self._stamps:
             self._stamps, self._norms = base.part_stamps, {}
@@ -96,8 +93,7 @@ class BaseNorms:
             for tensor in tensors:
                 row_length = tensor.ne[0]
                 for start, size_bytes in _chunks(tensor):
-                    if is_cancelled():
-                        raise InspectionCancelled
+                    stop_if(is_cancelled)
                     data = file.read(tensor, start, size_bytes)
                     is_last = start + size_bytes == tensor.size_bytes
                     future = pool.submit(self._sum_of_squares, data, tensor.type, row_length)

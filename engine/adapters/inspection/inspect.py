@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from engine.adapters.check import check, check_alone
 from engine.adapters.header import GgufHeader, read_header
-from engine.adapters.inspection.base_norms import BaseNorms, InspectionCancelled
+from engine.adapters.inspection.base_norms import BaseNorms
 from engine.adapters.inspection.delta_norm import DeltaNorm, delta_norm
 from engine.adapters.inspection.factor_reader import FactorReader, GgufFactors
 from engine.adapters.inspection.module_place import ModulePlace, modules_in_order, place_of
@@ -25,6 +25,7 @@ from engine.adapters.own_rules import own_rules_broken
 from engine.adapters.read import adapter_name, content_sha256
 from engine.adapters.rules import ALPHA, Pair, Rule, pairs_of, some
 from engine.adapters.untrained import is_untrained
+from engine.cancel import stop_if
 from engine.errors import AdapterError
 
 CONVERTIBLE: Final = "the adapter can be converted for the base"
@@ -200,7 +201,7 @@ def measured(
 
     The latter only with `base_norms` and where a base was given. An adapter that breaks a rule of
     its own is returned as it is, one whose weights cannot be turned into floats with a notice.
-    Raises `GgufError` where a file cannot be read, `InspectionCancelled` where `is_cancelled` said
+    Raises `GgufError` where a file cannot be read, `Cancelled` where `is_cancelled` said
     so.
     """
     if not inspection.is_measurable:
@@ -226,8 +227,7 @@ def _deltas(inspection: Inspection, is_cancelled: Callable[[], bool]) -> dict[st
     deltas = {}
     with inspection.open_factors() as factors:
         for target in factors.targets:
-            if is_cancelled():
-                raise InspectionCancelled
+            stop_if(is_cancelled)
             deltas[target] = delta_norm(factors.read(target))
     return deltas
 

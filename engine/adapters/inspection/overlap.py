@@ -16,10 +16,10 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-from engine.adapters.inspection.base_norms import InspectionCancelled
 from engine.adapters.inspection.delta_norm import inner_product, shape_of
 from engine.adapters.inspection.inspect import Inspection
 from engine.adapters.inspection.module_place import ModulePlace, modules_in_order
+from engine.cancel import stop_if
 
 _Key = TypeVar("_Key")
 
@@ -158,7 +158,7 @@ def overlaps(
     Every factor is read once; one whose norms are not known is not compared.
 
     Memory: the factors of one tensor of all adapters. Raises `GgufError` and `AdapterError` where
-    weights cannot be read, `InspectionCancelled` where `is_cancelled` said so.
+    weights cannot be read, `Cancelled` where `is_cancelled` said so.
     """
     targets = list(dict.fromkeys(t.name for one in inspections for t in one.targets))
     common: dict[tuple[int, int], dict[str, Products]] = {
@@ -173,8 +173,7 @@ def overlaps(
             if one.is_measured
         }
         for n_done, target in enumerate(targets):
-            if is_cancelled():
-                raise InspectionCancelled
+            stop_if(is_cancelled)
             found = {i: r.read(target) for i, r in readers.items() if target in r.targets}
             own = {index: inner_product(factors, factors) for index, factors in found.items()}
             for index, square in own.items():

@@ -38,15 +38,12 @@ from engine.adapters.merging.writer import MergeMeter, MergeWriter, OnProgress
 from engine.adapters.outfile import new_file, sweep_parts
 from engine.adapters.read import require_base
 from engine.adapters.weights import WeightFile
+from engine.cancel import stop_if
 from engine.errors import AdapterError
 
-__all__ = ["MergeCancelled", "Merged", "TensorMerge", "merge"]
+__all__ = ["Merged", "TensorMerge", "merge"]
 
 MAX_THREADS: Final = 8
-
-
-class MergeCancelled(Exception):  # noqa: N818  # no error: somebody asked for it
-    """Merging was given up because `is_cancelled` said so; nothing was written."""
 
 
 def merge(
@@ -88,7 +85,7 @@ def merge(
         BaseError: `base` or `original` is no model, or they are not the same one.
         GgufError: A file cannot be read, or changed meanwhile.
         EngineError: `out` cannot be written, or there is no space for it.
-        MergeCancelled: `is_cancelled` said so.
+        Cancelled: `is_cancelled` said so.
     """
     sweep_parts(out)
     like = require_base(base)
@@ -114,8 +111,7 @@ def merge(
     require_space(out, total_bytes)
 
     def stop_if_cancelled() -> None:
-        if is_cancelled():
-            raise MergeCancelled
+        stop_if(is_cancelled)
 
     models = [like] if source is like else [like, source]
     meter = MergeMeter(on_progress, stop_if_cancelled, models, total_bytes)

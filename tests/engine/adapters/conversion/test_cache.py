@@ -11,7 +11,7 @@ import pytest
 from engine.adapters.check import require_fit
 from engine.adapters.conversion import cache as cache_module
 from engine.adapters.conversion.cache import Converted, converted
-from engine.adapters.conversion.convert import ConvertCancelled
+from engine.cancel import Cancelled
 from engine.errors import AdapterError, EngineError
 from tests.support.peft_folders import pair, write_peft
 from tests.support.tiny_models import N_EMBD, write_base
@@ -101,7 +101,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, folder: Path) -> None:
 
 
 def test_a_cancelled_conversion_leaves_nothing(tmp_path: Path, base: Path, folder: Path) -> None:
-    with pytest.raises(ConvertCancelled):
+    with pytest.raises(Cancelled):
         converted(written(tmp_path / "style"), base, folder, is_cancelled=lambda: True)
     assert files(folder) == []
     assert list((folder / "staging").iterdir()) == []

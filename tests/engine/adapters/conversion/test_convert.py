@@ -15,11 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.adapters.check import require_fit
-from engine.adapters.conversion.convert import (
-    Conversion,
-    ConvertCancelled,
-    convert,
-)
+from engine.adapters.conversion.convert import Conversion, convert
 from engine.adapters.conversion.converted_file import is_intact
 from engine.adapters.conversion.identity import base_fingerprint
 from engine.adapters.conversion.plan import Plan
@@ -28,6 +24,7 @@ from engine.adapters.conversion.readers import read_source
 from engine.adapters.header import read_header
 from engine.adapters.read import read_adapter, require_base
 from engine.adapters.weights import WeightFile
+from engine.cancel import Cancelled
 from engine.errors import AdapterError, EngineError
 from engine.llama import LoraAdapter, Model
 from tests.support.peft_folders import Dtype, pair, write_peft
@@ -287,7 +284,7 @@ def test_a_cancelled_conversion_leaves_nothing(tmp_path: Path, base: Path, n_ask
     out = tmp_path / "out"
     out.mkdir()
     asked = iter([False] * n_asked + [True])
-    with pytest.raises(ConvertCancelled):
+    with pytest.raises(Cancelled):
         convert(folder, base, out / "x.gguf", is_cancelled=lambda: next(asked))
     assert list(out.iterdir()) == []
 

@@ -15,11 +15,12 @@ import pytest
 
 from engine.adapters.check import check, require_fit
 from engine.adapters.fusing.file import FUSED_VERSION, VERSION_KEY, fused_stack, is_intact
-from engine.adapters.fusing.fuse import FuseCancelled, fuse, fused_size_bytes
+from engine.adapters.fusing.fuse import fuse, fused_size_bytes
 from engine.adapters.fusing.plan import BType
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import read_header
 from engine.adapters.read import read_adapter
+from engine.cancel import Cancelled
 from engine.errors import AdapterError, EngineError, GgufError
 from engine.stack import to_float32
 from tests.support.dense_delta import deltas_of, tensors_of
@@ -358,7 +359,7 @@ def test_cancelling_leaves_nothing(stack: Stack, tmp_path: Path) -> None:
     files = sorted(tmp_path.iterdir())
     for n_asked in (0, 3, 20):
         answers = iter([False] * n_asked + [True])
-        with pytest.raises(FuseCancelled):
+        with pytest.raises(Cancelled):
             fuse(parts, tmp_path / "fused.gguf", is_cancelled=lambda a=answers: next(a))  # type: ignore[misc]  # a lambda's default has no type
         assert sorted(tmp_path.iterdir()) == files
 

@@ -13,9 +13,10 @@ import pytest
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import GgufHeader, read_header
 from engine.adapters.inspection import base_norms
-from engine.adapters.inspection.base_norms import BaseNorms, InspectionCancelled
+from engine.adapters.inspection.base_norms import BaseNorms
 from engine.adapters.shards import read_model_header
 from engine.adapters.weights import Bytes, Floats, decoded
+from engine.cancel import Cancelled
 from engine.errors import AdapterError, GgufError
 from engine.llama.quants import dequantized
 from tests.support.dense_delta import tensors_of
@@ -125,7 +126,7 @@ def test_a_cancelled_reading_keeps_the_tensors_it_has_finished(
     header = read_header(write_base(tmp_path / "base.gguf"))
     decode, fractions = Counting(), list[float]()
     norms = BaseNorms(decode)
-    with pytest.raises(InspectionCancelled):
+    with pytest.raises(Cancelled):
         norms.of(
             header, NAMES, on_fraction=fractions.append, is_cancelled=lambda: len(fractions) > 30
         )

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from engine.adapters.header import read_header
-from engine.adapters.inspection.base_norms import BaseNorms, InspectionCancelled
+from engine.adapters.inspection.base_norms import BaseNorms
 from engine.adapters.inspection.inspect import Inspection, inspect, measured
 from engine.adapters.inspection.norm_grid import norm_grid
 from engine.adapters.inspection.overlap import overlaps
 from engine.adapters.metadata import ValueType
 from engine.adapters.read import read_adapter, require_base
 from engine.adapters.rules import Rule
+from engine.cancel import Cancelled
 from engine.errors import AdapterError, GgufError
 from tests.engine.adapters.broken_adapters import CASES
 from tests.support.dense_delta import deltas_of, tensors_of
@@ -195,7 +196,7 @@ def test_a_base_of_about_the_same_name_is_not_told(tmp_path: Path, name: str) ->
 
 def test_measuring_stops_when_asked(tmp_path: Path) -> None:
     adapter = write_adapter(tmp_path / "a.gguf", write_base(tmp_path / "base.gguf"))
-    with pytest.raises(InspectionCancelled):
+    with pytest.raises(Cancelled):
         measured(inspect(adapter), is_cancelled=lambda: True)
 
 

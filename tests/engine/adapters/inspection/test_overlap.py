@@ -9,9 +9,9 @@ import gguf
 import numpy as np
 import pytest
 
-from engine.adapters.inspection.base_norms import InspectionCancelled
 from engine.adapters.inspection.inspect import Inspection, inspect, measured
 from engine.adapters.inspection.overlap import Overlap, overlaps
+from engine.cancel import Cancelled
 from tests.support.dense_delta import deltas_of
 from tests.support.gguf_raw import RawGguf
 from tests.support.tiny_models import Architecture, write_adapter, write_base
@@ -169,5 +169,5 @@ def test_comparing_stops_when_asked_and_tells_how_far_it_is(tmp_path: Path) -> N
     overlaps(found, on_fraction=fractions.append)
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
-    with pytest.raises(InspectionCancelled):
+    with pytest.raises(Cancelled):
         overlaps(found, is_cancelled=lambda: True)

@@ -12,10 +12,11 @@ import pytest
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.merging import blocks as merge_blocks
 from engine.adapters.merging import checks as merge_checks
-from engine.adapters.merging.merge import MergeCancelled, merge
+from engine.adapters.merging.merge import merge
 from engine.adapters.metadata import ValueType
 from engine.adapters.outfile import new_file, sweep_parts
 from engine.adapters.read import read_adapter
+from engine.cancel import Cancelled
 from engine.errors import AdapterError, BaseError, EngineError
 from tests.support import tiny_models
 from tests.support.dense_delta import deltas_of, tensors_of
@@ -278,7 +279,7 @@ def test_progress_rises_to_one(base: Path, stack: Stack) -> None:
 @pytest.mark.parametrize("n_asked", [1, 3, 10])
 def test_a_cancelled_merge_leaves_nothing(base: Path, stack: Stack, n_asked: int) -> None:
     answers = iter([False] * n_asked)
-    with pytest.raises(MergeCancelled):
+    with pytest.raises(Cancelled):
         merge(
             base,
             parts_of(stack),
