@@ -28,7 +28,7 @@ test-reference: $(VENV)/.reference-ready ## Recompute the stored references with
 	$(BIN)/python -m pytest -m reference $(PYTEST_ARGS)
 
 demo: $(VENV)/.reference-ready ## Train the demo model and its adapters anew into build/demo (under an hour)
-	$(BIN)/python -m modelfiles.demo.recipe --out build/demo
+	$(BIN)/python -m tests.demo_recipe --out build/demo
 
 # With LLAMA_CPP=FOLDER, a folder of its source, llama.cpp's converter is measured beside ours.
 bench: $(VENV)/$(if $(LLAMA_CPP),.bench-ready,.ready) ## Measure what adapters cost (about 10 minutes; JSON=FILE keeps figures)

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from modelfiles.blobs import staging_folder, sync_folder
-from modelfiles.locks import FileLock
-from modelfiles.paths import make_private
+from modelfiles.state.home import make_private
+from modelfiles.state.locks import FileLock
+from modelfiles.state.staging import staging_folder, sync_folder
 
 
 class GgufCache:

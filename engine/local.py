@@ -40,13 +40,13 @@ from engine.protocol import (
 from engine.runtime import Runtime
 from engine.settings import EngineSettings
 from engine.stack import AdapterStack, stack_of
-from modelfiles.names import free_name
 from modelfiles.parameters import Parameters
-from modelfiles.references import is_foreign_adapter
+from modelfiles.references.files import is_foreign_adapter
+from modelfiles.references.model_name import free_name
 
 if TYPE_CHECKING:
     from engine.hub.search import Repository, Sort
-    from modelfiles.pulled import PulledAdapter
+    from modelfiles.references.pulled_adapters import PulledAdapter
 
 
 class Base:
@@ -269,8 +269,8 @@ def pull_adapter(ref: str, home: str | Path | None = None) -> PulledAdapter:
         StoreError: The record cannot be written.
     """
     from engine.hub.pull import pull_adapter as pull
-    from modelfiles.hub_reference import HubReference
-    from modelfiles.paths import state_home
+    from modelfiles.references.hub import HubReference
+    from modelfiles.state.home import state_home
 
     try:
         reference = HubReference.parse(ref, "adapter")

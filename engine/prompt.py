@@ -9,7 +9,7 @@ from engine.errors import PromptError
 from engine.llama import Model
 from engine.protocol import ChatMessage
 from modelfiles.errors import TemplateError
-from modelfiles.template.choice import ChatFormat, choose_format
+from modelfiles.template.choose import ChatFormat, choose_format
 from modelfiles.template.thoughts import DEFAULT_TAGS, ThoughtTags
 
 

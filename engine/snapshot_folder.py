@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from engine.adapters.header import GgufHeader
 from engine.cells import Cells
-from modelfiles.paths import make_private
+from modelfiles.state.home import make_private
 
 log = logging.getLogger("engine.snapshots")
 

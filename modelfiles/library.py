@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from modelfiles.errors import ModelNotFoundError
-from modelfiles.hub_reference import PREFERRED, HubReference
-from modelfiles.listing import ListedModel, Origin
-from modelfiles.model import Model
-from modelfiles.modelfile import generated_text
-from modelfiles.names import DEFAULT_HOST, ModelName
+from modelfiles.language.modelfile import generated_text
+from modelfiles.model import FoundModel, ListedModel, Model
 from modelfiles.ollama.root import ollama_root
 from modelfiles.ollama.store import OllamaStore
-from modelfiles.package import PackagedModels, packaged_models
-from modelfiles.paths import state_home
-from modelfiles.store import ModelStore
+from modelfiles.references.hub import PREFERRED, HubReference
+from modelfiles.references.model_name import DEFAULT_HOST, ModelName
+from modelfiles.state.home import state_home
+from modelfiles.store.created import ModelStore
+from modelfiles.store.packaged import PackagedModels, packaged_models
 
 __all__ = ["FoundModel", "Library", "ListedModel", "open_library"]
-
-
-@dataclass(frozen=True, slots=True)
-class FoundModel:
-    """A model and where its name led."""
-
-    model: Model
-    origin: Origin
-    hides: str | None = None
-    """The full name of the model of Ollama that this one stands before; None if there is none."""
 
 
 class Library:

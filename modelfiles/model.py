@@ -1,12 +1,14 @@
 """What a model is once every reference in its Modelfile has been resolved to a file."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from modelfiles.parameters import Parameters
 
 Role = Literal["system", "user", "assistant"]
+Origin = Literal["created", "package", "ollama"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +51,31 @@ class Model:
     """The Ollama version the Modelfile asks for; shown, never enforced."""
     drafts: tuple[Path, ...] = ()
     """Draft models for speculative decoding; kept and shown, not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """What `tui list` says about one model."""
+
+    name: str
+    """As displayed, for example `demo:latest`."""
+    digest: str
+    """The first 12 hex digits of the manifest's SHA-256; the same meaning has the same id."""
+    size_bytes: int
+    """Of the base and the adapters, each file counted once."""
+    modified: datetime
+    """When the model was created; aware, in UTC."""
+    origin: Origin
+    n_adapters: int
+    problem: str | None = None
+    """Why the model cannot be read, in one sentence; None when it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model and where its name led."""
+
+    model: Model
+    origin: Origin
+    hides: str | None = None
+    """The full name of the model of Ollama that this one stands before; None if there is none."""

@@ -36,3 +36,10 @@ def quoted(text: str) -> str:
     if len(flat) > _MAX_QUOTED:
         flat = flat[: _MAX_QUOTED - 1] + "…"
     return f'"{flat}"'
+
+
+def shown(text: str) -> str:
+    """Return text of a file quoted for a message: escaped, and shortened if long."""
+    if len(text) > _MAX_QUOTED:
+        text = text[: _MAX_QUOTED - 1] + "…"
+    return repr(text)

@@ -15,8 +15,8 @@ from engine.adapters.read import adapter_name, read_adapter, require_base
 from engine.errors import AdapterError, EngineError
 from engine.stack import AdapterStack, StackEntry
 from modelfiles.model import Model
-from modelfiles.names import free_name
-from modelfiles.references import is_foreign_adapter
+from modelfiles.references.files import is_foreign_adapter
+from modelfiles.references.model_name import free_name
 from tui.conversions import NewGguf, converted_adapter
 from tui.fit import adapter_notices
 from tui.sanitize import printable_line

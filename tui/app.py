@@ -12,7 +12,7 @@ from textual.screen import Screen
 
 from engine.seam import Engine
 from modelfiles.model import Model
-from modelfiles.paths import state_home
+from modelfiles.state.home import state_home
 from tui.engine import new_engine
 from tui.screens.chat import ChatScreen
 from tui.settings import Settings, SettingsError, read_settings
@@ -20,7 +20,7 @@ from tui.themes import DARK, LIGHT, theme_for
 
 if TYPE_CHECKING:
     from modelfiles.library import Library
-    from modelfiles.store import ModelStore
+    from modelfiles.store.created import ModelStore
 
 _WIDTHS = [(0, "-narrow"), (76, "-medium"), (108, "-wide")]
 _HEIGHTS = [(0, "-short"), (22, "-tall")]
@@ -99,7 +99,7 @@ def read_library() -> Library:
 
 def open_store() -> ModelStore:
     """Return the store in which a chat is saved as a model."""
-    from modelfiles.store import ModelStore
+    from modelfiles.store.created import ModelStore
 
     return ModelStore(state_home(os.environ))
 

@@ -42,7 +42,7 @@ def named_base(reference: str, what: str = "--base") -> Base:
     one sentence where it is none.
     """
     from engine.adapters.read import require_base
-    from modelfiles.references import expand, gguf_at, is_there, looks_like_path
+    from modelfiles.references.files import expand, gguf_at, is_there, looks_like_path
 
     path = expand(reference, Path.cwd(), f"{what} ")
     if is_there(path, f"{what} ") or looks_like_path(reference):

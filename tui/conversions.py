@@ -77,7 +77,7 @@ def convert_and_tell(
     from engine.adapters.read import require_base
     from engine.errors import EngineError
     from modelfiles.errors import ReferenceNotFoundError
-    from modelfiles.paths import state_home
+    from modelfiles.state.home import state_home
     from tui.output import note
     from tui.progress import Progress
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from modelfiles.hub_reference import HubReference
+    from modelfiles.references.hub import HubReference
 
 
 def download(reference: HubReference) -> Path:

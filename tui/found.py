@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.adapters.header import GgufHeader
     from engine.hub.fit import Fit
     from engine.hub.search import Repository
-    from modelfiles.hub_reference import HubReference
+    from modelfiles.references.hub import HubReference
 
 _AT_ONCE = 6
 """Headers fetched at a time: each is two requests of some tens of milliseconds."""
@@ -82,7 +82,7 @@ def _fit(repository: Repository, base: GgufHeader) -> Fit:
     from engine.errors import HubError
     from engine.hub.fit import Fit, Verdict, fit_of
     from engine.hub.pull import look_up
-    from modelfiles.hub_reference import HubReference
+    from modelfiles.references.hub import HubReference
 
     reference = HubReference(repository.name, None, "adapter")
     try:
@@ -98,7 +98,7 @@ def _holds_a_model(reference: HubReference) -> bool:
     """Whether what cannot be one adapter is a model, in several quantisations or parts."""
     from engine.errors import HubError
     from engine.hub.pull_model import RemoteModel, look_up_either
-    from modelfiles.paths import state_home
+    from modelfiles.state.home import state_home
 
     try:
         return isinstance(look_up_either(reference, state_home()), RemoteModel)

@@ -97,7 +97,7 @@ def _model(args: argparse.Namespace) -> tuple[Model, bool]:
 
 def _require_gguf(options: Iterable[LoraOption]) -> None:
     """Raise `UsageError` where an adapter has to be converted, which takes a base."""
-    from modelfiles.references import is_foreign_adapter
+    from modelfiles.references.files import is_foreign_adapter
 
     for option in options:
         if is_foreign_adapter(Path(option.reference).expanduser().absolute()):

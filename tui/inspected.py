@@ -85,7 +85,7 @@ def _is_same(one: Path, other: Path) -> bool:
 def _base(reference: str, library: Library) -> tuple[Path, Model | None]:
     """Return the base's file, and the model where the reference is the name of one."""
     from modelfiles.errors import ModelNameError, ModelNotFoundError
-    from modelfiles.references import gguf_at
+    from modelfiles.references.files import gguf_at
 
     path = _existing(reference)
     if path is not None:
@@ -105,7 +105,7 @@ def _base(reference: str, library: Library) -> tuple[Path, Model | None]:
 
 def _at(path: Path, reference: str) -> AdapterReference:
     """Return the adapter at a path: a folder means the one in it."""
-    from modelfiles.references import gguf_at, is_foreign_adapter
+    from modelfiles.references.files import gguf_at, is_foreign_adapter
 
     if is_foreign_adapter(path):
         return AdapterReference(path, is_foreign=True)
@@ -145,7 +145,7 @@ def _existing(reference: str) -> Path | None:
 
 def _from_hub(reference: str) -> Path | None:
     """Return the base model that a reference to the Hub means, downloaded; None if it is none."""
-    from modelfiles.hub_reference import HubReference
+    from modelfiles.references.hub import HubReference
     from tui.downloads import download
 
     try:
@@ -161,7 +161,7 @@ def _pulled(reference: str, library: Library) -> AdapterReference | None:
     A model of that name comes first.
     """
     from modelfiles.errors import ModelfilesError
-    from modelfiles.hub_reference import HubReference
+    from modelfiles.references.hub import HubReference
     from tui.pulls import pull_and_tell
 
     try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.stack import AdapterStack
     from modelfiles.model import AdapterSpec, Model
-    from modelfiles.references import Convert, Pull
+    from modelfiles.references.files import Convert, Pull
 
 DEFAULT_SCALE = 1.0
 
@@ -78,7 +78,7 @@ class _ScaleLora(argparse.Action):
 
 
 def _scale(parser: argparse.ArgumentParser, text: str) -> float:
-    from modelfiles.adapter_line import MAX_SCALE
+    from modelfiles.language.adapter_line import MAX_SCALE
 
     try:
         scale = float(text)
@@ -173,9 +173,9 @@ def _new_adapter(
 ) -> AdapterSpec:
     from modelfiles.errors import ReferenceNotFoundError
     from modelfiles.model import AdapterSpec
-    from modelfiles.names import free_name
-    from modelfiles.references import adapter_at, is_foreign_adapter, pulled_at
-    from modelfiles.resolve import adapter_id
+    from modelfiles.references.files import adapter_at, is_foreign_adapter, pulled_at
+    from modelfiles.references.model_name import free_name
+    from modelfiles.references.resolve import adapter_id
 
     path = Path(reference).expanduser().absolute()
     names = [spec.name for spec in model.adapters]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engine.hub.fit import Fit
-    from modelfiles.pulled import PulledAdapter
+    from modelfiles.references.pulled_adapters import PulledAdapter
     from tui.base_choice import Base
 
 Told = tuple[dict[str, Any], list[str]]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from modelfiles.pulled import PulledAdapter
+    from modelfiles.references.pulled_adapters import PulledAdapter
 
 _HEADINGS = ("NAME", "KIND", "SIZE", "PULLED", "REVISION", "REFERENCE", "BASE")
 _KINDS = {"gguf": "GGUF", "peft": "PEFT", "mlx": "MLX"}
@@ -17,8 +17,8 @@ _N_REVISION = 7
 
 def pulled_records(prefix: str = "") -> Sequence[PulledAdapter]:
     """Return the pulled adapters whose names begin so, the newest first."""
-    from modelfiles.paths import state_home
-    from modelfiles.pulled import PulledAdapters
+    from modelfiles.references.pulled_adapters import PulledAdapters
+    from modelfiles.state.home import state_home
 
     wanted = prefix.casefold()
     return [

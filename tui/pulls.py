@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from modelfiles.pulled import PulledAdapter
+    from modelfiles.references.pulled_adapters import PulledAdapter
 
 
 def pulled_adapter(
@@ -27,8 +27,8 @@ def pulled_adapter(
     `is_cancelled` said so, `StoreError` where the record cannot be read or written.
     """
     from engine.errors import HubError
-    from modelfiles.hub_reference import HubReference
-    from modelfiles.paths import state_home
+    from modelfiles.references.hub import HubReference
+    from modelfiles.state.home import state_home
 
     home = state_home() if home is None else home
     try:
@@ -68,9 +68,9 @@ def pulled_by(text: str, home: Path | None = None) -> PulledAdapter | None:
     """Return the adapter that a name or a reference means, if it was pulled; asks nobody."""
     from engine.hub.pull import known_adapter
     from modelfiles.errors import StoreError
-    from modelfiles.hub_reference import HubReference
-    from modelfiles.paths import state_home
-    from modelfiles.pulled import PulledAdapters
+    from modelfiles.references.hub import HubReference
+    from modelfiles.references.pulled_adapters import PulledAdapters
+    from modelfiles.state.home import state_home
 
     home = state_home() if home is None else home
     try:
@@ -82,7 +82,7 @@ def pulled_by(text: str, home: Path | None = None) -> PulledAdapter | None:
 
 def _called(name: str, home: Path) -> PulledAdapter | None:
     from modelfiles.errors import ReferenceNotFoundError
-    from modelfiles.pulled import PulledAdapters
+    from modelfiles.references.pulled_adapters import PulledAdapters
 
     try:
         return PulledAdapters(home).get(name)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from engine.adapters.cursor import shown
 from engine.adapters.header import GgufHeader
 from engine.adapters.merging.untying import can_untie
 from engine.adapters.rules import (
@@ -24,6 +23,7 @@ from engine.adapters.rules import (
     some,
 )
 from engine.adapters.tensors import TensorInfo
+from modelfiles.wording import shown
 
 
 def base_rules_broken(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:

@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from engine.errors import EngineError, GgufError
+from modelfiles.wording import shown
 
 _CHUNK_BYTES: Final = 256 * 1024
-_SHOWN_CHARACTERS: Final = 60
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 
@@ -75,13 +75,6 @@ def require_unchanged(path: Path, stamp: FileStamp) -> None:
         raise GgufError(f"{path} went away while it was being read: {error.strerror}.") from None
     if FileStamp.of(status) != stamp:
         raise GgufError(f"{path} changed while it was being read: wait until it is complete.")
-
-
-def shown(text: str) -> str:
-    """Return text of a file quoted for a message: escaped, and shortened if long."""
-    if len(text) > _SHOWN_CHARACTERS:
-        text = text[: _SHOWN_CHARACTERS - 1] + "…"
-    return repr(text)
 
 
 class FileCursor:

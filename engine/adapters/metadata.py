@@ -8,7 +8,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
-from engine.adapters.cursor import FileCursor, FileStamp, require_unchanged, shown
+from engine.adapters.cursor import FileCursor, FileStamp, require_unchanged
+from modelfiles.wording import shown
 
 MAX_KEY_BYTES: Final = 65_535
 MAX_STRING_BYTES: Final = 64 * 1024 * 1024

@@ -15,8 +15,8 @@ from typing import Any
 from uuid import uuid4
 
 from engine.errors import EngineError
-from modelfiles.blobs import sync_folder
-from modelfiles.locks import FileLock
+from modelfiles.state.locks import FileLock
+from modelfiles.state.staging import sync_folder
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from engine.adapters.cursor import shown
 from engine.adapters.header import GgufHeader
 from engine.adapters.metadata import GgufArray, ValueType
 from engine.adapters.rules import (
@@ -24,6 +23,7 @@ from engine.adapters.rules import (
     some,
 )
 from engine.adapters.shards import shard_count
+from modelfiles.wording import shown
 
 
 def own_rules_broken(adapter: GgufHeader) -> tuple[Broken, ...]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from engine.adapters.cursor import shown
 from engine.adapters.header import GgufHeader
 from engine.adapters.tensors import TensorInfo
+from modelfiles.wording import shown
 
 LORA_A, LORA_B = ".lora_a", ".lora_b"
 IGNORED_SUFFIX = "_norm.weight"

@@ -8,10 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from engine.adapters.cursor import FileStamp, shown
+from engine.adapters.cursor import FileStamp
 from engine.adapters.header import GgufHeader, read_header
 from engine.adapters.tensors import TensorInfo
 from engine.errors import GgufError
+from modelfiles.wording import shown
 
 MAX_SHARDS: Final = 1024
 _SHARD_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engine.adapters.cursor import FileCursor, shown
+from engine.adapters.cursor import FileCursor
 from engine.adapters.ggml_type import GgmlType
 from engine.errors import GgufError
+from modelfiles.wording import shown
 
 MAX_TENSOR_NAME_BYTES: Final = 63
 """`GGML_MAX_NAME` is 64 with the terminating zero."""

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.adapters.cursor import open_regular, require_unchanged, shown
+from engine.adapters.cursor import open_regular, require_unchanged
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.header import GgufHeader
 from engine.adapters.tensors import TensorInfo
 from engine.errors import AdapterError, GgufError
 from engine.handle import Handle
+from modelfiles.wording import shown
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.floating[Any]]

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from engine.errors import HubError
 from engine.hub.files import HubFile, gguf_choices, is_safe, label_of, listing
-from modelfiles.hub_reference import HubReference
+from modelfiles.references.hub import HubReference
 from modelfiles.wording import hint, quoted
 
 AdapterKind = Literal["gguf", "peft", "mlx"]

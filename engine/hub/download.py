@@ -14,7 +14,7 @@ from engine.hub.errors import explained, no_network
 from engine.hub.fetch import fetch
 from engine.hub.files import HubFile, chosen_files
 from engine.hub.info import repository_info
-from modelfiles.hub_reference import HubReference
+from modelfiles.references.hub import HubReference
 
 OnDownload = Callable[[str, int, int], None]
 """Hears what is downloaded, how many bytes of it are there and how many there are to be."""

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
 from engine.errors import HubError
-from modelfiles.hub_reference import PREFERRED, HubReference
+from modelfiles.references.hub import PREFERRED, HubReference
 from modelfiles.wording import hint, printable, quoted
 
 _SHARD: Final = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf\Z)", re.IGNORECASE)

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from engine.adapters.cursor import shown
 from engine.adapters.header import GgufHeader, read_header
 from engine.adapters.metadata import ValueType
 from engine.errors import GgufError, HubError
 from engine.hub.errors import explained
 from engine.hub.http import get
+from modelfiles.wording import shown
 
 FIRST_BYTES: Final = 64 * 1024
 """Asked for at first: the header of an adapter of 448 tensors takes about 40 KB."""

@@ -15,7 +15,7 @@ from engine.adapters.metadata import GgufArray
 from engine.adapters.read import read_adapter
 from engine.adapters.rules import pairs_of
 from engine.errors import AdapterError
-from modelfiles.hub_reference import HubReference
+from modelfiles.references.hub import HubReference
 
 CARD: Final = "README.md"
 """What the Hub shows as a repository's card."""

@@ -18,9 +18,10 @@ from engine.adapters.conversion.folders import CONFIG, MLX_WEIGHTS
 from engine.adapters.conversion.peft_config import read_config
 from engine.adapters.conversion.readers import read_source
 from engine.adapters.conversion.safetensors import read_safetensors
-from engine.adapters.cursor import open_regular, shown
+from engine.adapters.cursor import open_regular
 from engine.errors import AdapterError
 from engine.hub.publication import CARD, OutgoingFile, Publication, hub_id
+from modelfiles.wording import shown
 
 WEIGHTS: Final = "adapter_model.safetensors"
 

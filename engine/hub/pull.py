@@ -17,8 +17,8 @@ from engine.hub.errors import explained, is_unreachable
 from engine.hub.fetch import OnBytes, fetch, forget, missing_files
 from engine.hub.heads import RemoteHead, early_type, heads_folder
 from engine.hub.info import RepositoryInfo, repository_info
-from modelfiles.hub_reference import HubReference
-from modelfiles.pulled import PulledAdapter, PulledAdapters
+from modelfiles.references.hub import HubReference
+from modelfiles.references.pulled_adapters import PulledAdapter, PulledAdapters
 
 _JUDGED_FROM_BYTES: Final = 2**20
 """What is smaller is downloaded as soon as its header is."""

@@ -17,12 +17,11 @@ from engine.hub.heads import RemoteHead, early_type, heads_folder, remote_gguf_h
 from engine.hub.info import RepositoryInfo
 from engine.hub.pull import RemoteAdapter, revision_of
 from modelfiles.errors import ModelNameError, StoreError
-from modelfiles.hub_reference import HubReference
-from modelfiles.listing import ListedModel
-from modelfiles.model import Model
-from modelfiles.names import ModelName
-from modelfiles.pulled import PulledAdapters
-from modelfiles.store import ModelStore, OnProgress
+from modelfiles.model import ListedModel, Model
+from modelfiles.references.hub import HubReference
+from modelfiles.references.model_name import ModelName
+from modelfiles.references.pulled_adapters import PulledAdapters
+from modelfiles.store.created import ModelStore, OnProgress
 
 _NO_TAG = re.compile(r"[^A-Za-z0-9_.-]+")
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from engine.errors import HubError
 from engine.hub.adapter_files import CARD, CONFIG
-from modelfiles.pulled import PulledAdapter
+from modelfiles.references.pulled_adapters import PulledAdapter
 
 
 def release_adapter(record: PulledAdapter) -> None:

@@ -16,10 +16,10 @@ from logging import CRITICAL
 from pathlib import Path
 from typing import Any, Final
 
-from engine.adapters.cursor import shown
 from engine.errors import HubError
 from engine.hub.publication import CARD, OutgoingFile
 from engine.hub.upload_errors import NO_TOKEN, explained
+from modelfiles.wording import shown
 
 OnFraction = Callable[[str, float], None]
 

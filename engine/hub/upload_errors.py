@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from engine.adapters.cursor import shown
 from engine.errors import HubError
 from engine.hub.errors import no_network
+from modelfiles.wording import shown
 
 _TOKENS_PAGE: Final = "https://huggingface.co/settings/tokens"
 NO_TOKEN: Final = (

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from modelfiles.errors import OllamaError
 from modelfiles.model import AdapterSpec, Model
-from modelfiles.names import ModelName
 from modelfiles.ollama.records import (
     Layer,
     OllamaConfig,
@@ -18,6 +17,7 @@ from modelfiles.ollama.records import (
     decode_parameters,
 )
 from modelfiles.parameters import Parameters
+from modelfiles.references.model_name import ModelName
 from modelfiles.wording import printable
 
 MAX_TEXT_BYTES = 16 * 2**20

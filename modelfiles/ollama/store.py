@@ -11,11 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from modelfiles.errors import ModelNameError, OllamaError
-from modelfiles.listing import ListedModel
-from modelfiles.model import Model
-from modelfiles.names import ModelName
+from modelfiles.model import ListedModel, Model
 from modelfiles.ollama.layers import LayerReader
 from modelfiles.ollama.records import OllamaManifest, decode
+from modelfiles.references.model_name import ModelName
 from modelfiles.wording import printable
 
 _MAX_MANIFEST_BYTES = 4 * 2**20

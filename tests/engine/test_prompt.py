@@ -11,7 +11,7 @@ from engine.errors import PromptError
 from engine.llama import Model
 from engine.prompt import build_prompt
 from engine.protocol import ChatMessage
-from modelfiles.template.choice import PLAIN_STOPS
+from modelfiles.template.choose import PLAIN_STOPS
 from tests.engine.conftest import Tiny
 from tests.support.tiny_models import END_OF_TEXT, write_base
 

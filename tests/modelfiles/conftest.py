@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from modelfiles.library import Library
-from modelfiles.package import PackagedModels
-from modelfiles.store import ModelStore
+from modelfiles.store.created import ModelStore
+from modelfiles.store.packaged import PackagedModels
 from tests.modelfiles.user_files import Folder
 
 # The same examples everywhere and no time limits, since machines differ by more than tests do.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelfiles.errors import ModelfileError, ParameterError
-from modelfiles.modelfile import Modelfile
+from modelfiles.language.modelfile import Modelfile
 from modelfiles.parameters import (
     DEFAULTS,
     DEPRECATED,
@@ -22,9 +21,10 @@ from modelfiles.parameters import (
     build_parameters,
     parse_value,
 )
+from tests.support.places import MODELFILE_DATA
 
 CASES: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parent / "data" / "modelfile.json").read_text(encoding="utf-8")
+    (MODELFILE_DATA / "modelfile.json").read_text(encoding="utf-8")
 )
 
 

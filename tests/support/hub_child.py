@@ -86,7 +86,7 @@ def _pull(folder: Path, reference: str, cancel_at: int = -1, full_at: int = -1) 
     """Pull an adapter; the disk is full once `full_at` bytes are written."""
     from engine.errors import HubError
     from engine.hub.pull import pull_adapter
-    from modelfiles.hub_reference import HubReference
+    from modelfiles.references.hub import HubReference
 
     steps: list[list[int]] = []
     parsed = HubReference.parse(reference, "adapter")
@@ -113,7 +113,7 @@ def _model(folder: Path, reference: str) -> dict[str, Any]:
     """Pull whatever a reference means, which is to be a model."""
     from engine.errors import HubError
     from engine.hub.pull_model import RemoteModel, look_up_either, pull_model
-    from modelfiles.hub_reference import HubReference
+    from modelfiles.references.hub import HubReference
 
     parsed = HubReference.parse(reference, "adapter")
     assert parsed is not None
@@ -132,7 +132,7 @@ def _fit(folder: Path, reference: str, base: str, full_at: int = -1) -> list[Any
     from engine.errors import HubError
     from engine.hub.fit import fit_of
     from engine.hub.pull import look_up
-    from modelfiles.hub_reference import HubReference
+    from modelfiles.references.hub import HubReference
 
     parsed = HubReference.parse(reference, "adapter")
     assert parsed is not None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from modelfiles.demo import ADAPTERS, BASE
-from modelfiles.demo.recipe.greedy import GreedyModel
+from tests.demo_recipe.greedy import GreedyModel
 
 
 @contextmanager

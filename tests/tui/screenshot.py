@@ -17,9 +17,9 @@ from pathlib import Path
 
 from engine.client import EngineClient
 from modelfiles.demo import DEMO_DIR
+from modelfiles.language.modelfile import read
 from modelfiles.library import Library
-from modelfiles.modelfile import read
-from modelfiles.resolve import resolve
+from modelfiles.references.resolve import resolve
 from tests.support.chat import chat, say, wait_until
 
 SIZE = (116, 32)

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.places import ROOT
+
 WINGS = ("modelfiles", "engine", "tui")
-RECIPE = Path("modelfiles/demo/recipe")
-MODULES = sorted(path.relative_to(ROOT) for wing in WINGS for path in (ROOT / wing).rglob("*.py"))
-PRODUCT = [path for path in MODULES if not path.is_relative_to(RECIPE)]
+PRODUCT = sorted(path.relative_to(ROOT) for wing in WINGS for path in (ROOT / wing).rglob("*.py"))
 
 # Runs in a process of its own, which only an adapter that is no LoRA starts.
 PEFT_PROCESS = Path("engine/adapters/conversion/other_types_child.py")
@@ -87,13 +86,3 @@ def test_a_wing_imports_only_what_it_may(path: Path) -> None:
 def test_llama_cpp_is_imported_in_one_module() -> None:
     users = [path for path in PRODUCT if "llama_cpp" in packages(path)]
     assert users == [Path("engine/llama/library.py")]
-
-
-def test_the_recipe_of_the_demo_is_imported_by_nothing_else() -> None:
-    prefix = ".".join(RECIPE.parts)
-    users = [
-        path
-        for path in PRODUCT
-        if any(name.startswith(prefix) for name in imported((ROOT / path).read_text("utf-8")))
-    ]
-    assert users == []

@@ -12,8 +12,7 @@ import pytest
 from engine.errors import BaseError
 from modelfiles.errors import ModelNotFoundError
 from modelfiles.library import Library
-from modelfiles.listing import ListedModel
-from modelfiles.model import AdapterSpec, Model
+from modelfiles.model import AdapterSpec, ListedModel, Model
 from modelfiles.parameters import Parameters
 from tests.support.chat import chat, notices, ready, say, screen_text, tiny_model, wait_until
 from tests.support.scripted_engine import ScriptedEngine

@@ -36,8 +36,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Copy the model and say so in Ollama's words."""
     from modelfiles.library import open_library
-    from modelfiles.paths import state_home
-    from modelfiles.store import ModelStore
+    from modelfiles.state.home import state_home
+    from modelfiles.store.created import ModelStore
     from tui.output import write_text
 
     found = open_library().find(args.source)

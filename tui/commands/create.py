@@ -13,8 +13,8 @@ from tui.exit_code import ExitCode
 from tui.parser import add_command
 
 if TYPE_CHECKING:
+    from modelfiles.language.modelfile import Modelfile
     from modelfiles.model import Model
-    from modelfiles.modelfile import Modelfile
     from tui.parser import Subparsers
 
 _DESCRIPTION = """\
@@ -69,10 +69,10 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, resolve, check, then store the model and say what it is."""
     from modelfiles.errors import ModelfilesError
+    from modelfiles.language.modelfile import Modelfile
     from modelfiles.library import open_library
-    from modelfiles.modelfile import Modelfile
-    from modelfiles.names import ModelName
-    from modelfiles.resolve import resolve
+    from modelfiles.references.model_name import ModelName
+    from modelfiles.references.resolve import resolve
     from tui.conversions import convert_and_tell
     from tui.downloads import download
     from tui.output import note
@@ -158,7 +158,7 @@ def _check(model: Model, modelfile: Modelfile, label: str) -> None:
 def _check_template(template: str, place: str) -> None:
     """Refuse a TEMPLATE that no conversation could be written with."""
     from modelfiles.errors import TemplateError
-    from modelfiles.template.chat import check_template
+    from modelfiles.template.go_chat import check_template
 
     try:
         check_template(template)
@@ -190,9 +190,9 @@ def _warn(modelfile: Modelfile, label: str) -> None:
 
 
 def _create(model: Model) -> None:
-    from modelfiles.blobs import CopyProgress
-    from modelfiles.paths import state_home
-    from modelfiles.store import ModelStore
+    from modelfiles.state.home import state_home
+    from modelfiles.store.blobs import CopyProgress
+    from modelfiles.store.created import ModelStore
     from tui.output import write_text
     from tui.progress import Progress
     from tui.units import size_text

@@ -131,7 +131,7 @@ def _require_replaceable(out: Path, format_: str) -> None:
 
     A folder to be replaced holds nothing but what is written here.
     """
-    from engine.adapters.cursor import shown
+    from modelfiles.wording import shown
 
     if out.is_dir() and (format_ == "gguf" or out.is_symlink()):
         raise TuiError(f"{out} is a folder: name a file to write with -o.")

@@ -96,7 +96,7 @@ def _inspections(
     from engine.adapters.inspection.base_norms import BaseNorms
     from engine.adapters.inspection.inspect import measured
     from engine.cpu import physical_cores
-    from modelfiles.names import free_name
+    from modelfiles.references.model_name import free_name
 
     norms = BaseNorms(_decoded, physical_cores())
     inspections: list[Inspection] = []
@@ -122,7 +122,7 @@ def _inspected(
     from engine.adapters.inspection.inspect import inspect
     from engine.adapters.inspection.source_inspect import converted_from, inspect_source, refused
     from engine.errors import EngineError
-    from modelfiles.paths import state_home
+    from modelfiles.state.home import state_home
     from tui.conversions import converted_adapter, converted_folder
 
     path = reference.path

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from engine.hub.pull import RemoteAdapter
     from engine.hub.pull_model import RemoteModel
-    from modelfiles.hub_reference import HubReference
+    from modelfiles.references.hub import HubReference
     from tui.base_choice import Base
     from tui.parser import Subparsers
     from tui.pull_report import Told
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     from engine.hub.errors import is_unreachable
     from engine.hub.pull import RemoteAdapter
     from engine.hub.pull_model import look_up_either
-    from modelfiles.paths import state_home
+    from modelfiles.state.home import state_home
     from tui.base_choice import named_base
     from tui.output import write_json, write_text
 
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _reference(text: str) -> HubReference:
-    from modelfiles.hub_reference import HubReference
+    from modelfiles.references.hub import HubReference
 
     try:
         reference = HubReference.parse(text, "adapter")
@@ -145,7 +145,7 @@ def _pull_adapter(
 ) -> Told:
     from engine.hub.fit import Verdict, fit_of
     from engine.hub.pull import pull_adapter
-    from modelfiles.pulled import PulledAdapters
+    from modelfiles.references.pulled_adapters import PulledAdapters
     from tui.output import note
     from tui.progress import Progress
     from tui.pull_report import adapter_told
@@ -236,7 +236,7 @@ def _what_is_here(reference: HubReference, home: Path, base: Base | None) -> Tol
     from engine.hub.pull import known_adapter
     from modelfiles.errors import ModelfilesError
     from modelfiles.library import open_library
-    from modelfiles.pulled import PulledAdapters
+    from modelfiles.references.pulled_adapters import PulledAdapters
     from tui.output import note
     from tui.pull_report import adapter_told, model_told
 

@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _repo(text: str) -> str:
-    from modelfiles.hub_reference import HubReference
+    from modelfiles.references.hub import HubReference
     from tui.errors import UsageError
 
     try:

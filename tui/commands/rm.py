@@ -10,8 +10,8 @@ from tui.exit_code import ExitCode
 from tui.parser import add_command
 
 if TYPE_CHECKING:
-    from modelfiles.pulled import PulledAdapter, PulledAdapters
-    from modelfiles.store import ModelStore
+    from modelfiles.references.pulled_adapters import PulledAdapter, PulledAdapters
+    from modelfiles.store.created import ModelStore
     from tui.parser import Subparsers
 
 _DESCRIPTION = """\
@@ -52,10 +52,10 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Delete the models and say so in Ollama's words."""
     from modelfiles.errors import ModelNotFoundError
-    from modelfiles.names import ModelName
-    from modelfiles.paths import state_home
-    from modelfiles.pulled import PulledAdapters
-    from modelfiles.store import ModelStore
+    from modelfiles.references.model_name import ModelName
+    from modelfiles.references.pulled_adapters import PulledAdapters
+    from modelfiles.state.home import state_home
+    from modelfiles.store.created import ModelStore
     from tui.output import write_text
 
     home = state_home()
@@ -127,7 +127,7 @@ def _require_own(name: str) -> None:
     """Refuse a model of Ollama, whose store is never changed, with the command that removes it."""
     from modelfiles.errors import OllamaError
     from modelfiles.library import open_library
-    from modelfiles.names import ModelName
+    from modelfiles.references.model_name import ModelName
 
     if open_library().is_ollamas(name):
         display = ModelName.parse(name).display

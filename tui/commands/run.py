@@ -121,7 +121,7 @@ def _model(args: argparse.Namespace, tell: Callable[[str], object] | None = None
 
 
 def _settings() -> EngineSettings:
-    from modelfiles.paths import state_home
+    from modelfiles.state.home import state_home
     from tui.settings import read_settings
 
     home = state_home()

@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _words(query: Sequence[str]) -> str:
     """Return the words to search for; of the address of a repository, what it is called."""
-    from modelfiles.hub_reference import without_host
+    from modelfiles.references.hub import without_host
 
     return without_host(" ".join(query).strip())
 

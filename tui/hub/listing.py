@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from engine.hub.search import Repository, Sort
-from modelfiles.hub_reference import without_host
+from modelfiles.references.hub import without_host
 
 ORDERS: tuple[Sort, ...] = ("downloads", "likes", "recent")
 """In the turn in which a key goes through them."""

@@ -15,7 +15,7 @@ from engine.hub.card_text import remote_card
 from engine.hub.fit import Fit, Verdict
 from engine.hub.pull import RemoteAdapter, revision_of
 from engine.hub.search import Repository
-from modelfiles.hub_reference import HubReference
+from modelfiles.references.hub import HubReference
 from tui.hub.columns import access_mark
 from tui.sanitize import printable_line
 from tui.themes import MUTED

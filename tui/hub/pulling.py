@@ -16,9 +16,9 @@ from engine.errors import AdapterError, EngineError
 from engine.hub.pull import RemoteAdapter, pull_adapter
 from engine.stack import AdapterStack, StackEntry
 from modelfiles.errors import StoreError
-from modelfiles.hub_reference import HubReference
-from modelfiles.names import free_name
-from modelfiles.pulled import PulledAdapter, PulledAdapters
+from modelfiles.references.hub import HubReference
+from modelfiles.references.model_name import free_name
+from modelfiles.references.pulled_adapters import PulledAdapter, PulledAdapters
 from tui.adapters import NewAdapter, read_new_adapter
 from tui.conversions import converted_folder
 from tui.pulls import pulled_adapter

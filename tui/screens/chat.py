@@ -38,7 +38,7 @@ from tui.widgets.title import Title
 
 if TYPE_CHECKING:
     from modelfiles.library import Library
-    from modelfiles.store import ModelStore
+    from modelfiles.store.created import ModelStore
 
 WELCOME = (
     "Type a message and press Enter. Tab goes to the adapters, F1 shows all keys, /? the commands."

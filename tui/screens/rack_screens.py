@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual.screen import Screen
 
 from modelfiles.model import Model
-from modelfiles.paths import state_home
+from modelfiles.state.home import state_home
 from tui.adapters import NewAdapter
 from tui.observer import NO_MODEL, Phase, Severity
 from tui.screens.add_adapter import AddAdapterScreen

@@ -9,8 +9,8 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, cast
 
 from engine.stack import AdapterStack
+from modelfiles.language.modelfile import generated_text
 from modelfiles.model import AdapterSpec, Message, Model, Role
-from modelfiles.modelfile import generated_text
 from tui.base_facts import read_base_facts
 from tui.conversation import Conversation
 from tui.observer import ANSWERING, NO_MODEL, Phase

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 
 from modelfiles.errors import ModelfilesError
-from modelfiles.names import ModelName
 from modelfiles.parameters import DEPRECATED, Parameters, build_parameters, parse_value
+from modelfiles.references.model_name import ModelName
 from modelfiles.wording import hint, nearest, quoted
 from tui.errors import TuiError
 from tui.settings import setting_of

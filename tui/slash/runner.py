@@ -23,7 +23,7 @@ from tui.units import size_text
 
 if TYPE_CHECKING:
     from modelfiles.library import Library
-    from modelfiles.store import ModelStore
+    from modelfiles.store.created import ModelStore
 
 _LARGE_BYTES = 256 * 2**20
 """Size of a model from which its copying is announced: it may take seconds."""

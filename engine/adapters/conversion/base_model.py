@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from engine.adapters.conversion.architectures import ARCHITECTURES, Architecture
 from engine.adapters.conversion.tensor_names import SPLIT
-from engine.adapters.cursor import shown
 from engine.adapters.header import GgufHeader
 from engine.adapters.metadata import GgufArray
 from engine.adapters.tensors import TensorInfo
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 
 @dataclass(frozen=True, slots=True)

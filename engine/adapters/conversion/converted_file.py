@@ -25,7 +25,7 @@ from engine.adapters.conversion.identity import (
 from engine.adapters.conversion.plan import PlannedPair
 from engine.adapters.conversion.scales import Scales, scales_of
 from engine.adapters.conversion.source import LoraSource, StoredTensor
-from engine.adapters.cursor import open_regular, shown
+from engine.adapters.cursor import open_regular
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.gguf_writer import (
     ALIGNMENT,
@@ -41,6 +41,7 @@ from engine.adapters.rules import ALPHA, LORA_A, LORA_B
 from engine.adapters.tensors import padded
 from engine.cancel import stop_if
 from engine.errors import AdapterError, GgufError
+from modelfiles.wording import shown
 
 CHECKSUMS_KEY: Final = "lora_tui.convert.checksums"
 """SHA-256 of the data, then of the header with zeros in this value's place."""

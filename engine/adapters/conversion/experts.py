@@ -17,7 +17,7 @@ from engine.adapters.conversion.peft_config import ModuleScale, PeftConfig
 from engine.adapters.conversion.peft_fields import MERGE
 from engine.adapters.conversion.source import LoraModule, ModuleKind, StoredTensor
 from engine.adapters.conversion.stored import derived
-from engine.adapters.cursor import shown
+from modelfiles.wording import shown
 
 GATE_UP: Final = "gate_up_proj"
 DOWN: Final = "down_proj"

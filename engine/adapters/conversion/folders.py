@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from engine.adapters.conversion.files import require_content
-from engine.adapters.cursor import shown, unreadable
+from engine.adapters.cursor import unreadable
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 CONFIG: Final = "adapter_config.json"
 PEFT_WEIGHTS: Final = ("adapter_model.safetensors", "adapter_model.bin")

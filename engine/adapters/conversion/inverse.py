@@ -23,9 +23,9 @@ from engine.adapters.conversion.layout import (
 from engine.adapters.conversion.namings import NAMINGS, Naming
 from engine.adapters.conversion.plan import Floats
 from engine.adapters.conversion.source import ModuleKind
-from engine.adapters.cursor import shown
 from engine.adapters.header import GgufHeader
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 _IN_LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)\.weight")
 _PARAMETERS: Final = ("gate_up_proj", "down_proj", "up_proj")

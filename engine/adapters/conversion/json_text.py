@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import NoReturn
 
-from engine.adapters.cursor import shown
+from modelfiles.wording import shown
 
 
 class JsonError(ValueError):

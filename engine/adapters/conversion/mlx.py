@@ -21,8 +21,8 @@ from engine.adapters.conversion.module_names import (
 from engine.adapters.conversion.peft_config import MAX_NUMBER, MAX_RANK
 from engine.adapters.conversion.source import LoraModule, ModuleKind
 from engine.adapters.conversion.stored import FileTensor, derived, transposed
-from engine.adapters.cursor import shown
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 _SWITCHES: Final = (".switch_mlp.", ".switch_glu.")
 

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from engine.adapters.cursor import shown
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 MAX_NAME_CHARACTERS: Final = 256
 _WRAPPERS: Final = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")

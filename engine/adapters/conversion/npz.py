@@ -13,8 +13,8 @@ import numpy as np
 from engine.adapters.conversion.files import damaged, require_content
 from engine.adapters.conversion.stored import MAX_DIMENSIONS, FileTensor
 from engine.adapters.conversion.zip_entries import ZipEntry, read_zip
-from engine.adapters.cursor import shown
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 _DTYPES: Final = {
     "<f4": ("F32", 4),

@@ -22,9 +22,9 @@ import engine
 from engine.adapters.conversion.folders import CONFIG
 from engine.adapters.conversion.peft_config import read_config
 from engine.adapters.conversion.peft_fields import MERGE
-from engine.adapters.cursor import shown
 from engine.adapters.outfile import new_folder
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 CONVERTIBLE: Final = frozenset(
     {

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from engine.adapters.cursor import shown
+from modelfiles.wording import shown
 
 MAX_PATTERNS: Final = 65_536
 MAX_PATTERN_CHARACTERS: Final = 512

@@ -21,8 +21,8 @@ from engine.adapters.conversion.peft_fields import (
     READ_FIELDS,
     REFUSED_FIELDS,
 )
-from engine.adapters.cursor import shown
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 MAX_CONFIG_BYTES: Final = 32 * 1024 * 1024
 MAX_RANK: Final = 65_536

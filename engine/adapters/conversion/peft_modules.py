@@ -24,8 +24,8 @@ from engine.adapters.conversion.peft_fields import MERGE
 from engine.adapters.conversion.source import LoraModule, ModuleKind, StoredTensor
 from engine.adapters.conversion.stored import FileTensor, derived
 from engine.adapters.conversion.whole_weights import EMBEDDING, LINEAR, require_nothing_whole
-from engine.adapters.cursor import shown
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 _ADALORA: Final = frozenset(("lora_A", "lora_B", "lora_E"))
 _IDLE_PARTS: Final = frozenset(("lora_velora_embed",))

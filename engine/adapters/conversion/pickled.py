@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from engine.adapters.cursor import shown
+from modelfiles.wording import shown
 
 MAX_STACK: Final = 1_000_000
 

@@ -20,10 +20,10 @@ from engine.adapters.conversion.pairs import Contribution, by_tensor, overlap, p
 from engine.adapters.conversion.plan import Plan
 from engine.adapters.conversion.refusal import Problem, double, refusal
 from engine.adapters.conversion.source import LoraModule, LoraSource, ModuleKind
-from engine.adapters.cursor import shown
 from engine.adapters.header import GgufHeader
 from engine.adapters.merging.untying import is_untied
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 _EMBEDDING: Final = "token_embd.weight"
 _USUAL_PARAMETERS: Final = ("gate_up_proj", "down_proj")

@@ -20,7 +20,7 @@ from engine.adapters.conversion.peft_modules import peft_modules
 from engine.adapters.conversion.safetensors import read_safetensors
 from engine.adapters.conversion.source import LoraSource
 from engine.adapters.conversion.stored import FileTensor
-from engine.adapters.cursor import shown
+from modelfiles.wording import shown
 
 
 def read_source(path: Path) -> LoraSource:

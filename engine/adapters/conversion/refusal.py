@@ -8,9 +8,9 @@ from typing import Final
 from engine.adapters.conversion.base_model import BaseModel
 from engine.adapters.conversion.layout import Misfit, PlaceError
 from engine.adapters.conversion.source import LoraModule, LoraSource, ModuleKind
-from engine.adapters.cursor import shown
 from engine.adapters.merging.untying import can_untie
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 Problem = tuple[LoraModule, PlaceError]
 _VOCABULARY: Final = ("token_embd.weight", "output.weight")

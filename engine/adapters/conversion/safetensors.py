@@ -21,8 +21,8 @@ from engine.adapters.conversion.files import (
 )
 from engine.adapters.conversion.json_text import JsonError, parse_object
 from engine.adapters.conversion.stored import MAX_DIMENSIONS, FileTensor
-from engine.adapters.cursor import shown
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 MAX_HEADER_BYTES: Final = 100_000_000
 _FIELDS: Final = frozenset(("dtype", "shape", "data_offsets"))

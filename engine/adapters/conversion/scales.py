@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from engine.adapters.conversion.plan import PlannedPair
 from engine.adapters.conversion.source import LoraModule
-from engine.adapters.cursor import shown
 from engine.errors import AdapterError
 from engine.stack import to_float32
+from modelfiles.wording import shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.adapters.conversion.source import Floats, StoredDtype, StoredTensor
-from engine.adapters.cursor import shown
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 _DTYPES: Final[Mapping[str, tuple[StoredDtype, str]]] = {
     "F32": ("f32", "<f4"),

@@ -25,8 +25,8 @@ from engine.adapters.conversion.pickled import (
 )
 from engine.adapters.conversion.stored import MAX_DIMENSIONS, FileTensor
 from engine.adapters.conversion.zip_entries import ZipEntry, read_zip
-from engine.adapters.cursor import shown
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 MAX_PICKLE_BYTES: Final = 64 * 1024 * 1024
 _ZIP_MAGIC: Final = b"PK\x03\x04"

@@ -9,7 +9,7 @@ from engine.adapters.conversion.module_names import is_of_other_tower
 from engine.adapters.conversion.peft_config import PeftConfig
 from engine.adapters.conversion.peft_fields import MERGE
 from engine.adapters.conversion.stored import FileTensor
-from engine.adapters.cursor import shown
+from modelfiles.wording import shown
 
 LINEAR: Final = frozenset(("lora_A", "lora_B"))
 EMBEDDING: Final = frozenset(("lora_embedding_A", "lora_embedding_B"))

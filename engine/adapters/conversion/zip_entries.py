@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from engine.adapters.conversion.files import damaged, open_file, read_exactly, read_span
-from engine.adapters.cursor import FileStamp, shown
+from engine.adapters.cursor import FileStamp
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 MAX_ENTRIES: Final = 262_144
 MAX_INFLATED_BYTES: Final = 1 << 30

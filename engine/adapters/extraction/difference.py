@@ -15,13 +15,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from engine.adapters.cursor import shown
 from engine.adapters.header import GgufHeader
 from engine.adapters.rules import OUTPUT, TOKEN_EMBEDDING
 from engine.adapters.tensors import TensorInfo
 from engine.adapters.weights import WeightFile
 from engine.errors import BaseError
 from engine.llama.quants import dequantized
+from modelfiles.wording import shown
 
 Floats = npt.NDArray[np.float32]
 

@@ -15,7 +15,6 @@ from typing import Final
 import numpy as np
 
 from engine.adapters.conversion.identity import base_fingerprint
-from engine.adapters.cursor import shown
 from engine.adapters.extraction.difference import (
     Counterparts,
     Obstacle,
@@ -34,6 +33,7 @@ from engine.adapters.header import GgufHeader
 from engine.adapters.rules import ALPHA
 from engine.adapters.weights import WeightFile
 from engine.errors import AdapterError, BaseError
+from modelfiles.wording import shown
 
 VERSION_KEY: Final = "lora_tui.extract.version"
 BASE_FINGERPRINT_KEY: Final = "lora_tui.extract.base_fingerprint"

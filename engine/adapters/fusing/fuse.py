@@ -21,7 +21,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from engine.adapters.cursor import shown
 from engine.adapters.fusing.file import (
     FUSED_VERSION,
     VERSION_KEY,
@@ -39,6 +38,7 @@ from engine.adapters.weights import WeightFile, decoded
 from engine.cancel import stop_if
 from engine.errors import AdapterError, GgufError
 from engine.stack import to_float32
+from modelfiles.wording import shown
 
 _CHUNK_VALUES: Final = 1 << 18
 """Values of B folded at a time: 2 MB as float64 stay in the processor's cache."""

@@ -12,11 +12,11 @@ from engine.adapters.conversion.identity import (
     VERSION_KEY,
     base_fingerprint,
 )
-from engine.adapters.cursor import shown
 from engine.adapters.fusing.file import fused_stack
 from engine.adapters.header import GgufHeader
 from engine.adapters.metadata import GgufArray, ValueType
 from engine.adapters.rules import INVOCATION
+from modelfiles.wording import shown
 
 _MAX_BASES: Final = 8
 _MAX_TAGS: Final = 64

@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from engine.adapters.cursor import shown
 from engine.adapters.factors import Factors
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.tensors import TensorInfo
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 BLOCK_VALUES: Final = 1 << 19
 """Values of a block: 2 MB as float32, of which five are held while it is worked on."""

@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.adapters.cursor import shown
 from engine.adapters.gguf_writer import ALIGNMENT
 from engine.adapters.header import GgufHeader, read_header
 from engine.adapters.merging.plan import MergedTensor
 from engine.adapters.tensors import padded
 from engine.errors import AdapterError, BaseError, EngineError
+from modelfiles.wording import shown
 
 
 def require_types(plan: Sequence[MergedTensor]) -> None:

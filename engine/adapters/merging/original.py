@@ -7,12 +7,12 @@ from math import sqrt
 from pathlib import Path
 from typing import Final
 
-from engine.adapters.cursor import shown
 from engine.adapters.header import GgufHeader
 from engine.adapters.merging.blocks import inner_product
 from engine.adapters.merging.plan import FLOATS, MergedTensor
 from engine.adapters.weights import WeightFile
 from engine.errors import BaseError
+from modelfiles.wording import shown
 
 _LEAST_COSINE: Final = 0.5
 """Of a model's weights and their own quantisation: 0.97 at 2 bits; of two models it is about 0."""

@@ -7,13 +7,13 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from engine.adapters.cursor import shown
 from engine.adapters.ggml_type import GgmlType
 from engine.adapters.gguf_writer import Slot
 from engine.adapters.header import GgufHeader
 from engine.adapters.rules import OUTPUT, TOKEN_EMBEDDING, dimensions
 from engine.adapters.tensors import TensorInfo
 from engine.errors import BaseError
+from modelfiles.wording import shown
 
 MergeType = GgmlType | Literal["keep"] | None
 """The type of touched tensors: one for all, each its own, or None for F16 and F32 where it was."""

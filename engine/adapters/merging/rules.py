@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from engine.adapters.check import check
-from engine.adapters.cursor import shown
 from engine.adapters.header import GgufHeader
 from engine.adapters.merging.untying import can_untie, needs_untying, untied
 from engine.adapters.metadata import GgufArray
 from engine.adapters.rules import IGNORED_SUFFIX, INVOCATION, pairs_of, some
 from engine.errors import AdapterError
+from modelfiles.wording import shown
 
 
 def require_mergeable(base: GgufHeader, adapters: Sequence[GgufHeader]) -> GgufHeader:

@@ -11,7 +11,7 @@ import pytest
 
 from engine.adapters.outfile import new_file, new_folder, sweep_parts
 from engine.errors import EngineError
-from modelfiles.locks import FileLock
+from modelfiles.state.locks import FileLock
 
 
 def fill(folder: Path, text: str) -> None:

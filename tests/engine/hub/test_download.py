@@ -16,7 +16,7 @@ PROGRAM = """
 import json, sys
 from engine.errors import HubError
 from engine.hub.download import download
-from modelfiles.hub_reference import HubReference
+from modelfiles.references.hub import HubReference
 told = []
 try:
     reference = HubReference.parse(sys.argv[1], "model")

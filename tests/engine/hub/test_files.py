@@ -6,7 +6,7 @@ import pytest
 
 from engine.errors import HubError
 from engine.hub.files import HubFile, chosen_files, gguf_choices
-from modelfiles.hub_reference import HubReference
+from modelfiles.references.hub import HubReference
 
 # Names as the best-known repositories have them, with sizes in their order.
 FILES = [

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.adapters.metadata import ValueType
-from modelfiles.blobs import LINK_FROM_BYTES, _is_reflinked
-from modelfiles.store import ModelStore
+from modelfiles.store.blobs import LINK_FROM_BYTES, _is_reflinked
+from modelfiles.store.created import ModelStore
 from tests.support import tiny_models
 from tests.support.fake_hub import FakeHub, Weather
 from tests.support.gguf_raw import RawGguf, RawValue

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from modelfiles.model import Model
-from modelfiles.pulled import PulledAdapters
+from modelfiles.references.pulled_adapters import PulledAdapters
 from tests.support.chat import chat, ready, screen_text, wait_until
 from tests.support.fake_hub import FakeHub
 from tests.support.hub_screens import SlowFetch, added, leftovers

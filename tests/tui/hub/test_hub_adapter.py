@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelfiles.model import Model
-from modelfiles.pulled import PulledAdapters
+from modelfiles.references.pulled_adapters import PulledAdapters
 from tests.support.chat import chat, notices, ready, screen_text, wait_until
 from tests.support.fake_hub import FakeHub, Weather
 from tests.support.hub_screens import added, line, looked_at

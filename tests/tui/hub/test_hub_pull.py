@@ -10,7 +10,7 @@ import pytest
 from engine.client import EngineClient
 from engine.seam import Engine
 from modelfiles.model import Model
-from modelfiles.pulled import PulledAdapters
+from modelfiles.references.pulled_adapters import PulledAdapters
 from tests.support.chat import begin, chat, ended, notices, ready, say, screen_text, wait_until
 from tests.support.fake_hub import FakeHub, Weather
 from tests.support.hub_screens import SlowFetch, added, leftovers, line, looked_at

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from modelfiles.listing import ListedModel
-from modelfiles.model import Message, Model
-from modelfiles.modelfile import Modelfile
+from modelfiles.language.modelfile import Modelfile
+from modelfiles.model import ListedModel, Message, Model
 from modelfiles.parameters import Parameters
 from tests.support.chat import HISTORY, tiny_model
 from tui.adapters import read_stack

@@ -1,0 +1,1 @@
+"""Parse the text of a Modelfile into commands and an adapter stack."""

@@ -1,0 +1,1 @@
+"""Resolve the references of a Modelfile: paths, model names, the Hub, pulled adapters."""

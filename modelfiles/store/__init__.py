@@ -1,0 +1,1 @@
+"""Keep models on disk as manifests and content-addressed blobs; read the packaged demo."""

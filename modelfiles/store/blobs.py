@@ -1,0 +1,252 @@
+"""Content-addressed files: how a user's file becomes `blobs/sha256-<hex>`, whole or not at all.
+
+Three ways are tried, cheapest first:
+
+1. a reflink (Btrfs, XFS, APFS through the same call on Linux only): no bytes are copied, and a
+   later edit of the user's file leaves the blob alone;
+2. a hard link, for files of `LINK_FROM_BYTES` and more: no bytes are copied, but an edit *in
+   place* of the user's file reaches the blob, so `is_intact` notices it when the model is read;
+3. a copy.
+
+Small files are never hard-linked: they are the adapters, which training and conversion scripts
+overwrite in place, and copying 64 MiB takes a fraction of a second. In every case the SHA-256 is
+taken of the bytes that end up in the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
+
+import msgspec
+
+from modelfiles.references.split_files import shard_name, shards_of
+
+LINK_FROM_BYTES = 64 * 2**20
+CHUNK_BYTES = 2**20
+
+_BLOB_NAME = re.compile(r"sha256-[0-9a-f]{64}\Z")
+# From linux/fs.h: make one file share the other's extents.
+_FICLONE = 0x40049409
+
+
+class Blob(msgspec.Struct, frozen=True):
+    """A file of the store, named by its content."""
+
+    digest: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
+    size_bytes: Annotated[int, msgspec.Meta(ge=0)]
+
+    @property
+    def file_name(self) -> str:
+        """The name of its file in the folder of blobs."""
+        return self.digest.replace(":", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class CopyProgress:
+    """How far the reading and copying of a model's files has come."""
+
+    source: Path
+    """The file being read."""
+    done_bytes: int
+    """Over all files; steps back when a file that was read must be copied after all."""
+    total_bytes: int
+
+
+def hash_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> Blob:
+    """Return digest and size of a file; `on_bytes` hears how many bytes were read so far."""
+    digest = hashlib.sha256()
+    n_read = 0
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            n_read += len(chunk)
+            if on_bytes is not None:
+                on_bytes(n_read)
+    return Blob(f"sha256:{digest.hexdigest()}", n_read)
+
+
+class BlobFolder:
+    """The folder of blobs and, beside it, the folder in which new ones are prepared."""
+
+    def __init__(self, folder: Path, link_from_bytes: int = LINK_FROM_BYTES) -> None:
+        self.folder = folder
+        self._link_from_bytes = link_from_bytes
+
+    def path_of(self, blob: Blob) -> Path:
+        """Return where the blob's file is, or would be."""
+        return self.folder / blob.file_name
+
+    def base_path(self, parts: Sequence[Blob]) -> Path:
+        """Return the file llama.cpp opens for a base: its blob, or the first link to its parts.
+
+        llama.cpp finds the parts of a split model by their names, so they get links with names
+        of that form, in a folder of their own that `link_split` makes.
+        """
+        if len(parts) == 1:
+            return self.path_of(parts[0])
+        return self._split_folder(parts) / shard_name("base", 1, len(parts))
+
+    def has_split(self, parts: Sequence[Blob]) -> bool:
+        """Whether every part of a base can be found by the name llama.cpp looks for."""
+        return len(parts) == 1 or all(
+            link.exists() and link.stat().st_size == blob.size_bytes
+            for link, blob in zip(shards_of(self.base_path(parts)), parts, strict=True)
+        )
+
+    def link_split(self, parts: Sequence[Blob]) -> None:
+        """Make the links that `base_path` promises, where the base is split."""
+        if self.has_split(parts):
+            return
+        self._split_folder(parts).mkdir(parents=True, exist_ok=True)
+        for link, blob in zip(shards_of(self.base_path(parts)), parts, strict=True):
+            link.unlink(missing_ok=True)
+            if not _is_linked(self.path_of(blob), link):
+                link.symlink_to(Path("..", "..", self.folder.name, blob.file_name))
+
+    def is_intact(self, blob: Blob, since_ns: int) -> bool:
+        """Whether the blob is there with its size, and with its content if it was written to.
+
+        A file changed after `since_ns` (a file time in nanoseconds, the time of the manifest) is
+        read again; all others are taken at their size, since reading gigabytes before every chat
+        would cost more than the chat.
+        """
+        try:
+            status = self.path_of(blob).stat()
+        except FileNotFoundError:
+            return False
+        if status.st_size != blob.size_bytes:
+            return False
+        return status.st_mtime_ns <= since_ns or hash_file(self.path_of(blob)) == blob
+
+    def stage(self, source: Path, staging: Path, on_bytes: Callable[[int], None]) -> StagedBlob:
+        """Bring the content of `source` under a name of its own in `staging`.
+
+        `on_bytes` hears how many of the file's bytes are dealt with. Raises `OSError`.
+        """
+        source = source.resolve()
+        target = staging / uuid4().hex
+        if (known := self._known(source)) is not None and _is_linked(source, target):
+            on_bytes(known.size_bytes)
+            return StagedBlob(known, target)
+        size_bytes = source.stat().st_size
+        is_large = size_bytes >= self._link_from_bytes
+        if _is_reflinked(source, target) or (is_large and _is_linked(source, target)):
+            return StagedBlob(hash_file(target, on_bytes), target)
+        if self._has_blob_of_size(size_bytes):
+            # Most likely the same file again: reading it twice is cheaper than writing it twice.
+            blob = hash_file(source, on_bytes)
+            mine = self.path_of(blob)
+            if mine.exists() and _is_linked(mine, target):
+                if hash_file(target) == blob:
+                    return StagedBlob(blob, target)
+                target.unlink()
+        return StagedBlob(_copy(source, target, on_bytes), target)
+
+    def adopt(self, staged: StagedBlob) -> None:
+        """Move a staged file to its place; an existing blob of that name is replaced by it."""
+        place = self.path_of(staged.blob)
+        if place.exists() and place.samefile(staged.path):
+            # rename() between two names of one file does nothing at all.
+            staged.path.unlink()
+        else:
+            os.replace(staged.path, place)
+
+    def remove_all_but(self, used: set[str], bases: Iterable[Sequence[Blob]] = ()) -> None:
+        """Delete every blob whose file name is not in `used`, and links to other than `bases`."""
+        kept = {self._split_folder(parts) for parts in bases if len(parts) > 1}
+        for folder in list(self._splits.glob("*")):
+            if folder not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+        for path in list(self.folder.iterdir()):
+            if _BLOB_NAME.match(path.name) and path.name not in used:
+                # A file that cannot go now (Windows keeps what a chat has mapped) goes next time.
+                with suppress(OSError):
+                    path.unlink()
+
+    @property
+    def _splits(self) -> Path:
+        return self.folder.with_name("splits")
+
+    def _split_folder(self, parts: Sequence[Blob]) -> Path:
+        digests = "".join(blob.digest for blob in parts)
+        return self._splits / hashlib.sha256(digests.encode()).hexdigest()[:32]
+
+    def _known(self, source: Path) -> Blob | None:
+        if source.parent != self.folder.resolve() or not _BLOB_NAME.match(source.name):
+            return None
+        return Blob(source.name.replace("-", ":"), source.stat().st_size)
+
+    def _has_blob_of_size(self, size_bytes: int) -> bool:
+        return any(
+            _BLOB_NAME.match(entry.name) and entry.stat().st_size == size_bytes
+            for entry in os.scandir(self.folder)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StagedBlob:
+    """A blob's content under a temporary name."""
+
+    blob: Blob
+    path: Path
+
+
+def _is_linked(source: Path, target: Path) -> bool:
+    """Hard-link, where both lie on one file system and its rules allow it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
+
+
+def _is_reflinked(source: Path, target: Path) -> bool:
+    """Clone on a copy-on-write file system; elsewhere leave nothing and say no."""
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    with source.open("rb") as reader, target.open("xb") as writer:
+        try:
+            fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+        except OSError:
+            is_cloned = False
+        else:
+            os.fsync(writer.fileno())
+            is_cloned = True
+    if is_cloned:
+        _protect(target)
+    else:
+        target.unlink()
+    return is_cloned
+
+
+def _copy(source: Path, target: Path, on_bytes: Callable[[int], None]) -> Blob:
+    digest = hashlib.sha256()
+    n_copied = 0
+    with source.open("rb", buffering=0) as reader, target.open("xb") as writer:
+        while chunk := reader.read(CHUNK_BYTES):
+            writer.write(chunk)
+            digest.update(chunk)
+            n_copied += len(chunk)
+            on_bytes(n_copied)
+        writer.flush()
+        os.fsync(writer.fileno())
+    _protect(target)
+    return Blob(f"sha256:{digest.hexdigest()}", n_copied)
+
+
+def _protect(path: Path) -> None:
+    """Make a file that is the store's alone read-only; Windows could then not replace it."""
+    if sys.platform != "win32":
+        path.chmod(0o444)

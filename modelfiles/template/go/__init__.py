@@ -1,0 +1,1 @@
+"""Evaluate Go's text/template to the extent that chat templates use it."""
