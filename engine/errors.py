@@ -1,5 +1,7 @@
 """Errors of the engine wing: each message is one sentence for the person at the keyboard."""
 
+from collections.abc import Callable
+
 
 class EngineError(Exception):
     """Base of every error about running a model; its text says what, where and what to do."""
@@ -31,3 +33,13 @@ class WorkerError(EngineError):
 
 class HubError(EngineError):
     """Something cannot be downloaded from the Hugging Face Hub."""
+
+
+class Cancelled(Exception):  # noqa: N818  # no error: somebody asked for it
+    """Work was given up because `is_cancelled` said so; nothing half is left."""
+
+
+def stop_if(is_cancelled: Callable[[], bool]) -> None:
+    """Raise `Cancelled` where somebody has asked for it."""
+    if is_cancelled():
+        raise Cancelled

@@ -6,11 +6,11 @@ import hashlib
 import math
 import struct
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from engine.adapters.adapter import Adapter
 from engine.errors import AdapterError
 
 SCALE_MIN, SCALE_MAX = -2.0, 2.0
@@ -150,3 +150,43 @@ def to_float32(value: float) -> float:
 def stack_of(pairs: Iterable[tuple[Adapter, float]]) -> AdapterStack:
     """Return a stack of `(adapter, scale)` pairs, all switched on."""
     return AdapterStack(tuple(StackEntry(adapter, scale) for adapter, scale in pairs))
+
+
+class Adapter(msgspec.Struct, frozen=True):
+    """A LoRA adapter in a GGUF file, identified by its content."""
+
+    name: str
+    """What the rack shows; unique within a stack."""
+    path: str
+    """Absolute path of the GGUF file."""
+    sha256: str
+    """Hex digest of the file: two files with equal content are one adapter."""
+    architecture: str
+    """`general.architecture`, which must equal the base's."""
+    alpha: float
+    """`adapter.lora.alpha`; 0 means that llama.cpp does not divide by the rank."""
+    rank_min: int
+    """Smallest rank over the adapted tensors."""
+    rank_max: int
+    """Largest rank over the adapted tensors."""
+    n_targets: int
+    """Base tensors that have an A/B pair."""
+    size_bytes: int
+    """Size of the file."""
+    memory_bytes: int
+    """Bytes of tensor data that llama.cpp holds once the adapter is loaded."""
+    description: str = ""
+    """`general.description`, if any."""
+    invocation_tokens: tuple[int, ...] = ()
+    """`adapter.alora.invocation_tokens`: the adapter acts from these tokens on; none: always."""
+
+    @property
+    def file(self) -> Path:
+        """The GGUF file."""
+        return Path(self.path)
+
+    @property
+    def rank_text(self) -> str:
+        """The rank as shown, `8` or `4-16` where it differs between tensors."""
+        low, high = self.rank_min, self.rank_max
+        return str(low) if low == high else f"{low}-{high}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.protocol import Finished, GenerationEvent, PromptProgress, Tokens
+from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
 from modelfiles.model import Model
 from tui.answer_label import answer_label
 from tui.conversation import Answer, AnswerState, Conversation

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
-from engine.seam import Engine
+from engine.protocol.engine import Engine
 from modelfiles.model import Model
 from modelfiles.state.home import state_home
 from tui.engine import new_engine

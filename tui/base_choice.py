@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tui.errors import TuiError
 
 if TYPE_CHECKING:
-    from engine.adapters.conversion.source import LoraSource
-    from engine.adapters.header import GgufHeader
+    from engine.adapters.foreign.source import LoraSource
+    from engine.gguf.header import GgufHeader
     from modelfiles.library import Library
 
 _MAX_LISTED = 6
@@ -41,7 +41,7 @@ def named_base(reference: str, what: str = "--base") -> Base:
     `what` is the argument that names it. Raises `BaseError`, `GgufError` or `ModelfilesError` with
     one sentence where it is none.
     """
-    from engine.adapters.read import require_base
+    from engine.gguf.model_header import require_base
     from modelfiles.references.files import expand, gguf_at, is_there, looks_like_path
 
     path = expand(reference, Path.cwd(), f"{what} ")
@@ -61,7 +61,7 @@ def fitting_base(source: LoraSource, config: Mapping[str, Any] | None = None) ->
     the model that the adapter was trained on. Raises `TuiError` where none fits or several do.
     """
     from engine.adapters.conversion.identity import base_fingerprint
-    from engine.adapters.conversion.planning import make_plan
+    from engine.adapters.conversion.placement.make_plan import make_plan
     from engine.errors import EngineError
     from modelfiles.library import open_library
     from tui.progress import Progress
@@ -90,8 +90,8 @@ def fitting_base(source: LoraSource, config: Mapping[str, Any] | None = None) ->
 
 def _header(library: Library, name: str, seen: set[Path]) -> GgufHeader | None:
     """Return the header of a model's base; None if it was seen or cannot be read."""
-    from engine.adapters.read import require_base
     from engine.errors import EngineError
+    from engine.gguf.model_header import require_base
     from modelfiles.errors import ModelfilesError
 
     try:

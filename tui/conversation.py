@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from engine.protocol import ChatMessage, Finished
+from engine.protocol.events import Finished
+from engine.protocol.values import ChatMessage
 from modelfiles.model import Message
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from engine.effect_notices import NEXT_TO_NONE_NATS
-from engine.protocol import AdapterEffect
+from engine.protocol.values import AdapterEffect
+from engine.runtime.effect.notices import NEXT_TO_NONE_NATS
 
 NO_EFFECT = "no effect"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.client import EngineClient
 from engine.errors import BaseError
-from engine.protocol import BaseInfo, LoadSpec
+from engine.protocol.values import BaseInfo, LoadSpec
+from engine.worker.client import EngineClient
 from modelfiles.library import open_library
 
 

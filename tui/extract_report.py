@@ -12,7 +12,7 @@ from tui.units import size_text
 
 if TYPE_CHECKING:
     from engine.adapters.extraction.extract import Extracted
-    from engine.adapters.header import GgufHeader
+    from engine.gguf.header import GgufHeader
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from tui.sanitize import printable_line
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from engine.adapters.header import GgufHeader
-    from engine.hub.fit import Fit
-    from engine.hub.search import Repository
+    from engine.gguf.header import GgufHeader
+    from engine.hub.search.fit import Fit
+    from engine.hub.search.search import Repository
     from modelfiles.references.hub import HubReference
 
 _AT_ONCE = 6
@@ -80,8 +80,8 @@ def _begun(repository: Repository, base: GgufHeader) -> Future[Fit]:
 def _fit(repository: Repository, base: GgufHeader) -> Fit:
     """Judge one repository; what keeps it from being judged is what is told."""
     from engine.errors import HubError
-    from engine.hub.fit import Fit, Verdict, fit_of
-    from engine.hub.pull import look_up
+    from engine.hub.pull.adapter import look_up
+    from engine.hub.search.fit import Fit, Verdict, fit_of
     from modelfiles.references.hub import HubReference
 
     reference = HubReference(repository.name, None, "adapter")
@@ -97,7 +97,7 @@ def _fit(repository: Repository, base: GgufHeader) -> Fit:
 def _holds_a_model(reference: HubReference) -> bool:
     """Whether what cannot be one adapter is a model, in several quantisations or parts."""
     from engine.errors import HubError
-    from engine.hub.pull_model import RemoteModel, look_up_either
+    from engine.hub.pull.model import RemoteModel, look_up_either
     from modelfiles.state.home import state_home
 
     try:

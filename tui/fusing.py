@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from tui.errors import TuiError, UsageError
 
 if TYPE_CHECKING:
-    from engine.adapters.fusing.plan import FusePart
-    from engine.adapters.header import GgufHeader
+    from engine.adapters.scaled_adapter import FusePart
+    from engine.gguf.header import GgufHeader
     from engine.stack import AdapterStack
     from modelfiles.model import Model
     from tui.loras import LoraOption
@@ -50,8 +50,8 @@ def fusing_of(args: argparse.Namespace) -> Fusing:
     Raises `TuiError`, `EngineError` or `ModelfilesError` in one sentence where that cannot be
     fused.
     """
-    from engine.adapters.fusing.plan import part_of
-    from engine.adapters.read import require_base
+    from engine.adapters.scaled_adapter import part_of
+    from engine.gguf.model_header import require_base
     from tui.loras import stack_of_model
 
     model, has_base = _model(args)
@@ -77,9 +77,8 @@ def _model(args: argparse.Namespace) -> tuple[Model, bool]:
     from modelfiles.library import open_library
     from modelfiles.model import Model
     from tui.base_choice import named_base
-    from tui.conversions import convert_and_tell
+    from tui.downloads import convert_and_tell, pull_and_tell
     from tui.loras import with_loras
-    from tui.pulls import pull_and_tell
 
     if args.name is not None:
         if args.base is not None:
@@ -109,9 +108,9 @@ def _require_gguf(options: Iterable[LoraOption]) -> None:
 
 def _alone(model: Model) -> AdapterStack:
     """Return the adapters as a stack, checked without a base."""
-    from engine.adapters.check import check_alone
-    from engine.adapters.header import read_header
+    from engine.adapters.checking.check import check_alone
     from engine.adapters.read import read_adapter
+    from engine.gguf.header import read_header
     from engine.stack import stack_of
 
     for spec in model.adapters:

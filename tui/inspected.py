@@ -162,7 +162,7 @@ def _pulled(reference: str, library: Library) -> AdapterReference | None:
     """
     from modelfiles.errors import ModelfilesError
     from modelfiles.references.hub import HubReference
-    from tui.pulls import pull_and_tell
+    from tui.downloads import pull_and_tell
 
     try:
         is_hub = HubReference.parse(reference, "adapter") is not None

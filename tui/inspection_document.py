@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from tui.sanitize import printable
 
 if TYPE_CHECKING:
-    from engine.adapters.header import GgufHeader
     from engine.adapters.inspection.inspect import Inspection, Target
     from engine.adapters.inspection.norm_grid import NormGrid
     from engine.adapters.inspection.overlap import Overlap
+    from engine.gguf.header import GgufHeader
 
 
 def inspection_document(

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.protocol import BaseInfo, LoadSpec
-from engine.seam import Engine
+from engine.protocol.engine import Engine
+from engine.protocol.values import BaseInfo, LoadSpec
 from modelfiles.parameters import Parameters
 from tui.settings import Settings
 

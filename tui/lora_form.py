@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tui.errors import UsageError
 
 if TYPE_CHECKING:
-    from engine.adapters.conversion.other_types import LoraForm
-    from engine.adapters.conversion.source import LoraSource
+    from engine.adapters.foreign.peft.to_lora import LoraForm
+    from engine.adapters.foreign.source import LoraSource
     from tui.progress import Progress
 
 
@@ -45,14 +45,14 @@ def lora_form(
     """
     from tempfile import TemporaryDirectory
 
-    from engine.adapters.conversion.files import content_hash
-    from engine.adapters.conversion.folders import adapter_title, find_adapter
-    from engine.adapters.conversion.readers import read_source
+    from engine.adapters.foreign.find import adapter_title, find_adapter
+    from engine.adapters.foreign.formats.untrusted_file import content_hash
+    from engine.adapters.foreign.read import read_source
 
     if rank is None and weights is None:
         yield read_source(path), None
         return
-    from engine.adapters.conversion.other_types import DEFAULT_RANK, peft_type_of, to_lora
+    from engine.adapters.foreign.peft.to_lora import DEFAULT_RANK, peft_type_of, to_lora
 
     files = find_adapter(path)
     folder = files.config.parent

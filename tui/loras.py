@@ -145,9 +145,10 @@ def stack_of_model(model: Model) -> AdapterStack:
     What of them has no effect is noted on stderr. Raises `BaseError`, `AdapterError` or
     `GgufError` for a wrong file, so that it is named before a worker starts loading gigabytes.
     """
-    from engine.adapters.read import read_adapter, require_base
+    from engine.adapters.read import read_adapter
+    from engine.gguf.model_header import require_base
+    from engine.resolve.adapter import adapter_notices
     from engine.stack import stack_of
-    from tui.fit import adapter_notices
     from tui.output import note
 
     base = require_base(model.base)

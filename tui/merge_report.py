@@ -10,8 +10,8 @@ from tui.output import table_lines
 from tui.units import size_text
 
 if TYPE_CHECKING:
-    from engine.adapters.fusing.plan import FusePart
     from engine.adapters.merging.merge import Merged, TensorMerge
+    from engine.adapters.scaled_adapter import FusePart
     from modelfiles.model import Model
 
 _HEADINGS = ("CHANGED", "TENSORS", "FROM", "TO", "KEPT", "LEAST")

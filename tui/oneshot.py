@@ -7,20 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.protocol import (
-    BaseInfo,
-    ChatMessage,
-    Finished,
-    GenerationEvent,
-    LoadSpec,
-    PromptProgress,
-    Tokens,
-)
-from engine.settings import EngineSettings
+from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
+from engine.protocol.settings import EngineSettings
+from engine.protocol.values import BaseInfo, ChatMessage, LoadSpec
 from tui.conversation import Conversation
 
 if TYPE_CHECKING:
-    from engine.seam import Engine
+    from engine.protocol.engine import Engine
     from engine.stack import AdapterStack
     from modelfiles.model import Model
 

@@ -12,10 +12,10 @@ from tui.sanitize import printable, printable_line
 from tui.units import count_text, size_text
 
 if TYPE_CHECKING:
-    from engine.adapters.adapter import Adapter
+    from engine.gguf.base_facts import BaseFacts
+    from engine.stack import Adapter
     from modelfiles.model import Model
     from modelfiles.parameters import Parameters
-    from tui.base_facts import BaseFacts
 
 _LICENSE_LINES = 2
 _TEMPLATE = "its own, used in place of the base's chat template (--template prints it)"

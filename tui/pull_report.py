@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.hub.fit import Fit
+    from engine.hub.search.fit import Fit
     from modelfiles.references.pulled_adapters import PulledAdapter
     from tui.base_choice import Base
 

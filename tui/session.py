@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import EngineError
-from engine.protocol import BaseInfo, Finished, Tokens
-from engine.seam import Engine
+from engine.protocol.engine import Engine
+from engine.protocol.events import Finished, Tokens
+from engine.protocol.values import BaseInfo
+from engine.resolve.adapter import read_stack
 from modelfiles.model import Model
 from modelfiles.parameters import Parameters
-from tui.adapters import read_stack
 from tui.answering import Answering
 from tui.conversation import Conversation
 from tui.loading import Loading

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from engine.settings import EngineSettings, FuseMode, SwapMode
+from engine.protocol.settings import EngineSettings, FuseMode, SwapMode
 from modelfiles.wording import hint, printable, quoted
 from tui.errors import UsageError
 

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from engine.errors import EngineError
-from engine.protocol import ChatMessage, EffectMeasured, FormChosen, PromptProgress, SettleEvent
-from engine.seam import Engine
+from engine.protocol.engine import Engine
+from engine.protocol.events import EffectMeasured, FormChosen, PromptProgress, SettleEvent
+from engine.protocol.values import ChatMessage
 from modelfiles.model import Model
 from tui.observer import Meter, Observer
 from tui.stack_facts import StackFacts

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from engine.protocol import AdapterEffect, EffectMeasured, Form, FormChosen
-from engine.settings import SwapMode
+from engine.protocol.events import EffectMeasured, FormChosen
+from engine.protocol.settings import SwapMode
+from engine.protocol.values import AdapterEffect, Form
 from engine.stack import AdapterStack
 
 

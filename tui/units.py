@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 
 _BYTE_UNITS = ("KB", "MB", "GB", "TB")
-_IN_CACHE = re.compile(r"/models--([^/]+?)--([^/]+)/snapshots/[0-9a-f]{40}(?:/(.+))?\Z")
 _MINUTE_S, _HOUR_S = 60, 3600
 _DAY_H, _WEEK_H, _MONTH_H, _YEAR_H = 24, 24 * 7, 24 * 30, 24 * 365
 
@@ -57,14 +55,6 @@ def short_age_text(then: datetime, now: datetime) -> str:
         if hours >= least_hours:
             return f"{hours // sizes.get(unit, least_hours)}{unit}"
     return "new"
-
-
-def hub_address(path: str) -> str:
-    """Return `hf.co/user/repo[:file]` for a path in the Hub's cache, '' for any other."""
-    found = _IN_CACHE.search(path)
-    if found is None:
-        return ""
-    return f"hf.co/{found[1]}/{found[2]}" + (f":{found[3]}" if found[3] else "")
 
 
 def _span_text(span_s: float) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.adapters.fusing.plan import FusePart, factor_of
-from engine.adapters.rules import Pair, pairs_of
-from engine.adapters.weights import WeightFile
+from engine.adapters.pairs import Pair, pairs_of
+from engine.adapters.scaled_adapter import FusePart, factor_of
+from engine.gguf.weights import WeightFile
 
 Floats = npt.NDArray[np.float32]
 

@@ -7,14 +7,13 @@ import re
 from pathlib import Path
 from typing import Final
 
-from engine.adapters.adapter import Adapter
-from engine.adapters.cursor import open_regular, require_unchanged
-from engine.adapters.header import GgufHeader, read_header
-from engine.adapters.metadata import GgufArray
-from engine.adapters.own_rules import own_rules_broken
-from engine.adapters.rules import ALPHA, INVOCATION, pairs_of
-from engine.adapters.shards import read_model_header
-from engine.errors import AdapterError, BaseError, GgufError
+from engine.adapters.checking.own_rules import own_rules_broken
+from engine.adapters.pairs import ALPHA, INVOCATION, pairs_of
+from engine.disk.regular_file import open_regular, require_unchanged
+from engine.errors import AdapterError, GgufError
+from engine.gguf.header import GgufHeader, read_header
+from engine.gguf.metadata import GgufArray
+from engine.stack import Adapter
 
 MAX_NAME_CHARACTERS: Final = 48
 
@@ -24,7 +23,7 @@ def read_adapter(path: Path, name: str | None = None) -> Adapter:
 
     `name` defaults to the file's `general.name`, else its stem, as one lower-case word. Raises
     `AdapterError` where the file is no LoRA adapter or breaks a rule of its own, `GgufError` where
-    it is no sound GGUF file. Whether it fits a base is for `engine.adapters.check`.
+    it is no sound GGUF file. Whether it fits a base is for `engine.adapters.checking.check`.
     """
     path = path.absolute()
     header = read_header(path)
@@ -69,25 +68,6 @@ def adapter_name(title: str, path: Path) -> str:
         if word:
             return word
     return "adapter"
-
-
-def require_base(path: Path) -> GgufHeader:
-    """Return the header of the base model in a GGUF file, with all parts of a split one.
-
-    Raises `BaseError` where the file is an adapter or holds no model, `GgufError` where it is no
-    sound GGUF file.
-    """
-    header = read_model_header(path)
-    if header.is_adapter:
-        raise BaseError(f"{path} is an adapter, not a model: name the base it was trained on.")
-    kind = header.text("general.type")
-    if kind not in (None, "model"):
-        raise BaseError(f"{path} is no model but of the kind {kind!r}: name a base model.")
-    if not header.architecture:
-        raise BaseError(f"{path} names no architecture, so it is no model: name a base model.")
-    if not header.tensors:
-        raise BaseError(f"{path} holds no weights, so it is no whole model: name a base model.")
-    return header
 
 
 def _invocation_tokens(header: GgufHeader) -> tuple[int, ...]:

@@ -6,18 +6,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+from engine.disk.handle import Handle
 from engine.errors import AdapterError
-from engine.handle import Handle
 from engine.llama.library import lc
+from engine.llama.log import reasons
 from engine.llama.model import Model
-from engine.llama_log import reasons
 
 
 class LoraAdapter(Handle):
     """An adapter loaded for one model.
 
     llama.cpp does not survive every malformed file: pass only files that
-    `engine.adapters.check` found to fit.
+    `engine.adapters.checking.check` found to fit.
 
     Raises:
         AdapterError: llama.cpp refused the file; the text carries its reason.

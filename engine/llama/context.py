@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.adapters.ggml_type import GgmlType
+from engine.disk.handle import Handle
 from engine.errors import EngineError, GenerationError
-from engine.handle import Handle
+from engine.gguf.ggml_type import GgmlType
 from engine.llama.adapter import LoraAdapter
 from engine.llama.library import lc
+from engine.llama.log import reasons
 from engine.llama.model import Model
-from engine.llama_log import reasons
 
 _ABORTED = 2
 """What llama_decode returns after the abort callback said yes."""

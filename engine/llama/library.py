@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ctypes
 
-from engine.cpu import shorten_waits
+from engine.llama.cpu import shorten_waits
 
 shorten_waits()  # read once, when llama_cpp loads the OpenMP library
 
 import llama_cpp.llama_cpp as lc  # noqa: E402  # after the line above
 
-from engine.llama_log import pass_on  # noqa: E402  # likewise
+from engine.llama.log import pass_on  # noqa: E402  # likewise
 
 __all__ = ["lc", "library"]
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.cpu import reports_amx
+from engine.disk.handle import Handle
 from engine.errors import BaseError
-from engine.handle import Handle
 from engine.llama.backends import Backends, leave_out_amx
+from engine.llama.cpu import reports_amx
 from engine.llama.library import lc
+from engine.llama.log import reasons
 from engine.llama.rpc import use_hosts
-from engine.llama_log import reasons
 
 if TYPE_CHECKING:
     from engine.llama.adapter import LoraAdapter

@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from engine.adapters.ggml_type import GgmlType
 from engine.errors import EngineError
+from engine.gguf.ggml_type import GgmlType
 from engine.llama.library import library
 
 Bytes = npt.NDArray[np.uint8]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.handle import Handle
+from engine.disk.handle import Handle
 from engine.llama.context import Context
 from engine.llama.library import lc
 

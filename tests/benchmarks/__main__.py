@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from engine.cpu import default_threads
+from engine.llama.cpu import default_threads
 from tests.benchmarks import conversion, event_loop, goals, header, hub, memory, speed, swap
 from tests.benchmarks.measurement import Report, clear_progress, note
 from tests.benchmarks.plan import Plan

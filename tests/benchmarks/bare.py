@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.cpu import reports_amx
 from engine.llama.backends import leave_out_amx
+from engine.llama.cpu import reports_amx
 from engine.llama.library import lc
-from engine.runtime import Runtime
+from engine.runtime.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,11 @@ import string
 import time
 from dataclasses import dataclass
 
-from engine.client import EngineClient
-from engine.generation import generate
-from engine.protocol import (
-    ChatMessage,
-    Finished,
-    GenerationEvent,
-    GenerationStats,
-    PromptProgress,
-    Tokens,
-)
-from engine.runtime import Runtime
+from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
+from engine.protocol.values import ChatMessage, GenerationStats
+from engine.runtime.generation import generate
+from engine.runtime.runtime import Runtime
+from engine.worker.client import EngineClient
 from modelfiles.parameters import Parameters
 
 # Neither holds a pair that the vocabulary merges, so a character is a token.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from engine.client import EngineClient
-from engine.protocol import Form, GenerationStats, LoadSpec
-from engine.runtime import Runtime
-from engine.settings import EngineSettings, FuseMode
+from engine.protocol.settings import EngineSettings, FuseMode
+from engine.protocol.values import Form, GenerationStats, LoadSpec
+from engine.runtime.runtime import Runtime
 from engine.stack import AdapterStack, stack_of
+from engine.worker.client import EngineClient
 from modelfiles.parameters import Parameters
 from tests.benchmarks.conversation import parameters
 from tests.benchmarks.measurement import note

@@ -10,9 +10,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from engine.client import EngineClient
-from engine.settings import EngineSettings
+from engine.protocol.settings import EngineSettings
 from engine.stack import AdapterStack
+from engine.worker.client import EngineClient
 from tests.benchmarks.conversation import Prompts, ask_client, parameters
 from tests.benchmarks.engines import spec_of, stack_of_first
 from tests.benchmarks.measurement import Report, Unit, progress

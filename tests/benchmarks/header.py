@@ -10,7 +10,7 @@ from statistics import median
 
 import gguf
 
-from engine.adapters.header import read_header
+from engine.gguf.header import read_header
 from tests.benchmarks.measurement import Report, Unit, progress
 from tests.benchmarks.plan import Plan
 

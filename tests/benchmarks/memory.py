@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import psutil
 
-from engine.client import EngineClient
-from engine.protocol import Form
-from engine.settings import EngineSettings
+from engine.protocol.settings import EngineSettings
+from engine.protocol.values import Form
 from engine.stack import stack_of
+from engine.worker.client import EngineClient
 from tests.benchmarks.conversation import Prompts, ask_client
 from tests.benchmarks.engines import (
     adapters_text,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engine.adapters.adapter import Adapter
 from engine.adapters.read import read_adapter
+from engine.stack import Adapter
 from tests.benchmarks.measurement import progress
 from tests.benchmarks.models import Dimensions, write_adapter, write_base
 

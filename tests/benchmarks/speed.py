@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from engine.client import EngineClient
-from engine.prompt import build_prompt
-from engine.protocol import Form
-from engine.runtime import Runtime
+from engine.protocol.values import Form
+from engine.runtime.prompt import build_prompt
+from engine.runtime.runtime import Runtime
+from engine.worker.client import EngineClient
 from tests.benchmarks.bare import BareCost, BareLoop
 from tests.benchmarks.conversation import Cost, Prompts, ask_client, ask_runtime
 from tests.benchmarks.engines import (

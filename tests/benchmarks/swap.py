@@ -6,10 +6,11 @@ import time
 from collections import defaultdict
 from contextlib import aclosing
 
-from engine.client import EngineClient
-from engine.protocol import ChatMessage, Finished, PromptProgress, Settled, Tokens
-from engine.settings import EngineSettings
+from engine.protocol.events import Finished, PromptProgress, Settled, Tokens
+from engine.protocol.settings import EngineSettings
+from engine.protocol.values import ChatMessage
 from engine.stack import AdapterStack, stack_of
+from engine.worker.client import EngineClient
 from tests.benchmarks.conversation import Cost, Prompts, ask_client, parameters
 from tests.benchmarks.engines import SCALE, client_for, spec_of
 from tests.benchmarks.measurement import Report, Unit, middle, progress, ratio

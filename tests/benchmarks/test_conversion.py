@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.adapters.header import read_header
+from engine.gguf.header import read_header
 from tests.benchmarks.conversion import RANK, SMALL, THEIRS, what_is_missing
 from tests.benchmarks.peft_folder import write_pair
 from tests.benchmarks.plan import Plan

@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from engine.generation import generate
-from engine.protocol import Finished, LoadSpec
-from engine.runtime import Runtime
+from engine.protocol.events import Finished
+from engine.protocol.values import LoadSpec
+from engine.runtime.generation import generate
+from engine.runtime.runtime import Runtime
 from modelfiles.parameters import Parameters
 from tests.benchmarks.bare import BareLoop
 from tests.benchmarks.conversation import Prompts, ask_runtime, parameters

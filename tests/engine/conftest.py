@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.adapters.adapter import Adapter
 from engine.adapters.read import read_adapter
-from engine.protocol import LoadSpec
-from engine.runtime import Runtime
+from engine.protocol.values import LoadSpec
+from engine.runtime.runtime import Runtime
+from engine.stack import Adapter
 from modelfiles.parameters import Parameters
 from tests.support.tiny_models import write_adapter, write_base
 

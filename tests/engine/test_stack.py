@@ -5,9 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from engine.adapters.adapter import Adapter
 from engine.errors import AdapterError
-from engine.stack import AdapterStack, StackEntry, stack_of
+from engine.stack import Adapter, AdapterStack, StackEntry, stack_of
 
 
 def adapter(name: str, content: str | None = None) -> Adapter:

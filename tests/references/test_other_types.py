@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.adapters.conversion.other_types import CONVERTIBLE, needs_weights, to_lora
+from engine.adapters.foreign.peft.methods import CONVERTIBLE
+from engine.adapters.foreign.peft.to_lora import needs_weights, to_lora
 from engine.errors import AdapterError
 from tests.support.dense_delta import deltas_of
 from tests.support.tiny_models import write_base as write_gguf_base

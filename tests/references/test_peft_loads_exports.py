@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from engine.adapters.fusing.compress import write_compressed
-from engine.adapters.fusing.peft_export import write_peft_folder
-from engine.adapters.fusing.plan import part_of
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.read import read_adapter, require_base
+from engine.adapters.peft_export.export import write_peft_folder
+from engine.adapters.read import read_adapter
+from engine.adapters.scaled_adapter import part_of
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.model_header import require_base
 from tests.support.gguf_raw import RawGguf
 from tests.support.stored_folders import write_gguf_of
 from tests.support.tiny_models import write_adapter

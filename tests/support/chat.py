@@ -10,7 +10,7 @@ from pathlib import Path
 from textual.events import Key
 from textual.pilot import Pilot
 
-from engine.seam import Engine
+from engine.protocol.engine import Engine
 from modelfiles.model import AdapterSpec, Message, Model
 from modelfiles.parameters import Parameters
 from tests.support.tiny_models import write_adapter, write_base

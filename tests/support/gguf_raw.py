@@ -12,7 +12,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.adapters.metadata import ValueType
+from engine.gguf.metadata import ValueType
 
 _FORMATS = {
     ValueType.UINT8: "<B",

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.adapters.conversion.source import LoraModule, LoraSource, ModuleKind, StoredTensor
-from engine.adapters.cursor import FileStamp
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.header import GgufHeader
-from engine.adapters.metadata import Value
-from engine.adapters.tensors import TensorInfo
+from engine.adapters.foreign.formats.tensor import StoredTensor
+from engine.adapters.foreign.source import LoraModule, LoraSource, ModuleKind
+from engine.disk.regular_file import FileStamp
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import GgufHeader
+from engine.gguf.metadata import Value
+from engine.gguf.tensors import TensorInfo
 
 Floats = NDArray[np.float32]
 Weights = dict[str, Floats]

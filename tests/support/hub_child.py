@@ -16,7 +16,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from engine.cancel import Cancelled
+from engine.errors import Cancelled
 from tests.support.command_line import Ended, environment
 from tests.support.fake_hub import FakeHub, serving
 
@@ -85,7 +85,7 @@ def serving_child(folder: Path) -> Iterator[HubChild]:
 def _pull(folder: Path, reference: str, cancel_at: int = -1, full_at: int = -1) -> dict[str, Any]:
     """Pull an adapter; the disk is full once `full_at` bytes are written."""
     from engine.errors import HubError
-    from engine.hub.pull import pull_adapter
+    from engine.hub.pull.adapter import pull_adapter
     from modelfiles.references.hub import HubReference
 
     steps: list[list[int]] = []
@@ -112,7 +112,7 @@ def _pull(folder: Path, reference: str, cancel_at: int = -1, full_at: int = -1) 
 def _model(folder: Path, reference: str) -> dict[str, Any]:
     """Pull whatever a reference means, which is to be a model."""
     from engine.errors import HubError
-    from engine.hub.pull_model import RemoteModel, look_up_either, pull_model
+    from engine.hub.pull.model import RemoteModel, look_up_either, pull_model
     from modelfiles.references.hub import HubReference
 
     parsed = HubReference.parse(reference, "adapter")
@@ -128,10 +128,10 @@ def _model(folder: Path, reference: str) -> dict[str, Any]:
 
 
 def _fit(folder: Path, reference: str, base: str, full_at: int = -1) -> list[Any]:
-    from engine.adapters.read import require_base
     from engine.errors import HubError
-    from engine.hub.fit import fit_of
-    from engine.hub.pull import look_up
+    from engine.gguf.model_header import require_base
+    from engine.hub.pull.adapter import look_up
+    from engine.hub.search.fit import fit_of
     from modelfiles.references.hub import HubReference
 
     parsed = HubReference.parse(reference, "adapter")
@@ -146,9 +146,9 @@ def _fit(folder: Path, reference: str, base: str, full_at: int = -1) -> list[Any
 
 
 def _search(folder: Path, query: str, names: list[str], limit: int, sort: Any) -> list[Any]:
-    from engine.base_identity import BaseIdentity
     from engine.errors import HubError
-    from engine.hub.search import search_adapters
+    from engine.hub.search.base_names import BaseIdentity
+    from engine.hub.search.search import search_adapters
 
     base = BaseIdentity("base", tuple(names)) if names else None
     found: list[Any] = []
@@ -178,7 +178,7 @@ def _tui(folder: Path, arguments: list[str], stdin: str = "") -> list[Any]:
 
 def _library(folder: Path, query: str, base: str, reference: str) -> list[Any]:
     """Search and pull as a script does, and keep the record below the usual home."""
-    from engine.local import pull_adapter, search_adapters
+    from engine.api import pull_adapter, search_adapters
 
     os.environ["LORA_TUI_HOME"] = str(folder / "home")
     names = [found.name for found in search_adapters(query, base=base)]

@@ -12,7 +12,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from engine.hub import fetch as fetch_module
+from engine.hub.pull import fetch as fetch_module
 from modelfiles.model import Model
 from tests.support.chat import tiny_model, wait_until
 from tests.support.fake_hub import FakeHub, serving

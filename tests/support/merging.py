@@ -9,9 +9,9 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-from engine.adapters.fusing.plan import FusePart, part_of
-from engine.adapters.ggml_type import GgmlType
 from engine.adapters.read import read_adapter
+from engine.adapters.scaled_adapter import FusePart, part_of
+from engine.gguf.ggml_type import GgmlType
 from engine.llama import Context, KvType, LoraAdapter, Model
 from engine.llama.quants import quantized
 from tests.support import tiny_models

@@ -7,23 +7,25 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from engine.errors import EngineError
-from engine.protocol import (
-    BaseInfo,
-    ChatMessage,
+from engine.protocol.events import (
     Finished,
-    FinishReason,
-    Form,
     GenerationEvent,
-    GenerationStats,
-    LoadSpec,
     PromptProgress,
-    Settle,
     Settled,
     SettleEvent,
     StackApplied,
     Tokens,
 )
-from engine.settings import EngineSettings
+from engine.protocol.requests import Settle
+from engine.protocol.settings import EngineSettings
+from engine.protocol.values import (
+    BaseInfo,
+    ChatMessage,
+    FinishReason,
+    Form,
+    GenerationStats,
+    LoadSpec,
+)
 from engine.stack import AdapterStack
 from modelfiles.parameters import Parameters
 

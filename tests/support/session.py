@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from engine.seam import Engine
+from engine.protocol.engine import Engine
 from modelfiles.model import Model
 from tui.conversation import Answer, Entry
 from tui.observer import Phase, Severity

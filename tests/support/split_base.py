@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.adapters.metadata import ValueType
+from engine.gguf.metadata import ValueType
 from tests.support.gguf_raw import RawGguf, RawValue
 
 

@@ -14,9 +14,10 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.adapters.conversion.planning import make_plan
-from engine.adapters.conversion.source import LoraModule, LoraSource, ModuleKind, StoredTensor
-from engine.adapters.read import require_base
+from engine.adapters.conversion.placement.make_plan import make_plan
+from engine.adapters.foreign.formats.tensor import StoredTensor
+from engine.adapters.foreign.source import LoraModule, LoraSource, ModuleKind
+from engine.gguf.model_header import require_base
 
 Floats = NDArray[np.float32]
 _DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}

@@ -15,7 +15,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from engine.client import EngineClient
+from engine.worker.client import EngineClient
 from modelfiles.demo import DEMO_DIR
 from modelfiles.language.modelfile import read
 from modelfiles.library import Library

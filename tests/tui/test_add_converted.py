@@ -16,10 +16,10 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from engine.adapters.conversion import convert as convert_module
-from engine.adapters.conversion.plan import Plan
-from engine.adapters.conversion.planning import make_plan
-from engine.adapters.conversion.source import LoraSource
-from engine.adapters.header import GgufHeader
+from engine.adapters.conversion.placement.make_plan import make_plan
+from engine.adapters.conversion.placement.plan import Plan
+from engine.adapters.foreign.source import LoraSource
+from engine.gguf.header import GgufHeader
 from modelfiles.model import Model
 from tests.support.chat import chat, notices, ready, screen_text, tiny_model, wait_until
 from tests.support.peft_folders import pair, write_peft

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.adapters.check import require_fit
-from engine.adapters.conversion import other_types
-from engine.adapters.conversion.other_types import LoraForm
-from engine.adapters.header import read_header
+from engine.adapters.checking.check import require_fit
+from engine.adapters.foreign.peft.to_lora import LoraForm
 from engine.adapters.read import read_adapter
-from engine.adapters.weights import WeightFile
+from engine.gguf.header import read_header
+from engine.gguf.weights import WeightFile
 from tests.support.command_line import run_python, run_tui, write_model_files
 from tests.support.peft_folders import pair, write_mlx, write_peft
 from tests.support.tiny_models import HEAD_SIZE, N_EMBD, N_HEAD_KV, vocabulary, write_base
@@ -331,7 +330,7 @@ def test_an_adapter_of_another_method_becomes_a_lora_first(
         write_peft(out, MODULES, alpha=8, r=4)
         return LoraForm(out, "LOHA", 0.987, 0.9, "model.layers.1.self_attn.q_proj", 4, 4, 4)
 
-    monkeypatch.setattr(other_types, "to_lora", to_lora)
+    monkeypatch.setattr(to_lora, "to_lora", to_lora)
     write_peft(Path("my loha"), MODULES, alpha=8, r=4, config={"peft_type": "LOHA"})
     Path("weights").mkdir()
     arguments = ["my loha", "--base", "base.gguf", "--weights", "weights"]

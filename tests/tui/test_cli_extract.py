@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.adapters.check import require_fit
+from engine.adapters.checking.check import require_fit
 from tests.engine.adapters.extraction.test_extract import changed
 from tests.support.command_line import run_tui
 from tests.support.dense_delta import deltas_of

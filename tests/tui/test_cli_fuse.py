@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from engine.adapters.fusing.file import fused_stack, is_intact
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.header import read_header
 from engine.adapters.read import read_adapter
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import read_header
 from tests.support.command_line import run_tui, write_model_files
 from tests.support.dense_delta import deltas_of
 from tests.support.gguf_raw import RawGguf, RawValue, text

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.header import read_header
 from engine.adapters.merging.metadata import merged_of
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import read_header
 from engine.llama.quants import is_writable
 from tests.support.command_line import run_tui, write_model_files
 from tests.support.merging import write_quantised, write_untied

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.adapters.metadata import ValueType
+from engine.gguf.metadata import ValueType
 from tests.support import tiny_models
 from tests.support.fake_hub import TOKEN, FakeHub, Weather
 from tests.support.gguf_raw import RawGguf, RawValue

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from engine.protocol import ChatMessage, Finished, FinishReason, GenerationStats
+from engine.protocol.events import Finished
+from engine.protocol.values import ChatMessage, FinishReason, GenerationStats
 from modelfiles.model import Message
 from tui.conversation import Answer, AnswerState, Conversation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.protocol import AdapterEffect
+from engine.protocol.values import AdapterEffect
 from tui.effect_words import effect_text, usage_texts
 
 SHA = "00" * 32

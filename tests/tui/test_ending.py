@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.adapters.outfile import new_file
+from engine.disk.whole_output import new_file
 from tui.cli import main
 from tui.ending import SIGNALS, unwound_by_signals
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from engine.hub.fit import Fit, Verdict
-from engine.hub.search import Repository, RepositoryKind
+from engine.hub.search.fit import Fit, Verdict
+from engine.hub.search.search import Repository, RepositoryKind
 from tui.found import Found, FoundTable
 
 REASON = "It adapts hf.co/ann/sql-lora:lora.gguf in a size that /store/sha256-1 does not have. " * 3

@@ -14,7 +14,7 @@ WINGS = ("modelfiles", "engine", "tui")
 PRODUCT = sorted(path.relative_to(ROOT) for wing in WINGS for path in (ROOT / wing).rglob("*.py"))
 
 # Runs in a process of its own, which only an adapter that is no LoRA starts.
-PEFT_PROCESS = Path("engine/adapters/conversion/other_types_child.py")
+PEFT_PROCESS = Path("engine/adapters/foreign/peft/to_lora_child.py")
 HEAVY = {"torch", "peft", "transformers", "safetensors", "tokenizers"}
 ALLOWED_IN_MODELFILES = {"modelfiles", "msgspec", "jinja2", "platformdirs"}
 ALLOWED_IN_ENGINE = {

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from textual.pilot import Pilot
 
-from engine.adapters.ggml_type import GgmlType
 from engine.adapters.inspection.base_norms import BaseNorms
 from engine.adapters.inspection.inspect import Inspection, measured
-from engine.adapters.weights import Bytes, Floats, decoded
-from engine.cancel import Cancelled
+from engine.errors import Cancelled
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.weights import Bytes, Floats, decoded
 from modelfiles.model import Model
 from tests.support.chat import chat, notices, screen_text, tiny_model, wait_until
 from tests.support.dense_delta import deltas_of, tensors_of

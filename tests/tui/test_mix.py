@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.adapters.adapter import Adapter
-from engine.stack import AdapterStack, StackEntry
+from engine.stack import Adapter, AdapterStack, StackEntry
 from tui.mix import Mix, ScaleError, parse_scale
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.client import EngineClient
-from engine.protocol import ChatMessage, GenerationEvent, Tokens
+from engine.protocol.events import GenerationEvent, Tokens
+from engine.protocol.values import ChatMessage
+from engine.worker.client import EngineClient
 from modelfiles.model import Model
 from modelfiles.parameters import Parameters
 from tests.support.chat import (

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.protocol import BaseInfo, ChatMessage, GenerationEvent, LoadSpec, Tokens
+from engine.protocol.events import GenerationEvent, Tokens
+from engine.protocol.values import BaseInfo, ChatMessage, LoadSpec
 from modelfiles.parameters import Parameters
 from tests.support.command_line import write_model_files
 from tests.support.scripted_engine import ScriptedEngine

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.adapters.adapter import Adapter
-from engine.protocol import BaseInfo, Finished, GenerationStats
-from engine.stack import AdapterStack, StackEntry
+from engine.protocol.events import Finished
+from engine.protocol.values import BaseInfo, GenerationStats
+from engine.stack import Adapter, AdapterStack, StackEntry
 from modelfiles.model import Model
 from tui.oneshot import Answer
 from tui.report import answer_document, statistics_lines

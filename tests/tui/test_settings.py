@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.settings import EngineSettings
+from engine.protocol.settings import EngineSettings
 from tests.support.chat import chat, notices, screen_text, tiny_model
 from tests.support.scripted_engine import ScriptedEngine
 from tui import app as tui_app

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import WorkerError
-from engine.protocol import AdapterEffect, EffectMeasured, FormChosen, PromptProgress
+from engine.protocol.events import EffectMeasured, FormChosen, PromptProgress
+from engine.protocol.values import AdapterEffect
 from engine.stack import AdapterStack
 from modelfiles.model import Model
 from modelfiles.parameters import Parameters

@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 from textual.widgets import Static
 
-from engine.protocol import (
-    AdapterEffect,
-    EffectMeasured,
-    FormChosen,
-    PromptProgress,
-    SettleEvent,
-)
+from engine.protocol.events import EffectMeasured, FormChosen, PromptProgress, SettleEvent
+from engine.protocol.values import AdapterEffect
 from modelfiles.model import Model
 from tests.support.chat import chat, notices, ready, say, screen_text, tiny_model, wait_until
 from tests.support.scripted_engine import ScriptedEngine

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tui.units import age_text, count_text, duration_text, hub_address, size_text
+from engine.hub.client.addresses import hub_address
+from tui.units import age_text, count_text, duration_text, size_text
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 

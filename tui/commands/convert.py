@@ -16,8 +16,8 @@ from tui.parser import add_command
 
 if TYPE_CHECKING:
     from engine.adapters.conversion.convert import Conversion
-    from engine.adapters.conversion.other_types import LoraForm
-    from engine.adapters.conversion.source import LoraSource
+    from engine.adapters.foreign.peft.to_lora import LoraForm
+    from engine.adapters.foreign.source import LoraSource
     from tui.base_choice import Base
     from tui.parser import Subparsers
 
@@ -225,7 +225,7 @@ def _document(made: Conversion, base: Base, form: LoraForm | None) -> dict[str, 
 
 def _modules(targets: tuple[str, ...]) -> list[str]:
     """Return the targets without layer and ending, each once: `attn_q`."""
-    from engine.adapters.conversion.base_model import short_name
+    from engine.adapters.conversion.placement.base_model import short_name
 
     return list(dict.fromkeys(map(short_name, targets)))
 

@@ -73,10 +73,8 @@ def run(args: argparse.Namespace) -> int:
     from modelfiles.library import open_library
     from modelfiles.references.model_name import ModelName
     from modelfiles.references.resolve import resolve
-    from tui.conversions import convert_and_tell
-    from tui.downloads import download
+    from tui.downloads import convert_and_tell, download, pull_and_tell
     from tui.output import note
-    from tui.pulls import pull_and_tell
 
     name = ModelName.parse(args.name).display
     is_piped = args.file == _STDIN
@@ -134,9 +132,9 @@ def _source(file: str) -> bytes:
 
 def _check(model: Model, modelfile: Modelfile, label: str) -> None:
     """Refuse a base that is no model and every adapter that does not fit it, naming the line."""
-    from engine.adapters.read import require_base
     from engine.errors import EngineError
-    from tui.fit import adapter_notices
+    from engine.gguf.model_header import require_base
+    from engine.resolve.adapter import adapter_notices
     from tui.output import note
 
     # Adapters inherited from the model that FROM names come first and have no line of their own.

@@ -12,7 +12,7 @@ from tui.exit_code import ExitCode
 from tui.parser import add_command
 
 if TYPE_CHECKING:
-    from engine.adapters.header import GgufHeader
+    from engine.gguf.header import GgufHeader
     from tui.parser import Subparsers
 
 _DESCRIPTION = """\
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare the models, write the adapter, and say what of the difference it keeps."""
     from engine.adapters.extraction.extract import extract
     from engine.adapters.extraction.notices import notices
-    from engine.adapters.ggml_type import GgmlType
+    from engine.gguf.ggml_type import GgmlType
     from tui.base_choice import named_base
     from tui.extract_report import ExtractReport
     from tui.output import note, write_json, write_text

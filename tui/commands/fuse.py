@@ -150,7 +150,7 @@ def _write_gguf(fusing: Fusing, out: Path, args: argparse.Namespace) -> FuseRepo
     from engine.adapters.fusing.compress import summed_ranks, write_compressed
     from engine.adapters.fusing.energy import Energy, ModuleEnergy
     from engine.adapters.fusing.fuse import fuse
-    from engine.adapters.fusing.stack_card import stack_metadata
+    from engine.adapters.fusing.stack_metadata import stack_metadata
     from tui.fuse_report import FuseReport
     from tui.output import note
     from tui.progress import Progress
@@ -185,8 +185,8 @@ def _write_gguf(fusing: Fusing, out: Path, args: argparse.Namespace) -> FuseRepo
 def _write_peft(fusing: Fusing, out: Path, args: argparse.Namespace) -> FuseReport:
     from engine.adapters.fusing.compress import summed_ranks
     from engine.adapters.fusing.energy import whole
-    from engine.adapters.fusing.peft_export import base_repository, write_peft_folder
-    from engine.adapters.fusing.stack_card import peft_card
+    from engine.adapters.peft_export.card import peft_card
+    from engine.adapters.peft_export.export import base_repository, write_peft_folder
     from tui.fuse_report import FuseReport
     from tui.output import note
     from tui.progress import Progress
@@ -235,7 +235,7 @@ def _show(progress: Progress, name: str, fraction: float) -> None:
 
 
 def _type(fusing: Fusing, outtype: str) -> FloatType:
-    from engine.adapters.ggml_type import GgmlType
+    from engine.gguf.ggml_type import GgmlType
 
     if outtype == "auto":
         types = {t.type for header in fusing.headers for t in header.tensors.values()}

@@ -11,11 +11,11 @@ from tui.parser import add_command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.adapters.ggml_type import GgmlType
-    from engine.adapters.header import GgufHeader
     from engine.adapters.inspection.inspect import Inspection
     from engine.adapters.inspection.overlap import Overlap
-    from engine.adapters.weights import Bytes, Floats
+    from engine.gguf.ggml_type import GgmlType
+    from engine.gguf.header import GgufHeader
+    from engine.gguf.weights import Bytes, Floats
     from tui.inspected import AdapterReference, Inspected
     from tui.parser import Subparsers
     from tui.progress import Progress
@@ -67,7 +67,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the page of each adapter and the overlap, or the document."""
     from engine.adapters.inspection.overlap import overlaps
-    from engine.adapters.read import require_base
+    from engine.gguf.model_header import require_base
     from modelfiles.library import open_library
     from tui.inspected import read_references
     from tui.progress import Progress
@@ -95,7 +95,7 @@ def _inspections(
 
     from engine.adapters.inspection.base_norms import BaseNorms
     from engine.adapters.inspection.inspect import measured
-    from engine.cpu import physical_cores
+    from engine.llama.cpu import physical_cores
     from modelfiles.references.model_name import free_name
 
     norms = BaseNorms(_decoded, physical_cores())
@@ -118,12 +118,12 @@ def _inspected(
     from dataclasses import replace
     from functools import partial
 
-    from engine.adapters.conversion.readers import read_source
+    from engine.adapters.foreign.read import read_source
     from engine.adapters.inspection.inspect import inspect
     from engine.adapters.inspection.source_inspect import converted_from, inspect_source, refused
     from engine.errors import EngineError
+    from engine.resolve.converted import converted_adapter, converted_folder
     from modelfiles.state.home import state_home
-    from tui.conversions import converted_adapter, converted_folder
 
     path = reference.path
     if not reference.is_foreign:
@@ -143,8 +143,8 @@ def _inspected(
 
 def _decoded(data: Bytes, type_: GgmlType, row_length: int) -> Floats:
     """Decode weights with ggml, ten times as fast as numpy; plain floats need no llama.cpp."""
-    from engine.adapters.ggml_type import GgmlType
-    from engine.adapters.weights import decoded
+    from engine.gguf.ggml_type import GgmlType
+    from engine.gguf.weights import decoded
 
     if type_ in (GgmlType.F32, GgmlType.F16, GgmlType.BF16):
         return decoded(data, type_, row_length)

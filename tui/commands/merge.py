@@ -14,9 +14,9 @@ from tui.outputs import output_path
 from tui.parser import add_command
 
 if TYPE_CHECKING:
-    from engine.adapters.fusing.plan import FusePart
     from engine.adapters.merging.merge import Merged
     from engine.adapters.merging.plan import MergeType
+    from engine.adapters.scaled_adapter import FusePart
     from modelfiles.model import Model
     from tui.parser import Subparsers
 
@@ -97,11 +97,10 @@ def run(args: argparse.Namespace) -> int:
     """Merge, then say what became of the stack."""
     from engine.adapters.merging.merge import merge
     from modelfiles.library import open_library
-    from tui.conversions import convert_and_tell
+    from tui.downloads import convert_and_tell, pull_and_tell
     from tui.merge_report import merge_document, merge_lines
     from tui.output import note, write_json, write_text
     from tui.progress import Progress
-    from tui.pulls import pull_and_tell
 
     out = output_path(args.output, is_forced=args.is_forced)
     require_apart(out, args.loras)
@@ -134,8 +133,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _parts(model: Model) -> tuple[list[str], list[FusePart]]:
     """Return the adapters that are on, by name and as what is merged."""
-    from engine.adapters.fusing.plan import part_of
     from engine.adapters.read import read_adapter
+    from engine.adapters.scaled_adapter import part_of
 
     specs = [spec for spec in model.adapters if spec.scale != 0.0]
     if not specs:
@@ -146,7 +145,7 @@ def _parts(model: Model) -> tuple[list[str], list[FusePart]]:
 
 
 def _type(text: str | None) -> MergeType:
-    from engine.adapters.ggml_type import GgmlType
+    from engine.gguf.ggml_type import GgmlType
 
     if text is None:
         return None

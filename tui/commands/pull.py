@@ -13,8 +13,8 @@ from tui.parser import add_command
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from engine.hub.pull import RemoteAdapter
-    from engine.hub.pull_model import RemoteModel
+    from engine.hub.pull.adapter import RemoteAdapter
+    from engine.hub.pull.model import RemoteModel
     from modelfiles.references.hub import HubReference
     from tui.base_choice import Base
     from tui.parser import Subparsers
@@ -86,9 +86,9 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Look the reference up, ask where that is due, download, and say what comes next."""
     from engine.errors import HubError
-    from engine.hub.errors import is_unreachable
-    from engine.hub.pull import RemoteAdapter
-    from engine.hub.pull_model import look_up_either
+    from engine.hub.client.errors import is_unreachable
+    from engine.hub.pull.adapter import RemoteAdapter
+    from engine.hub.pull.model import look_up_either
     from modelfiles.state.home import state_home
     from tui.base_choice import named_base
     from tui.output import write_json, write_text
@@ -143,8 +143,8 @@ def _pull_adapter(
     home: Path,
     args: argparse.Namespace,
 ) -> Told:
-    from engine.hub.fit import Verdict, fit_of
-    from engine.hub.pull import pull_adapter
+    from engine.hub.pull.adapter import pull_adapter
+    from engine.hub.search.fit import Verdict, fit_of
     from modelfiles.references.pulled_adapters import PulledAdapters
     from tui.output import note
     from tui.progress import Progress
@@ -176,7 +176,7 @@ def _pull_adapter(
 def _pull_model(
     reference: HubReference, remote: RemoteModel, home: Path, args: argparse.Namespace
 ) -> Told:
-    from engine.hub.pull_model import pull_model
+    from engine.hub.pull.model import pull_model
     from tui.output import note
     from tui.progress import Progress
     from tui.pull_report import model_told
@@ -206,15 +206,15 @@ def _pull_model(
 
 def _listing(remote: RemoteModel) -> str:
     """Return the references of the adapters beside a model."""
-    from engine.hub.files import listing
+    from engine.hub.client.gguf_files import listing
 
     return listing(remote.adapters)
 
 
 def _announce(shown: str, remote: RemoteAdapter | RemoteModel, args: argparse.Namespace) -> None:
     """Say how much a large download is, and ask a person at a terminal before a very large one."""
-    from engine.hub.fetch import missing_files
-    from engine.hub.pull import RemoteAdapter
+    from engine.hub.pull.adapter import RemoteAdapter
+    from engine.hub.pull.fetch import missing_files
     from tui.output import note
     from tui.question import has_terminal, is_answered_yes
     from tui.units import size_text
@@ -233,7 +233,7 @@ def _announce(shown: str, remote: RemoteAdapter | RemoteModel, args: argparse.Na
 
 def _what_is_here(reference: HubReference, home: Path, base: Base | None) -> Told | None:
     """Return what was pulled before, where the Hub cannot be asked; None if that is nothing."""
-    from engine.hub.pull import known_adapter
+    from engine.hub.pull.adapter import known_adapter
     from modelfiles.errors import ModelfilesError
     from modelfiles.library import open_library
     from modelfiles.references.pulled_adapters import PulledAdapters

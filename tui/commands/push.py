@@ -10,8 +10,8 @@ from tui.exit_code import ExitCode
 from tui.parser import add_command
 
 if TYPE_CHECKING:
-    from engine.hub.publication import Publication
-    from engine.hub.upload import Destination
+    from engine.hub.push.publication import Publication
+    from engine.hub.push.upload import Destination
     from tui.parser import Subparsers
 
 _DESCRIPTION = """\
@@ -68,7 +68,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, ask, upload, and say where it is."""
-    from engine.hub.upload import destination, upload
+    from engine.hub.push.upload import destination, upload
     from tui.output import note, warn, write_json, write_text
     from tui.progress import Progress
 
@@ -141,8 +141,8 @@ def _publication(text: str, model: str | None, base_model: str | None) -> Public
     from dataclasses import replace
     from pathlib import Path
 
-    from engine.hub.publication import gguf_publication, hub_id
-    from engine.hub.publication_peft import peft_publication
+    from engine.hub.push.gguf import gguf_publication, hub_id
+    from engine.hub.push.peft import peft_publication
     from tui.errors import UsageError
 
     base_id = hub_id(base_model) if base_model is not None else None
@@ -169,7 +169,7 @@ def _publication(text: str, model: str | None, base_model: str | None) -> Public
 
 
 def _of_model(name: str, model: str) -> Publication:
-    from engine.hub.publication import gguf_publication
+    from engine.hub.push.gguf import gguf_publication
     from modelfiles.library import open_library
     from modelfiles.wording import hint
     from tui.errors import UsageError
@@ -205,7 +205,7 @@ def _card(
     publication: Publication, target: Destination, args: argparse.Namespace
 ) -> tuple[str | None, str]:
     """Return the card to upload, None where that of the repository is kept, and which it is."""
-    from engine.hub.model_card import completed_card, generated_card
+    from engine.hub.push.model_card import completed_card, generated_card
     from tui.output import note
     from tui.question import has_terminal, is_answered_yes
 

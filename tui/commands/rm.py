@@ -107,7 +107,7 @@ def _adapter(name: str, store: ModelStore, pulled: PulledAdapters) -> PulledAdap
 
 def _tell_of_files(record: PulledAdapter, pulled: PulledAdapters, *, has_files: bool) -> None:
     """Remove the files of an adapter that is forgotten, where that was asked for, and say so."""
-    from engine.hub.release import release_adapter
+    from engine.hub.pull.release import release_adapter
     from tui.output import note, write_text
 
     if not record.is_there:

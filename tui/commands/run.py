@@ -16,7 +16,7 @@ from tui.parser import add_command
 from tui.typed_ahead import keys_kept
 
 if TYPE_CHECKING:
-    from engine.settings import EngineSettings
+    from engine.protocol.settings import EngineSettings
     from modelfiles.model import Model
     from tui.oneshot import Answer
     from tui.parser import Subparsers
@@ -101,10 +101,10 @@ def _chat(args: argparse.Namespace) -> int:
 
 
 def _model(args: argparse.Namespace, tell: Callable[[str], object] | None = None) -> Model:
+    from engine.resolve.pulled import pulled_by
     from modelfiles.errors import ModelNotFoundError
     from modelfiles.library import open_library
-    from tui.conversions import convert_and_tell
-    from tui.pulls import pull_and_tell, pulled_by
+    from tui.downloads import convert_and_tell, pull_and_tell
 
     convert = partial(convert_and_tell, tell=tell)
     try:

@@ -13,8 +13,8 @@ from tui.parser import add_command
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from engine.base_identity import BaseIdentity
     from engine.errors import HubError
+    from engine.hub.search.base_names import BaseIdentity
     from tui.base_choice import Base
     from tui.found import Found
     from tui.parser import Subparsers
@@ -90,8 +90,8 @@ def run(args: argparse.Namespace) -> int:
     """Print what is found as it arrives."""
     import shutil  # takes 2 ms, and `tui list` has no use for it
 
-    from engine.base_identity import identity_of
     from engine.errors import HubError
+    from engine.hub.search.base_names import identity_of
     from tui.base_choice import named_base
     from tui.found import FoundTable, document, judged
     from tui.output import note, write_json, write_text
@@ -147,7 +147,7 @@ def _require_sense(args: argparse.Namespace, query: str) -> None:
 def _repositories(
     query: str, identity: BaseIdentity | None, args: argparse.Namespace
 ) -> Iterator[Found]:
-    from engine.hub.search import search_adapters
+    from engine.hub.search.search import search_adapters
     from tui.found import Found
 
     repositories = search_adapters(query, identity, limit=args.limit, sort=args.sort)
@@ -156,7 +156,7 @@ def _repositories(
 
 def _asked_for(identity: BaseIdentity, base: Base, query: str) -> str:
     """Say which names of a base are asked for, or that it has none."""
-    from engine.hub.search import MAX_ALIASES
+    from engine.hub.search.search import MAX_ALIASES
 
     names = identity.repositories[:MAX_ALIASES]
     if names:
@@ -193,7 +193,7 @@ def _nothing(identity: BaseIdentity | None, query: str) -> str:
 
 def _show_what_is_here(error: HubError, *, is_json: bool) -> None:
     """List the pulled adapters where no Hub can be asked."""
-    from engine.hub.errors import is_unreachable
+    from engine.hub.client.errors import is_unreachable
     from tui.output import note, write_text
     from tui.pulled_list import adapter_table, pulled_records
 

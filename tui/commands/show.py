@@ -73,7 +73,7 @@ def _part_text(model: Model, part: str) -> str:
 
         return "\n".join(f"{name:<30} {value}" for name, value in parameter_rows(model.parameters))
     if part == "template":
-        from tui.base_facts import read_base_facts
+        from engine.gguf.base_facts import read_base_facts
 
         return model.template or read_base_facts(model.base).chat_template or ""
     return model.system or "" if part == "system" else "\n\n".join(model.licenses)
@@ -81,7 +81,7 @@ def _part_text(model: Model, part: str) -> str:
 
 def _show_all(model: Model, *, is_json: bool) -> None:
     from engine.adapters.read import read_adapter
-    from tui.base_facts import read_base_facts
+    from engine.gguf.base_facts import read_base_facts
     from tui.output import write_json, write_text
     from tui.overview import document, overview
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
-from engine.hub.search import Repository, Sort
+from engine.hub.search.search import Repository, Sort
 from tui.sanitize import printable_line
 from tui.themes import MUTED
 from tui.units import count_text, short_age_text, size_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from engine.hub.search import Repository, Sort
+from engine.hub.search.search import Repository, Sort
 from modelfiles.references.hub import without_host
 
 ORDERS: tuple[Sort, ...] = ("downloads", "likes", "recent")

@@ -8,13 +8,13 @@ from datetime import datetime
 
 from textual.content import Content
 
-from engine.adapters.header import GgufHeader
 from engine.errors import HubError
-from engine.hub.adapter_files import CARD, AdapterChoice, adapter_choices
-from engine.hub.card_text import remote_card
-from engine.hub.fit import Fit, Verdict
-from engine.hub.pull import RemoteAdapter, revision_of
-from engine.hub.search import Repository
+from engine.gguf.header import GgufHeader
+from engine.hub.client.adapter_files import CARD, AdapterChoice, adapter_choices
+from engine.hub.pull.adapter import RemoteAdapter, revision_of
+from engine.hub.search.card_text import remote_card
+from engine.hub.search.fit import Fit, Verdict
+from engine.hub.search.search import Repository
 from modelfiles.references.hub import HubReference
 from tui.hub.columns import access_mark
 from tui.sanitize import printable_line

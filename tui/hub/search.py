@@ -6,9 +6,9 @@ from collections import deque
 from dataclasses import dataclass
 from threading import Event, Thread
 
-from engine.base_identity import BaseIdentity
 from engine.errors import EngineError
-from engine.hub.search import Repository, Sort, search_adapters
+from engine.hub.search.base_names import BaseIdentity
+from engine.hub.search.search import Repository, Sort, search_adapters
 
 MAX_FOUND = 300
 """Repositories of one search: more than anybody reads, and six pages of the Hub."""

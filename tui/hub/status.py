@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from engine.base_identity import BaseIdentity
-from engine.hub.search import Sort
+from engine.hub.search.base_names import BaseIdentity
+from engine.hub.search.search import Sort
 from tui.hub.search import MAX_FOUND
 from tui.sanitize import printable_line
 from tui.themes import MUTED

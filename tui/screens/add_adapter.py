@@ -17,14 +17,13 @@ from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
-from engine.cancel import Cancelled
-from engine.errors import EngineError
+from engine.errors import Cancelled, EngineError
+from engine.resolve.adapter import NewAdapter
+from engine.resolve.hub_adapter import Watch, named_adapter
 from engine.stack import AdapterStack
 from modelfiles.errors import ModelfilesError
-from tui.adapters import NewAdapter
 from tui.background import in_background
 from tui.hub.progress import Transfer
-from tui.hub.pulling import Watch, named_adapter
 from tui.keys import Place, bindings_of
 from tui.sanitize import printable_line
 from tui.themes import MUTED

@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Static
 
-from engine.seam import Engine
+from engine.protocol.engine import Engine
 from modelfiles.model import Model
 from tui.conversation import Answer, Entry
 from tui.keys import Place, bindings_of

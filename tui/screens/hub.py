@@ -13,13 +13,13 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from engine.adapters.header import GgufHeader
-from engine.adapters.read import require_base
-from engine.base_identity import BaseIdentity, identity_of
 from engine.errors import EngineError
-from engine.hub.search import Sort
+from engine.gguf.header import GgufHeader
+from engine.gguf.model_header import require_base
+from engine.hub.search.base_names import BaseIdentity, identity_of
+from engine.hub.search.search import Sort
+from engine.resolve.adapter import NewAdapter
 from engine.stack import AdapterStack
-from tui.adapters import NewAdapter
 from tui.background import in_background
 from tui.hub.columns import head_content
 from tui.hub.listing import ORDERS, Listing, normal_words

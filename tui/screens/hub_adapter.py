@@ -18,14 +18,14 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from engine.adapters.header import GgufHeader
-from engine.cancel import Cancelled
-from engine.errors import EngineError
-from engine.hub.fit import Fit, Verdict, fit_of
-from engine.hub.search import Repository
+from engine.errors import Cancelled, EngineError
+from engine.gguf.header import GgufHeader
+from engine.hub.search.fit import Fit, Verdict, fit_of
+from engine.hub.search.search import Repository
+from engine.resolve.adapter import NewAdapter
+from engine.resolve.hub_adapter import Watch, is_pulled, pulled_for_rack
 from engine.stack import AdapterStack
 from modelfiles.errors import ModelfilesError
-from tui.adapters import NewAdapter
 from tui.background import in_background
 from tui.hub.page import (
     Found,
@@ -37,7 +37,6 @@ from tui.hub.page import (
     verdict_content,
 )
 from tui.hub.progress import Transfer
-from tui.hub.pulling import Watch, is_pulled, pulled_for_rack
 from tui.keys import Place, bindings_of
 from tui.sanitize import printable, printable_line
 from tui.themes import MUTED

@@ -18,14 +18,13 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from engine.adapters.header import GgufHeader
 from engine.adapters.inspection.base_norms import BaseNorms
 from engine.adapters.inspection.inspect import Inspection, inspect, measured
 from engine.adapters.inspection.overlap import Overlap, overlaps
-from engine.adapters.read import require_base
-from engine.cancel import Cancelled
-from engine.cpu import physical_cores
-from engine.errors import EngineError
+from engine.errors import Cancelled, EngineError
+from engine.gguf.header import GgufHeader
+from engine.gguf.model_header import require_base
+from engine.llama.cpu import physical_cores
 from engine.stack import AdapterStack
 from tui.keys import Place, bindings_of
 from tui.sanitize import printable_line

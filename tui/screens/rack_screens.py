@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from textual.screen import Screen
 
+from engine.resolve.adapter import NewAdapter
 from modelfiles.model import Model
 from modelfiles.state.home import state_home
-from tui.adapters import NewAdapter
 from tui.observer import NO_MODEL, Phase, Severity
 from tui.screens.add_adapter import AddAdapterScreen
 from tui.session import ChatSession

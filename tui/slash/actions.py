@@ -8,10 +8,10 @@ from datetime import datetime
 from textwrap import dedent
 from typing import TYPE_CHECKING, cast
 
+from engine.gguf.base_facts import read_base_facts
 from engine.stack import AdapterStack
 from modelfiles.language.modelfile import generated_text
 from modelfiles.model import AdapterSpec, Message, Model, Role
-from tui.base_facts import read_base_facts
 from tui.conversation import Conversation
 from tui.observer import ANSWERING, NO_MODEL, Phase
 from tui.output import table_lines

@@ -13,7 +13,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.visual import Visual
 
-from engine.hub.search import Repository
+from engine.hub.search.search import Repository
 from tui.hub.columns import row_content
 
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from textual.content import Content
 
-from engine.adapters.adapter import Adapter
-from engine.protocol import AdapterEffect
+from engine.hub.client.addresses import hub_address
+from engine.protocol.values import AdapterEffect
+from engine.stack import Adapter
 from tui.effect_words import NO_EFFECT, effect_text, usage_texts
 from tui.mix import Mix
 from tui.sanitize import printable_line
 from tui.stack_facts import StackState
 from tui.themes import MUTED
-from tui.units import hub_address, size_text
+from tui.units import size_text
 
 _HASH = re.compile(r"([/\\](?:sha256-)?[0-9a-f]{12})[0-9a-f]{52}")
 

@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from engine.protocol import BaseInfo
+from engine.protocol.values import BaseInfo
 from tui.keys import Place, hints_of
 from tui.observer import Meter, Phase
 from tui.themes import MUTED

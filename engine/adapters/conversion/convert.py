@@ -1,7 +1,7 @@
 """Converts a LoRA adapter of another program into a GGUF file that fits one base.
 
 No torch and no transformers: the base's header says which tensors there are and how they are
-shaped, and that decides names, permutations and splits (`engine.adapters.conversion.planning`).
+shaped, and that decides names, permutations and splits (`conversion.placement`).
 Pairs are read, turned and written one after the other, so that memory is that of one pair.
 """
 
@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engine.adapters.check import check_headers
+from engine.adapters.checking.check import check_headers
+from engine.adapters.checking.ignored_tensors import notices
+from engine.adapters.checking.untrained import is_untrained
 from engine.adapters.conversion.converted_file import ConvertedWriter
 from engine.adapters.conversion.encoding import OutType
-from engine.adapters.conversion.plan import PlannedPair
-from engine.adapters.conversion.planning import make_plan
-from engine.adapters.conversion.readers import read_source
-from engine.adapters.conversion.source import LoraSource
-from engine.adapters.header import GgufHeader, read_header
-from engine.adapters.notices import notices
-from engine.adapters.outfile import new_file
-from engine.adapters.read import require_base
-from engine.adapters.untrained import is_untrained
+from engine.adapters.conversion.placement.make_plan import make_plan
+from engine.adapters.conversion.placement.plan import PlannedPair
+from engine.adapters.foreign.read import read_source
+from engine.adapters.foreign.source import LoraSource
+from engine.disk.whole_output import new_file
 from engine.errors import AdapterError
+from engine.gguf.header import GgufHeader, read_header
+from engine.gguf.model_header import require_base
 
 __all__ = ["Conversion", "convert"]
 

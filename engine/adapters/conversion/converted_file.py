@@ -22,25 +22,19 @@ from engine.adapters.conversion.identity import (
     VERSION_KEY,
     identity_fields,
 )
-from engine.adapters.conversion.plan import PlannedPair
+from engine.adapters.conversion.placement.plan import PlannedPair
 from engine.adapters.conversion.scales import Scales, scales_of
-from engine.adapters.conversion.source import LoraSource, StoredTensor
-from engine.adapters.cursor import open_regular
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.gguf_writer import (
-    ALIGNMENT,
-    Slot,
-    bytes_field,
-    encoded_header,
-    float32_field,
-)
-from engine.adapters.header import GgufHeader, read_header
-from engine.adapters.metadata import GgufArray, ValueType
-from engine.adapters.outfile import write_whole
-from engine.adapters.rules import ALPHA, LORA_A, LORA_B
-from engine.adapters.tensors import padded
-from engine.cancel import stop_if
-from engine.errors import AdapterError, GgufError
+from engine.adapters.foreign.formats.tensor import StoredTensor
+from engine.adapters.foreign.source import LoraSource
+from engine.adapters.pairs import ALPHA, LORA_A, LORA_B
+from engine.disk.regular_file import open_regular
+from engine.disk.whole_output import write_whole
+from engine.errors import AdapterError, GgufError, stop_if
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import GgufHeader, read_header
+from engine.gguf.metadata import GgufArray, ValueType
+from engine.gguf.tensors import padded
+from engine.gguf.writer import ALIGNMENT, Slot, bytes_field, encoded_header, float32_field
 from modelfiles.wording import shown
 
 CHECKSUMS_KEY: Final = "lora_tui.convert.checksums"

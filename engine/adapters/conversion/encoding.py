@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from engine.adapters.conversion.source import StoredTensor
-from engine.adapters.ggml_type import GgmlType
+from engine.adapters.foreign.formats.tensor import StoredTensor
+from engine.gguf.ggml_type import GgmlType
 
 OutType = Literal["auto", "f32", "f16", "bf16", "q8_0"]
 

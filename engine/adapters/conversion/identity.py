@@ -7,11 +7,11 @@ import json
 import re
 from typing import Final
 
-from engine.adapters.conversion.source import LoraSource
-from engine.adapters.gguf_writer import Field, text_field, uint32_field, uint32s_field
-from engine.adapters.header import GgufHeader
-from engine.adapters.metadata import GgufArray
-from engine.adapters.rules import INVOCATION
+from engine.adapters.foreign.source import LoraSource
+from engine.adapters.pairs import INVOCATION
+from engine.gguf.header import GgufHeader
+from engine.gguf.metadata import GgufArray
+from engine.gguf.writer import Field, text_field, uint32_field, uint32s_field
 
 CONVERTER_VERSION: Final = 1
 """Raised whenever an equal source and base would give other tensors than before."""

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from engine.adapters.conversion.plan import PlannedPair
-from engine.adapters.conversion.source import LoraModule
+from engine.adapters.conversion.placement.plan import PlannedPair
+from engine.adapters.foreign.source import LoraModule
 from engine.errors import AdapterError
 from engine.stack import to_float32
 from modelfiles.wording import shown

@@ -15,11 +15,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from engine.adapters.header import GgufHeader
-from engine.adapters.rules import OUTPUT, TOKEN_EMBEDDING
-from engine.adapters.tensors import TensorInfo
-from engine.adapters.weights import WeightFile
+from engine.adapters.pairs import OUTPUT, TOKEN_EMBEDDING
 from engine.errors import BaseError
+from engine.gguf.header import GgufHeader
+from engine.gguf.tensors import TensorInfo
+from engine.gguf.weights import WeightFile
 from engine.llama.quants import dequantized
 from modelfiles.wording import shown
 

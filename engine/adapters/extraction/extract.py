@@ -27,12 +27,12 @@ from engine.adapters.factors import Factors
 from engine.adapters.fusing.energy import Energy, ModuleEnergy, summed, whole
 from engine.adapters.fusing.low_rank import LowRank, squared_norm, truncated_matrix
 from engine.adapters.fusing.spool import FloatType, Spool, put_pair, write_adapter_file
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.gguf_writer import Field, float32_field, text_field, uint32_field
-from engine.adapters.header import GgufHeader
-from engine.adapters.rules import ALPHA
-from engine.adapters.weights import WeightFile
+from engine.adapters.pairs import ALPHA
 from engine.errors import AdapterError, BaseError
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import GgufHeader
+from engine.gguf.weights import WeightFile
+from engine.gguf.writer import Field, float32_field, text_field, uint32_field
 from modelfiles.wording import shown
 
 VERSION_KEY: Final = "lora_tui.extract.version"

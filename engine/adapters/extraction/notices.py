@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from engine.adapters.checking.rules import some
 from engine.adapters.fusing.energy import ModuleEnergy
-from engine.adapters.header import GgufHeader
 from engine.adapters.merging.metadata import merged_of
 from engine.adapters.merging.model_hash import model_sha256s
-from engine.adapters.metadata import GgufArray
-from engine.adapters.rules import some
+from engine.gguf.header import GgufHeader
+from engine.gguf.metadata import GgufArray
 from engine.stack import label_of
 
 _TOKENS: Final = "tokenizer.ggml.tokens"

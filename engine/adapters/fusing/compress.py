@@ -19,12 +19,13 @@ from engine.adapters.factors import Factors, stacked_factors, targets_of
 from engine.adapters.fusing.energy import Energy, ModuleEnergy, summed, whole
 from engine.adapters.fusing.file import Further, fused_fields
 from engine.adapters.fusing.low_rank import squared_norm_of_product, truncated_product
-from engine.adapters.fusing.plan import FusePart, active_parts, plans_of
+from engine.adapters.fusing.plan import plans_of
 from engine.adapters.fusing.spool import FloatType, Spool, put_pair, write_adapter_file
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.gguf_writer import Field, float32_field, uint32_field
-from engine.adapters.weights import WeightFile
+from engine.adapters.scaled_adapter import FusePart, active_parts
 from engine.errors import AdapterError
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.weights import WeightFile
+from engine.gguf.writer import Field, float32_field, uint32_field
 from engine.stack import to_float32
 
 RANK_KEY: Final = "lora_tui.fused.rank"

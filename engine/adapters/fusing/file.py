@@ -16,9 +16,15 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
-from engine.adapters.cursor import open_regular
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.gguf_writer import (
+from engine.adapters.pairs import ALPHA, LORA_B
+from engine.disk.regular_file import open_regular
+from engine.disk.whole_output import new_file, write_whole
+from engine.errors import GgufError
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import GgufHeader, read_header
+from engine.gguf.metadata import GgufArray, ValueType
+from engine.gguf.tensors import padded
+from engine.gguf.writer import (
     ALIGNMENT,
     Field,
     Slot,
@@ -30,12 +36,6 @@ from engine.adapters.gguf_writer import (
     texts_field,
     uint32_field,
 )
-from engine.adapters.header import GgufHeader, read_header
-from engine.adapters.metadata import GgufArray, ValueType
-from engine.adapters.outfile import new_file, write_whole
-from engine.adapters.rules import ALPHA, LORA_B
-from engine.adapters.tensors import padded
-from engine.errors import GgufError
 
 FUSED_VERSION: Final = 1
 """Raised whenever equal adapters and scales would give other bytes than before."""

@@ -30,13 +30,13 @@ from engine.adapters.fusing.file import (
     fused_stack,
     writing,
 )
-from engine.adapters.fusing.plan import BType, FusePart, Piece, Plan, active_parts, plans_of
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.header import GgufHeader, read_header
-from engine.adapters.rules import LORA_A
-from engine.adapters.weights import WeightFile, decoded
-from engine.cancel import stop_if
-from engine.errors import AdapterError, GgufError
+from engine.adapters.fusing.plan import BType, Piece, Plan, plans_of
+from engine.adapters.pairs import LORA_A
+from engine.adapters.scaled_adapter import FusePart, active_parts
+from engine.errors import AdapterError, GgufError, stop_if
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import GgufHeader, read_header
+from engine.gguf.weights import WeightFile, decoded
 from engine.stack import to_float32
 from modelfiles.wording import shown
 

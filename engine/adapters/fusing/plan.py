@@ -7,28 +7,14 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from engine.adapters.adapter import Adapter
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.header import GgufHeader, read_header
-from engine.adapters.own_rules import own_rules_broken
-from engine.adapters.read import require_same
-from engine.adapters.rules import ALPHA, LORA_A, LORA_B, Pair, pairs_of
-from engine.adapters.tensors import TensorInfo
+from engine.adapters.pairs import LORA_A, LORA_B, Pair, pairs_of
+from engine.adapters.scaled_adapter import FusePart, factor_of
 from engine.errors import AdapterError
-from engine.stack import to_float32
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.tensors import TensorInfo
 
 BType = Literal[GgmlType.F16, GgmlType.F32]
 """Type of the B tensors of a fused adapter."""
-
-
-@dataclass(frozen=True, slots=True)
-class FusePart:
-    """One adapter of what is fused."""
-
-    header: GgufHeader
-    sha256: str
-    """Hex digest of the file, by which an earlier fused file of the same adapters is known."""
-    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,38 +36,6 @@ class Plan:
     type: GgmlType
     pieces: tuple[Piece, ...]
     n_outer: int
-
-
-def part_of(adapter: Adapter, scale: float) -> FusePart:
-    """Return an adapter as a part, its header read now and its content compared with the record.
-
-    Raises `GgufError` or `AdapterError` where the file is gone or is no longer that adapter.
-    """
-    header = read_header(adapter.file)
-    require_same(adapter)
-    return FusePart(header, adapter.sha256, scale)
-
-
-def active_parts(parts: Sequence[FusePart]) -> list[FusePart]:
-    """Return the parts at a scale other than 0.
-
-    Raises `AdapterError` where there is none, one is no sound LoRA adapter, or the architectures
-    differ.
-    """
-    active = [part for part in parts if part.scale != 0.0]
-    if not active:
-        raise AdapterError("There is nothing to fuse: no adapter has a scale other than 0.")
-    first = active[0].header
-    for part in active:
-        broken = own_rules_broken(part.header)
-        if broken:
-            raise AdapterError(broken[0].message)
-        if part.header.architecture != first.architecture:
-            raise AdapterError(
-                f"{part.header.path} is for the architecture {part.header.architecture!r} and "
-                f"{first.path} for {first.architecture!r}: fuse adapters of one base."
-            )
-    return active
 
 
 def plans_of(active: Sequence[FusePart], b_type: BType) -> tuple[list[Plan], list[Plan]]:
@@ -127,10 +81,3 @@ def _require_one_shape(active: Sequence[FusePart], members: Sequence[tuple[int, 
                 f"{active[index].header.path} and {active[members[0][0]].header.path} change "
                 f"{first.target!r} of models of different size: fuse adapters of one base."
             )
-
-
-def factor_of(part: FusePart, pair: Pair) -> float:
-    """Return what llama.cpp multiplies B A by: `get_scale` of llama-adapter.h, in float64."""
-    alpha = part.header.number(ALPHA) or 0.0
-    scale = to_float32(part.scale)
-    return scale * alpha / pair.rank_b if alpha else scale

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.adapters.factors import Factors
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.gguf_writer import Field, Slot, writing_gguf
-from engine.adapters.outfile import write_whole
-from engine.adapters.rules import LORA_A, LORA_B, TOKEN_EMBEDDING
+from engine.adapters.pairs import LORA_A, LORA_B, TOKEN_EMBEDDING
+from engine.disk.handle import Handle
+from engine.disk.whole_output import write_whole
 from engine.errors import EngineError
-from engine.handle import Handle
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.writer import Field, Slot, writing_gguf
 
 Floats = npt.NDArray[np.float32]
 FloatType = Literal[GgmlType.F16, GgmlType.F32]

@@ -16,13 +16,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from engine.adapters.cursor import FileStamp
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.header import GgufHeader
-from engine.adapters.tensors import TensorInfo
-from engine.adapters.weights import Bytes, WeightFile, decoded
-from engine.cancel import stop_if
-from engine.errors import EngineError
+from engine.disk.regular_file import FileStamp
+from engine.errors import EngineError, stop_if
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import GgufHeader
+from engine.gguf.tensors import TensorInfo
+from engine.gguf.weights import Bytes, WeightFile, decoded
 
 Decode = Callable[[Bytes, GgmlType, int], npt.NDArray[np.floating[Any]]]
 """Turns whole stored rows into floats of shape (n_rows, row_length), as `decoded` does."""
@@ -34,7 +33,7 @@ class BaseNorms:
     """Norms of one base's weights at a time; each tensor is read once, until another base comes.
 
     Args:
-        decode: `engine.adapters.weights.decoded`, or ggml's own where the process may load
+        decode: `engine.gguf.weights.decoded`, or ggml's own where the process may load
             llama.cpp: for a base of 1B in Q4_0, 3 seconds of a core became 1.
         n_threads: Threads that decode; reading is done in the caller's.
     """

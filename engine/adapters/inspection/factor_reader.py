@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.adapters.conversion.source import LoraModule, ModuleKind
 from engine.adapters.factors import Factors, Floats, read_factors
-from engine.adapters.fusing.plan import FusePart, factor_of
-from engine.adapters.header import GgufHeader
-from engine.adapters.rules import pairs_of
-from engine.adapters.weights import WeightFile
-from engine.handle import Handle
+from engine.adapters.foreign.source import LoraModule, ModuleKind
+from engine.adapters.pairs import pairs_of
+from engine.adapters.scaled_adapter import FusePart, factor_of
+from engine.disk.handle import Handle
+from engine.gguf.header import GgufHeader
+from engine.gguf.weights import WeightFile
 
 
 class FactorReader(Handle):

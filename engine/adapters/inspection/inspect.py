@@ -13,20 +13,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
-from engine.adapters.check import check, check_alone
-from engine.adapters.header import GgufHeader, read_header
+from engine.adapters.checking.check import check, check_alone
+from engine.adapters.checking.ignored_tensors import notices
+from engine.adapters.checking.own_rules import own_rules_broken
+from engine.adapters.checking.rules import Rule, some
+from engine.adapters.checking.untrained import is_untrained
 from engine.adapters.inspection.base_norms import BaseNorms
 from engine.adapters.inspection.delta_norm import DeltaNorm, delta_norm
 from engine.adapters.inspection.factor_reader import FactorReader, GgufFactors
 from engine.adapters.inspection.module_place import ModulePlace, modules_in_order, place_of
 from engine.adapters.inspection.provenance import Provenance, identity_notices, read_provenance
-from engine.adapters.notices import notices
-from engine.adapters.own_rules import own_rules_broken
+from engine.adapters.pairs import ALPHA, Pair, pairs_of
 from engine.adapters.read import adapter_name, content_sha256
-from engine.adapters.rules import ALPHA, Pair, Rule, pairs_of, some
-from engine.adapters.untrained import is_untrained
-from engine.cancel import stop_if
-from engine.errors import AdapterError
+from engine.errors import AdapterError, stop_if
+from engine.gguf.header import GgufHeader, read_header
 
 CONVERTIBLE: Final = "the adapter can be converted for the base"
 """The rule by which an adapter of another program is judged."""

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 from engine.adapters.inspection.delta_norm import inner_product, shape_of
 from engine.adapters.inspection.inspect import Inspection
 from engine.adapters.inspection.module_place import ModulePlace, modules_in_order
-from engine.cancel import stop_if
+from engine.errors import stop_if
 
 _Key = TypeVar("_Key")
 

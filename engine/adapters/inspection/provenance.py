@@ -13,9 +13,9 @@ from engine.adapters.conversion.identity import (
     base_fingerprint,
 )
 from engine.adapters.fusing.file import fused_stack
-from engine.adapters.header import GgufHeader
-from engine.adapters.metadata import GgufArray, ValueType
-from engine.adapters.rules import INVOCATION
+from engine.adapters.pairs import INVOCATION
+from engine.gguf.header import GgufHeader
+from engine.gguf.metadata import GgufArray, ValueType
 from modelfiles.wording import shown
 
 _MAX_BASES: Final = 8

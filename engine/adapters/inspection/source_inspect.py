@@ -6,14 +6,14 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 
-from engine.adapters.conversion.source import LoraModule, LoraSource
-from engine.adapters.header import GgufHeader
+from engine.adapters.foreign.source import LoraModule, LoraSource
 from engine.adapters.inspection.factor_reader import SourceFactors
 from engine.adapters.inspection.inspect import CONVERTIBLE, Inspection, Target, Verdict
 from engine.adapters.inspection.module_place import place_of_module
 from engine.adapters.inspection.provenance import BaseModel, Provenance
 from engine.adapters.read import adapter_name
 from engine.errors import AdapterError
+from engine.gguf.header import GgufHeader
 
 _BYTES = {"f32": 4, "f16": 2, "bf16": 2}
 

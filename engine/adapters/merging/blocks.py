@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.adapters.factors import Factors
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.tensors import TensorInfo
 from engine.errors import AdapterError
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.tensors import TensorInfo
 from modelfiles.wording import shown
 
 BLOCK_VALUES: Final = 1 << 19

@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.adapters.gguf_writer import ALIGNMENT
-from engine.adapters.header import GgufHeader, read_header
 from engine.adapters.merging.plan import MergedTensor
-from engine.adapters.tensors import padded
 from engine.errors import AdapterError, BaseError, EngineError
+from engine.gguf.header import GgufHeader, read_header
+from engine.gguf.tensors import padded
+from engine.gguf.writer import ALIGNMENT
 from modelfiles.wording import shown
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 from engine.adapters.factors import targets_of
-from engine.adapters.fusing.plan import FusePart
 from engine.adapters.merging.checks import (
     require_other_file,
     require_readable,
@@ -35,11 +34,11 @@ from engine.adapters.merging.plan import (
 from engine.adapters.merging.record import Merged, TensorMerge
 from engine.adapters.merging.rules import merge_notices, require_mergeable
 from engine.adapters.merging.writer import MergeMeter, MergeWriter, OnProgress
-from engine.adapters.outfile import new_file, sweep_parts
-from engine.adapters.read import require_base
-from engine.adapters.weights import WeightFile
-from engine.cancel import stop_if
-from engine.errors import AdapterError
+from engine.adapters.scaled_adapter import FusePart
+from engine.disk.whole_output import new_file, sweep_parts
+from engine.errors import AdapterError, stop_if
+from engine.gguf.model_header import require_base
+from engine.gguf.weights import WeightFile
 
 __all__ = ["Merged", "TensorMerge", "merge"]
 

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.adapters.fusing.plan import FusePart
-from engine.adapters.gguf_writer import (
+from engine.adapters.merging.plan import FLOATS, MergedTensor
+from engine.adapters.scaled_adapter import FusePart
+from engine.gguf.file_type import FILE_TYPE_KEY, file_type_of, majority_type
+from engine.gguf.header import GgufHeader
+from engine.gguf.metadata import GgufArray, ValueType
+from engine.gguf.writer import (
     Field,
     copied_fields,
     float32s_field,
@@ -15,10 +19,6 @@ from engine.adapters.gguf_writer import (
     texts_field,
     uint32_field,
 )
-from engine.adapters.header import GgufHeader
-from engine.adapters.merging.file_type import FILE_TYPE_KEY, file_type_of, majority_type
-from engine.adapters.merging.plan import FLOATS, MergedTensor
-from engine.adapters.metadata import GgufArray, ValueType
 from engine.stack import label_of, to_float32
 
 MERGE_VERSION: Final = 1

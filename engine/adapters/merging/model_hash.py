@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from engine.adapters.cursor import open_regular
-from engine.adapters.header import GgufHeader
+from engine.disk.regular_file import open_regular
 from engine.errors import GgufError
+from engine.gguf.header import GgufHeader
 
 _CHUNK_BYTES: Final = 8 * 2**20
 _BLOB_NAME: Final = re.compile(r"sha256-([0-9a-f]{64})")

@@ -7,11 +7,11 @@ from math import sqrt
 from pathlib import Path
 from typing import Final
 
-from engine.adapters.header import GgufHeader
 from engine.adapters.merging.blocks import inner_product
 from engine.adapters.merging.plan import FLOATS, MergedTensor
-from engine.adapters.weights import WeightFile
 from engine.errors import BaseError
+from engine.gguf.header import GgufHeader
+from engine.gguf.weights import WeightFile
 from modelfiles.wording import shown
 
 _LEAST_COSINE: Final = 0.5

@@ -7,12 +7,13 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.gguf_writer import Slot
-from engine.adapters.header import GgufHeader
-from engine.adapters.rules import OUTPUT, TOKEN_EMBEDDING, dimensions
-from engine.adapters.tensors import TensorInfo
+from engine.adapters.checking.rules import dimensions
+from engine.adapters.pairs import OUTPUT, TOKEN_EMBEDDING
 from engine.errors import BaseError
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import GgufHeader
+from engine.gguf.tensors import TensorInfo
+from engine.gguf.writer import Slot
 from modelfiles.wording import shown
 
 MergeType = GgmlType | Literal["keep"] | None

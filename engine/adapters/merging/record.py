@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engine.adapters.ggml_type import GgmlType
 from engine.errors import AdapterError
+from engine.gguf.ggml_type import GgmlType
 
 LEAST_RETAINED: Final = 0.9
 """Share of a stack's delta that a merged file must hold to count as that stack's."""

@@ -1,6 +1,6 @@
 """Which adapters can be baked into a base: more than can run on it.
 
-All rules of `engine.adapters.check` hold but those that only running asks for: an adapter of the
+All rules of `adapters.checking` hold but those that only running asks for: an adapter of the
 embedding or of the output of a base that shares their weights aborts llama.cpp, or finds no tensor
 there, and can be merged all the same, because the merged file gets both.
 """
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from engine.adapters.check import check
-from engine.adapters.header import GgufHeader
-from engine.adapters.merging.untying import can_untie, needs_untying, untied
-from engine.adapters.metadata import GgufArray
-from engine.adapters.rules import IGNORED_SUFFIX, INVOCATION, pairs_of, some
+from engine.adapters.checking.check import check
+from engine.adapters.checking.rules import some
+from engine.adapters.checking.tied_output import can_untie, needs_untying, untied
+from engine.adapters.pairs import IGNORED_SUFFIX, INVOCATION, pairs_of
 from engine.errors import AdapterError
+from engine.gguf.header import GgufHeader
+from engine.gguf.metadata import GgufArray
 from modelfiles.wording import shown
 
 

@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from engine.adapters.factors import Factors, stacked_factors
-from engine.adapters.fusing.plan import FusePart
-from engine.adapters.gguf_writer import Field, GgufWriter, encoded_header
-from engine.adapters.header import GgufHeader
 from engine.adapters.merging.blocks import (
     Block,
     delta_energy,
@@ -22,9 +19,12 @@ from engine.adapters.merging.blocks import (
 )
 from engine.adapters.merging.plan import MergedTensor
 from engine.adapters.merging.record import TensorMerge, require_retained
-from engine.adapters.outfile import write_whole
-from engine.adapters.weights import WeightFile
+from engine.adapters.scaled_adapter import FusePart
+from engine.disk.whole_output import write_whole
 from engine.errors import AdapterError
+from engine.gguf.header import GgufHeader
+from engine.gguf.weights import WeightFile
+from engine.gguf.writer import Field, GgufWriter, encoded_header
 
 OnProgress = Callable[[str, float], None]
 """Told what is being done, and how much of it all is, from 0 to 1."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.adapters.metadata import ValueType
-from engine.adapters.rules import Rule
+from engine.adapters.checking.rules import Rule
+from engine.gguf.metadata import ValueType
 from tests.support.gguf_raw import RawGguf, RawTensor, RawValue, tensor_of, text
 from tests.support.tiny_models import Architecture, Dtype, write_adapter, write_base
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from engine.adapters.factors import stacked_factors, targets_of
-from engine.adapters.fusing.plan import FusePart
-from engine.adapters.header import read_header
-from engine.adapters.rules import pairs_of
-from engine.adapters.weights import WeightFile
+from engine.adapters.pairs import pairs_of
+from engine.adapters.scaled_adapter import FusePart
+from engine.gguf.header import read_header
+from engine.gguf.weights import WeightFile
 from tests.support import tiny_models
 
 

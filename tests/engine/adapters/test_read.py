@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.adapters.read import adapter_name, read_adapter, require_base
+from engine.adapters.read import adapter_name, read_adapter
 from engine.errors import AdapterError, BaseError, GgufError
+from engine.gguf.model_header import require_base
 from tests.support.gguf_raw import RawGguf, text
 from tests.support.tiny_models import Dtype, write_adapter, write_base
 

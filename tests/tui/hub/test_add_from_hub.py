@@ -55,7 +55,7 @@ async def test_escape_gives_a_download_of_the_add_dialog_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = SlowFetch()
-    monkeypatch.setattr("engine.hub.pull.fetch", slow)
+    monkeypatch.setattr("engine.hub.pull.adapter.fetch", slow)
     async with chat(engine, model, (100, 30)) as (app, pilot):
         await typed(app, pilot, f"hf.co/{LORA}")
         await wait_until(pilot, lambda: "of 34 KB" in screen_text(app), "progress")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.cells import cell_len
 
-from engine.hub.search import Repository, RepositoryKind
+from engine.hub.search.search import Repository, RepositoryKind
 from tui.hub.columns import columns_for, head_content, row_content
 from tui.units import short_age_text
 

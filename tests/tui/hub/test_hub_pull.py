@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.client import EngineClient
-from engine.seam import Engine
+from engine.protocol.engine import Engine
+from engine.worker.client import EngineClient
 from modelfiles.model import Model
 from modelfiles.references.pulled_adapters import PulledAdapters
 from tests.support.chat import begin, chat, ended, notices, ready, say, screen_text, wait_until
@@ -100,7 +100,7 @@ async def test_escape_cancels_a_download_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = SlowFetch()
-    monkeypatch.setattr("engine.hub.pull.fetch", slow)
+    monkeypatch.setattr("engine.hub.pull.adapter.fetch", slow)
     async with chat(engine, model, (100, 30)) as (app, pilot):
         screen = await looked_at(app, pilot, LORA)
         await pilot.press("enter", "enter")
@@ -162,7 +162,7 @@ async def test_leaving_the_program_does_not_wait_for_the_network(
     engine: ScriptedEngine, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = SlowFetch()
-    monkeypatch.setattr("engine.hub.pull.fetch", slow)
+    monkeypatch.setattr("engine.hub.pull.adapter.fetch", slow)
     async with chat(engine, model, (100, 30)) as (app, pilot):
         await looked_at(app, pilot, LORA)
         await pilot.press("enter", "enter")

@@ -12,7 +12,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from engine.hub.search import Repository, search_adapters
+from engine.hub.search.search import Repository, search_adapters
 from modelfiles.model import Model
 from tests.support.chat import (
     begin,

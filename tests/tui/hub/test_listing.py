@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from engine.hub.search import Repository, RepositoryKind
+from engine.hub.search.search import Repository, RepositoryKind
 from tui.hub.listing import Listing, normal_words
 
 SQL = Repository("ann/sql-lora", RepositoryKind.GGUF, downloads=5, likes=9, license="mit")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.errors import HubError
-from engine.hub.search import Repository, RepositoryKind
+from engine.hub.search.search import Repository, RepositoryKind
 from tui.hub.search import MAX_FOUND, HubSearch, Question
 
 ROWS = [Repository(f"ann/lora-{number}", RepositoryKind.GGUF) for number in range(3)]

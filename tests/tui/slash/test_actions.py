@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from engine.resolve.adapter import read_stack
 from modelfiles.language.modelfile import Modelfile
 from modelfiles.model import ListedModel, Message, Model
 from modelfiles.parameters import Parameters
 from tests.support.chat import HISTORY, tiny_model
-from tui.adapters import read_stack
 from tui.conversation import Conversation
 from tui.observer import Phase
 from tui.slash.actions import help_text, model_of_now, models_text, refusal, shown_text

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.adapters.conversion.readers import read_source
-from engine.adapters.conversion.source import LoraModule, ModuleKind
+from engine.adapters.foreign.read import read_source
+from engine.adapters.foreign.source import LoraModule, ModuleKind
 from engine.errors import AdapterError
 
 pytestmark = pytest.mark.reference

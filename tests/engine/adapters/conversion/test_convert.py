@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.adapters.check import require_fit
+from engine.adapters.checking.check import require_fit
 from engine.adapters.conversion.convert import Conversion, convert
 from engine.adapters.conversion.converted_file import is_intact
 from engine.adapters.conversion.identity import base_fingerprint
-from engine.adapters.conversion.plan import Plan
-from engine.adapters.conversion.planning import make_plan
-from engine.adapters.conversion.readers import read_source
-from engine.adapters.header import read_header
-from engine.adapters.read import read_adapter, require_base
-from engine.adapters.weights import WeightFile
-from engine.cancel import Cancelled
-from engine.errors import AdapterError, EngineError
+from engine.adapters.conversion.placement.make_plan import make_plan
+from engine.adapters.conversion.placement.plan import Plan
+from engine.adapters.foreign.read import read_source
+from engine.adapters.read import read_adapter
+from engine.errors import AdapterError, Cancelled, EngineError
+from engine.gguf.header import read_header
+from engine.gguf.model_header import require_base
+from engine.gguf.weights import WeightFile
 from engine.llama import LoraAdapter, Model
 from tests.support.peft_folders import Dtype, pair, write_peft
 from tests.support.tiny_models import HEAD_SIZE, N_EMBD, N_FF, N_HEAD, N_HEAD_KV, write_base

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.adapters.conversion.encoding import OutType, encoded
-from engine.adapters.conversion.source import StoredDtype, StoredTensor
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.weights import decoded
+from engine.adapters.foreign.formats.tensor import StoredDtype, StoredTensor
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.weights import decoded
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(0)

@@ -8,8 +8,8 @@ import pytest
 
 from engine.adapters.conversion.convert import convert
 from engine.errors import EngineError
+from tests.support.places import REFERENCES
 
-REFERENCES = Path(__file__).parents[3] / "references"
 BASE = REFERENCES / "architectures" / "llama" / "base.gguf"
 NAMED = {
     "pissa": "pissa",

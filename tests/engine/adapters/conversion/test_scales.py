@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from engine.adapters.conversion.plan import PlannedPair
+from engine.adapters.conversion.placement.plan import PlannedPair
 from engine.adapters.conversion.scales import scales_of
-from engine.adapters.conversion.source import LoraModule, ModuleKind, StoredTensor
+from engine.adapters.foreign.formats.tensor import StoredTensor
+from engine.adapters.foreign.source import LoraModule, ModuleKind
 from engine.errors import AdapterError
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.adapters.check import require_fit
+from engine.adapters.checking.check import require_fit
 from engine.adapters.conversion.identity import base_fingerprint
 from engine.adapters.extraction.difference import Obstacle
 from engine.adapters.extraction.extract import (
@@ -23,12 +23,12 @@ from engine.adapters.extraction.extract import (
     extract,
 )
 from engine.adapters.extraction.notices import notices
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.header import read_header
 from engine.adapters.merging.merge import merge
-from engine.adapters.metadata import ValueType
-from engine.adapters.read import require_base
 from engine.errors import AdapterError, BaseError
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import read_header
+from engine.gguf.metadata import ValueType
+from engine.gguf.model_header import require_base
 from tests.support.dense_delta import deltas_of, tensors_of
 from tests.support.gguf_raw import RawGguf, RawTensor, RawValue, text
 from tests.support.merging import parts_of

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.adapters.check import require_fit
+from engine.adapters.checking.check import require_fit
 from engine.adapters.fusing.compress import RANK_KEY, compressed, summed_ranks, write_compressed
 from engine.adapters.fusing.energy import least, whole
 from engine.adapters.fusing.file import fused_stack
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.header import read_header
 from engine.errors import AdapterError
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import read_header
 from tests.support.dense_delta import Doubles, deltas_of, tensors_of
 from tests.support.gguf_raw import RawGguf
 from tests.support.merging import Stack, parts_of

@@ -13,15 +13,14 @@ import gguf
 import numpy as np
 import pytest
 
-from engine.adapters.check import check, require_fit
+from engine.adapters.checking.check import check, require_fit
 from engine.adapters.fusing.file import FUSED_VERSION, VERSION_KEY, fused_stack, is_intact
 from engine.adapters.fusing.fuse import fuse, fused_size_bytes
 from engine.adapters.fusing.plan import BType
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.header import read_header
 from engine.adapters.read import read_adapter
-from engine.cancel import Cancelled
-from engine.errors import AdapterError, EngineError, GgufError
+from engine.errors import AdapterError, Cancelled, EngineError, GgufError
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import read_header
 from engine.stack import to_float32
 from tests.support.dense_delta import deltas_of, tensors_of
 from tests.support.gguf_raw import RawGguf

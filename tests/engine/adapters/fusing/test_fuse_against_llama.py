@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.adapters.check import require_fit
+from engine.adapters.checking.check import require_fit
 from engine.adapters.fusing.fuse import fuse
 from engine.adapters.fusing.plan import BType
-from engine.adapters.ggml_type import GgmlType
+from engine.gguf.ggml_type import GgmlType
 from tests.support import merging
 from tests.support.dense_delta import tensors_of
 from tests.support.gguf_raw import RawGguf

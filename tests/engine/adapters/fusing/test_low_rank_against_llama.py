@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.adapters.check import require_fit
+from engine.adapters.checking.check import require_fit
 from engine.adapters.extraction.extract import extract
 from engine.adapters.fusing.compress import write_compressed
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.read import require_base
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.model_header import require_base
 from tests.engine.adapters.extraction.test_extract import changed
 from tests.engine.adapters.fusing.test_fuse_against_llama import logits
 from tests.support.dense_delta import deltas_of

@@ -10,14 +10,13 @@ import gguf
 import numpy as np
 import pytest
 
-from engine.adapters.ggml_type import GgmlType
-from engine.adapters.header import GgufHeader, read_header
 from engine.adapters.inspection import base_norms
 from engine.adapters.inspection.base_norms import BaseNorms
-from engine.adapters.shards import read_model_header
-from engine.adapters.weights import Bytes, Floats, decoded
-from engine.cancel import Cancelled
-from engine.errors import AdapterError, GgufError
+from engine.errors import AdapterError, Cancelled, GgufError
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import GgufHeader, read_header
+from engine.gguf.model_header import read_model_header
+from engine.gguf.weights import Bytes, Floats, decoded
 from engine.llama.quants import dequantized
 from tests.support.dense_delta import tensors_of
 from tests.support.split_base import write_split

@@ -11,7 +11,7 @@ import pytest
 
 from engine.adapters.inspection.inspect import Inspection, inspect, measured
 from engine.adapters.inspection.overlap import Overlap, overlaps
-from engine.cancel import Cancelled
+from engine.errors import Cancelled
 from tests.support.dense_delta import deltas_of
 from tests.support.gguf_raw import RawGguf
 from tests.support.tiny_models import Architecture, write_adapter, write_base

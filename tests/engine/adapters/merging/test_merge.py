@@ -9,15 +9,14 @@ import gguf
 import numpy as np
 import pytest
 
-from engine.adapters.ggml_type import GgmlType
 from engine.adapters.merging import blocks as merge_blocks
 from engine.adapters.merging import checks as merge_checks
 from engine.adapters.merging.merge import merge
-from engine.adapters.metadata import ValueType
-from engine.adapters.outfile import new_file, sweep_parts
 from engine.adapters.read import read_adapter
-from engine.cancel import Cancelled
-from engine.errors import AdapterError, BaseError, EngineError
+from engine.disk.whole_output import new_file, sweep_parts
+from engine.errors import AdapterError, BaseError, Cancelled, EngineError
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.metadata import ValueType
 from tests.support import tiny_models
 from tests.support.dense_delta import deltas_of, tensors_of
 from tests.support.gguf_raw import RawGguf, RawValue, tensor_of

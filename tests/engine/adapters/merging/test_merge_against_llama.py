@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.adapters.ggml_type import GgmlType
+from engine.adapters.checking.tied_output import can_untie
 from engine.adapters.merging.merge import merge
-from engine.adapters.merging.untying import can_untie
 from engine.errors import AdapterError, BaseError
+from engine.gguf.ggml_type import GgmlType
 from tests.support import tiny_models
 from tests.support.dense_delta import deltas_of
 from tests.support.gguf_raw import RawGguf

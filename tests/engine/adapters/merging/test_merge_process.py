@@ -16,9 +16,9 @@ import pytest
 
 from engine.adapters.merging.merge import merge
 from tests.support.merging import parts_of
+from tests.support.places import ROOT
 from tests.support.tiny_models import write_adapter, write_base
 
-ROOT = Path(__file__).parents[4]
 MIB = 2**20
 
 

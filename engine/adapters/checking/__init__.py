@@ -1,0 +1,1 @@
+"""Check an adapter before llama.cpp reads it."""

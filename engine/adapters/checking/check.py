@@ -1,0 +1,76 @@
+"""Decides whether an adapter may be handed to llama.cpp together with a base.
+
+A wrong adapter raises nothing there: it aborts the process, crashes it or has no effect. So every
+rule is judged here first, on the headers, and then the weights are scanned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.adapters.checking.base_rules import base_rules_broken
+from engine.adapters.checking.finite import not_finite_tensors
+from engine.adapters.checking.own_rules import own_rules_broken
+from engine.adapters.checking.rules import Broken, Rule, some
+from engine.adapters.pairs import ALPHA
+from engine.errors import AdapterError
+from engine.gguf.header import GgufHeader, read_header
+from engine.gguf.model_header import require_base
+
+__all__ = ["Broken", "Rule", "check", "check_alone", "check_headers", "require_fit"]
+
+
+def check(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
+    """Return every rule that `adapter` breaks as an adapter for `base`; empty means that it fits.
+
+    Reads the adapter's weights once, to see that all are finite. Raises `GgufError` if the file
+    cannot be read any more.
+    """
+    broken = check_headers(adapter, base)
+    is_lora = not any(b.rule in (Rule.NOT_ADAPTER, Rule.NOT_LORA) for b in broken)
+    return (*broken, *(_not_finite(adapter) if is_lora else ()))
+
+
+def check_alone(adapter: GgufHeader) -> tuple[Broken, ...]:
+    """Return every rule that `adapter` breaks by itself, whatever the base; as `check` does."""
+    own = own_rules_broken(adapter)
+    if any(broken.rule in (Rule.NOT_ADAPTER, Rule.NOT_LORA) for broken in own):
+        return own
+    return (*own, *_not_finite(adapter))
+
+
+def check_headers(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
+    """Return what `check` does without reading the weights: at once, whatever the size."""
+    own = own_rules_broken(adapter)
+    if any(broken.rule in (Rule.NOT_ADAPTER, Rule.NOT_LORA) for broken in own):
+        return own
+    return (*own, *base_rules_broken(adapter, base))
+
+
+def require_fit(adapter: Path | GgufHeader, base: Path | GgufHeader) -> None:
+    """Raise unless an adapter can be used with a base, each given as a file or its header.
+
+    Raises `AdapterError` with the first broken rule in one sentence, `BaseError` where the base is
+    no model, `GgufError` where a file is no GGUF.
+    """
+    ours = adapter if isinstance(adapter, GgufHeader) else read_header(adapter)
+    theirs = base if isinstance(base, GgufHeader) else require_base(base)
+    broken = check(ours, theirs)
+    if broken:
+        others = len(broken) - 1
+        more = f" ({others} more of its rules are broken.)" if others else ""
+        raise AdapterError(broken[0].message + more)
+
+
+def _not_finite(adapter: GgufHeader) -> Iterator[Broken]:
+    alpha = adapter.number(ALPHA)
+    names = [ALPHA] if alpha is not None and not math.isfinite(alpha) else []
+    names += not_finite_tensors(adapter)
+    if names:
+        yield Broken(
+            Rule.NOT_FINITE,
+            f"The adapter {adapter.path} holds numbers that are not finite (NaN or infinity) in "
+            f"{some(names)}: its training diverged or the file is damaged; use another.",
+        )

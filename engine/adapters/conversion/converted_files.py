@@ -1,0 +1,113 @@
+"""Adapters of other programs, converted once for each base and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from engine.adapters.conversion.convert import convert
+from engine.adapters.conversion.converted_file import is_intact
+from engine.adapters.conversion.encoding import OutType
+from engine.adapters.conversion.identity import (
+    CONVERTER_VERSION,
+    base_fingerprint,
+    base_sha256,
+)
+from engine.adapters.conversion.placement.make_plan import make_plan
+from engine.adapters.foreign.read import read_source
+from engine.adapters.foreign.source import LoraSource
+from engine.disk.file_cache import GgufCache
+from engine.errors import EngineError
+from engine.gguf.header import GgufHeader
+from engine.gguf.model_header import require_base
+
+CONVERTED_BYTES: Final = 4 * 2**30
+"""Most disk space for converted adapters: 25 of rank 16 for a model of 8B in F32."""
+_SPARED_S: Final = 24 * 3600.0
+"""A chat refers to the file for as long as it runs, to fuse it or to save it in a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """An adapter of another program as a GGUF file."""
+
+    path: Path
+    """In the cache: to be used now, not to be kept."""
+    title: str
+    """What the adapter is called."""
+    is_new: bool
+    """Whether it was converted now."""
+    notices: tuple[str, ...]
+    """Sentences on what a person should know."""
+
+
+class ConvertedCache(GgufCache):
+    """Converted adapters in one folder, named by all that they depend on."""
+
+    @staticmethod
+    def key(source: LoraSource, base: GgufHeader, out_type: OutType) -> str:
+        """Return the name for a conversion; raises `GgufError` if the base changed meanwhile."""
+        parts = [
+            CONVERTER_VERSION,
+            source.sha256,
+            source.title,
+            base_fingerprint(base),
+            base_sha256(base),
+            out_type,
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def spared_s(self) -> float:
+        """For how long a file is kept after its last use, whatever the budget."""
+        return _SPARED_S
+
+    def is_sound(self, path: Path) -> bool:
+        """Whether a file is what was built."""
+        return is_intact(path)
+
+
+def converted(
+    source: Path,
+    base: Path | GgufHeader,
+    folder: Path,
+    *,
+    out_type: OutType = "auto",
+    budget_bytes: int = CONVERTED_BYTES,
+    on_progress: Callable[[float], None] = lambda _: None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> Converted:
+    """Return an adapter of another program converted for `base`, of the cache in `folder`.
+
+    The source is read each time for its digest, and converted where the cache has no intact file
+    for this content, base and type. Raises as `engine.adapters.conversion.convert.convert` does,
+    and `EngineError` where the folder cannot be used.
+    """
+    lora = read_source(source)
+    header = base if isinstance(base, GgufHeader) else require_base(base)
+    notices = (*lora.notices, *make_plan(lora, header).notices)
+    cache = ConvertedCache(folder, budget_bytes)
+
+    def write(out: Path) -> None:
+        convert(
+            lora,
+            header,
+            out,
+            out_type=out_type,
+            on_progress=on_progress,
+            is_cancelled=is_cancelled,
+        )
+
+    try:
+        key = cache.key(lora, header, out_type)
+        found = cache.find(key)
+        path = cache.build(key, write) if found is None else found
+    except OSError as error:
+        raise EngineError(
+            f"The converted adapter cannot be kept in {folder}: {error.strerror}."
+        ) from None
+    return Converted(path, lora.title, found is None, notices)

@@ -1,0 +1,263 @@
+"""Where the rows and columns of one module's weight stand in the tensors of a base."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+
+from engine.adapters.conversion.placement import row_orders
+from engine.adapters.conversion.placement.architectures import EVERYWHERE, Columns, Rows, Rule
+from engine.adapters.conversion.placement.base_model import BaseModel, Extent, full_name
+from engine.adapters.conversion.placement.row_orders import Order
+from engine.adapters.conversion.placement.tensor_names import (
+    EXPERT_LISTS,
+    IN_EXPERT,
+    IN_LAYER,
+    LAYER_LISTS,
+    SPLIT,
+    WHOLE_MODEL,
+)
+
+_IN_LAYER: Final = {name: target for target, names in IN_LAYER.items() for name in names.split()}
+_WHOLE: Final = {name: target for target, names in WHOLE_MODEL.items() for name in names.split()}
+_IN_EXPERT: Final = {name: target for target, names in IN_EXPERT.items() for name in names.split()}
+_LISTS: Final = frozenset(LAYER_LISTS.split())
+_LAYER: Final = re.compile(r"(.+?)\.(\d{1,9})\.(.+)")
+_ROTARY: Final = ("attn_q", "attn_k")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a module's path says."""
+
+    name: str
+    """Of a module in a layer, what follows the layer's number; of others the whole path."""
+    layer: int | None = None
+    expert: int | None = None
+    """Number of the expert whose module it is; then `name` is the matrix, `gate_proj`."""
+    is_expert: bool = False
+    """Whether it is in a list of experts, one of them or all."""
+
+
+class Form(StrEnum):
+    """How a part of the weight is stored in its tensor."""
+
+    ROWS = "as rows"
+    LATENT_KEYS = "one transposed matrix per head"
+    LATENT_VALUES = "one matrix per head"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of a module's weight that are rows of one base tensor, without a gap."""
+
+    target: str
+    """Full name of the base tensor."""
+    start: int
+    """First of the tensor's rows."""
+    rows: Order
+    """Row `start + i` of the tensor is row `rows[i]` of the module's weight; (n_heads, n) of the
+    latent forms."""
+    form: Form = Form.ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A module's whole weight (n_out, n_in) in the tensors of a base."""
+
+    parts: tuple[Part, ...]
+    n_out: int
+    n_in: int
+    n_experts: int = 0
+    """Number of experts that the tensors hold; 0 where they are matrices."""
+    expert: int | None = None
+    """The one expert whose weight it is, or None: all."""
+    columns: Order | None = None
+    """Column i of the tensors is column `columns[i]` of the weight; None: all stay."""
+
+
+class Misfit(StrEnum):
+    """Why a module has no place in a base."""
+
+    UNKNOWN = "unknown"
+    BEYOND = "beyond the last layer"
+    ABSENT = "absent"
+    TIED = "tied"
+    SIZE = "size"
+    AMBIGUOUS = "ambiguous"
+    EXPERT = "beyond the last expert"
+    RANKS = "halves of different ranks"
+    HEADS = "rows of the base that are no whole heads"
+    FORM = "a tensor of the base of another form"
+
+
+class PlaceError(Exception):
+    """A module has no place in a base; caught by the planner, which words it for all of them."""
+
+    def __init__(self, misfit: Misfit, target: str = "", needs: str = "") -> None:
+        super().__init__(misfit, target, needs)
+        self.misfit = misfit
+        self.target = target
+        """The base tensor in question."""
+        self.needs = needs
+        """The shape of the pair that would fit."""
+
+
+def address_of(path: str) -> Address | None:
+    """Return what a module's path says, or None where it is of no known form."""
+    if path in _WHOLE:
+        return Address(path)
+    match = _LAYER.fullmatch(path)
+    if match is None or match[1] not in _LISTS:
+        return None
+    layer, name = int(match[2]), match[3]
+    for experts in EXPERT_LISTS:
+        if name == experts:
+            return Address("", layer, is_expert=True)
+        rest = name.removeprefix(f"{experts}.")
+        number, _, inner = rest.partition(".")
+        if rest == name or name in _IN_LAYER:
+            continue
+        if len(number) < 10 and number.isdecimal() and inner in _IN_EXPERT:
+            return Address(inner, layer, int(number), is_expert=True)
+        if rest in _IN_EXPERT:
+            return Address(rest, layer, is_expert=True)
+    return Address(name, layer)
+
+
+def layout_of(address: Address, base: BaseModel) -> Layout:
+    """Return where the module's weight stands; raises `PlaceError` if there is no such place."""
+    n_layers, layer = base.n_layers, address.layer
+    rules = rules_of(address, base)
+    if not rules:
+        raise PlaceError(Misfit.UNKNOWN)
+    if layer is not None and n_layers is not None and layer >= n_layers:
+        raise PlaceError(Misfit.BEYOND, str(n_layers))
+    for rule in rules:
+        names = _split_names(rule.targets, base, layer)
+        extents = [extent for name in names if (extent := base.extent(name, layer))]
+        if len(extents) < len(names):
+            continue
+        if rule.rows is Rows.LATENT:
+            return _latent_layout(extents)
+        return _row_layout(rule, names, extents, address, base)
+    target = full_name(rules[0].targets[0], layer)
+    raise PlaceError(Misfit.TIED if rules[0].targets == ("output",) else Misfit.ABSENT, target)
+
+
+def rules_of(address: Address, base: BaseModel) -> tuple[Rule, ...]:
+    """Return the rules for a module of an architecture, best first, or () if it is unknown."""
+    if address.layer is None:
+        return (Rule((_WHOLE[address.name],)),)
+    if address.is_expert:
+        target = _IN_EXPERT.get(address.name)
+        rows = base.architecture.experts if target == "ffn_gate_up_exps" else Rows.KEEP
+        return (Rule((target,), rows),) if target else ()
+    for table in (base.architecture.rules, EVERYWHERE):
+        if address.name in table:
+            return table[address.name]
+    target = _IN_LAYER.get(address.name)
+    return (Rule((target,)),) if target else ()
+
+
+def _split_names(names: tuple[str, ...], base: BaseModel, layer: int | None) -> tuple[str, ...]:
+    """Replace a fused tensor by its members where the base has those, or where they differ."""
+    first = names[0]
+    if len(names) > 1 or first not in SPLIT:
+        return names
+    is_each_ordered = first == "attn_qkv" and base.architecture.is_rotary
+    return names if base.tensor(first, layer) and not is_each_ordered else SPLIT[first]
+
+
+def _row_layout(
+    rule: Rule, names: tuple[str, ...], extents: list[Extent], address: Address, base: BaseModel
+) -> Layout:
+    n_out, n_in = sum(extent.n_rows for extent in extents), extents[0].n_columns
+    n_experts = extents[0].tensor.ne[2] if address.is_expert else 0
+    for extent in extents:
+        if extent.tensor.ne[0] != n_in or extent.tensor.ne[2:] != (n_experts or 1, 1):
+            raise PlaceError(Misfit.FORM, extent.tensor.name)
+    order = _row_order(rule.rows, n_out, address.layer, base)
+    if order.size != n_out:
+        raise PlaceError(Misfit.HEADS, extents[0].tensor.name)
+    parts, at = [], 0
+    for name, extent in zip(names, extents, strict=True):
+        rows = order[at : at + extent.n_rows]
+        if base.architecture.is_rotary and name in _ROTARY:
+            rows = rows[_rotary_order(name, extent, address.layer, base)]
+        parts.append(Part(extent.tensor.name, extent.start, rows))
+        at += extent.n_rows
+    columns = None
+    if rule.columns is Columns.VALUE_HEADS:
+        columns = _tiled(base, n_in)
+        if columns.size != n_in:
+            raise PlaceError(Misfit.HEADS, extents[0].tensor.name)
+    return Layout(tuple(parts), n_out, n_in, n_experts, address.expert, columns)
+
+
+def _latent_layout(extents: list[Extent]) -> Layout:
+    """Return the layout of `kv_b_proj` in attn_k_b and attn_v_b.
+
+    Source: `DeepseekV2Model.modify_tensors`; attn_k_b has each head's rows transposed.
+    """
+    keys, values = (extent.tensor for extent in extents)
+    if (keys.ne[1], *keys.ne[2:]) != (values.ne[0], *values.ne[2:]):
+        raise PlaceError(Misfit.FORM, values.name)
+    key_size, n_in, n_heads, _ = keys.ne
+    value_size = values.ne[1]
+    n_out = n_heads * (key_size + value_size)
+    rows = np.arange(n_out, dtype=np.intp).reshape(n_heads, -1)
+    parts = (
+        Part(keys.name, 0, rows[:, :key_size], Form.LATENT_KEYS),
+        Part(values.name, 0, rows[:, key_size:], Form.LATENT_VALUES),
+    )
+    return Layout(parts, n_out, n_in)
+
+
+def _rotary_order(name: str, extent: Extent, layer: int | None, base: BaseModel) -> Order:
+    n_heads = base.n_heads(layer)
+    if name == "attn_k":
+        queries = base.extent("attn_q", layer)
+        n_heads = extent.n_rows * n_heads // max(queries.n_rows if queries else 1, 1)
+    if n_heads == 0 or extent.n_rows % (2 * n_heads):
+        raise PlaceError(Misfit.HEADS, extent.tensor.name)
+    return row_orders.rotary_order(extent.n_rows, n_heads)
+
+
+def _row_order(rows: Rows, n_rows: int, layer: int | None, base: BaseModel) -> Order:
+    if rows is Rows.HEADS and n_rows % (3 * base.n_heads(layer)) == 0:
+        return row_orders.interleaved_heads_order(n_rows, base.n_heads(layer))
+    if rows is Rows.GROUPS:
+        n_heads, head_size = base.n_heads(layer), max(base.head_size(layer), 1)
+        n_heads_kv = (n_rows // head_size - n_heads) // 2
+        is_whole = (n_heads + 2 * n_heads_kv) * head_size == n_rows
+        if is_whole and n_heads_kv > 0 and n_heads % n_heads_kv == 0:
+            return row_orders.grouped_heads_order(n_rows, n_heads, n_heads_kv)
+    if rows is Rows.ALTERNATING and n_rows % 2 == 0:
+        return row_orders.alternating_order(n_rows)
+    if rows is Rows.LINEAR_HEADS:
+        n_keys, n_values = base.number("ssm.group_count"), base.number("ssm.time_step_rank")
+        key_size = base.number("ssm.state_size")
+        value_size = base.number("ssm.inner_size") // n_values
+        n_needed = 2 * (n_keys * key_size + n_values * value_size)
+        if n_needed == n_rows and n_values % n_keys == 0:
+            return row_orders.linear_attention_order(n_keys, n_values, key_size, value_size)
+    if rows in (Rows.VALUE_HEADS, Rows.VALUE_SCALARS):
+        return _tiled(base, n_rows)
+    if rows is Rows.QKV_VALUE_HEADS:
+        n_before = 2 * base.number("ssm.group_count") * base.number("ssm.state_size")
+        values = _tiled(base, n_rows - n_before)
+        if values.size:
+            return np.concatenate([np.arange(n_before, dtype=np.intp), n_before + values])
+    return np.arange(n_rows if rows is Rows.KEEP else 0, dtype=np.intp)
+
+
+def _tiled(base: BaseModel, n_rows: int) -> Order:
+    n_keys, n_values = base.number("ssm.group_count"), base.number("ssm.time_step_rank")
+    if n_rows <= 0 or n_rows % n_values or n_values % n_keys:
+        return np.arange(0, dtype=np.intp)
+    return row_orders.tiled_heads_order(n_keys, n_values, n_rows // n_values)

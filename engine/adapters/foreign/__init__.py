@@ -1,0 +1,1 @@
+"""Read adapters of PEFT and MLX as named pairs of factors."""

@@ -1,0 +1,1 @@
+"""Read tensors from untrusted safetensors, pickle, npz and JSON files."""

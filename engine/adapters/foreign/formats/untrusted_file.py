@@ -1,0 +1,112 @@
+"""Reads files of an adapter that may be truncated, hostile, or changing meanwhile.
+
+Ordinary reads, no memory map: touching a page beyond the end of a file that was cut short after
+mapping kills the process with SIGBUS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+from engine.disk.regular_file import FileStamp, open_regular, unreadable
+from engine.errors import AdapterError
+
+_LFS: Final = b"version https://git-lfs"
+_PAGES: Final = (b"<!do", b"<htm", b"<?xm")
+
+
+def open_file(path: Path) -> tuple[FileIO, FileStamp]:
+    """Open a regular file for unbuffered reading; raises `AdapterError` with the reason if not."""
+    irregular = "is no regular file: name an adapter's folder or weights"
+    return open_regular(path, AdapterError, folder=irregular, other=irregular)
+
+
+def read_span(path: Path, stamp: FileStamp, offset: int, n_bytes: int) -> bytes:
+    """Read bytes of a file that still is as `stamp` says; raises `AdapterError` where it is not."""
+    file, now = open_file(path)
+    with file:
+        _require_equal(path, now, stamp)
+        return read_exactly(path, file, offset, n_bytes)
+
+
+def read_exactly(path: Path, file: FileIO, offset: int, n_bytes: int) -> bytes:
+    """Read that many bytes from `offset` on; raises `AdapterError` where the file ends before."""
+    parts: list[bytes] = []
+    try:
+        file.seek(offset)
+        while n_bytes > 0 and (part := file.read(n_bytes)):
+            parts.append(part)
+            n_bytes -= len(part)
+    except OSError as error:
+        raise AdapterError(unreadable(path, error)) from None
+    if n_bytes:
+        raise damaged(path, f"it ends {n_bytes} bytes too early")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def require_content(path: Path) -> bytes:
+    """Return the first 512 bytes; raises `AdapterError` where no download put the file there."""
+    file, _ = open_file(path)
+    with file:
+        try:
+            head = file.read(512) or b""
+        except OSError as error:
+            raise AdapterError(unreadable(path, error)) from None
+    if not head:
+        raise AdapterError(f"{path} is empty: download or copy it again.")
+    if head.startswith(_LFS):
+        raise AdapterError(
+            f"{path} is a pointer of git-lfs, not the file itself: run git lfs pull in its folder."
+        )
+    if head[:4].lower() in _PAGES:
+        raise AdapterError(
+            f"{path} is a web page that was saved in the file's place: download the file itself."
+        )
+    return head
+
+
+def damaged(path: Path, fault: str) -> AdapterError:
+    """Return the error for a file that contradicts itself."""
+    return AdapterError(f"{path} is damaged: {fault}; download or copy it again.")
+
+
+def read_small(path: Path, max_bytes: int) -> bytes:
+    """Read a whole file of at most `max_bytes`; raises `AdapterError` where it is larger."""
+    require_content(path)
+    file, stamp = open_file(path)
+    with file:
+        if stamp.size_bytes > max_bytes:
+            raise AdapterError(
+                f"{path} has {stamp.size_bytes} bytes where at most {max_bytes} make sense: "
+                "check that it is the adapter's own file."
+            )
+        return read_exactly(path, file, 0, stamp.size_bytes)
+
+
+def content_hash(files: Sequence[Path]) -> str:
+    """Return one hex digest over the contents of several files, in that order.
+
+    Hashing streams and runs without the interpreter lock. Raises `AdapterError` where a file
+    cannot be read or changes meanwhile.
+    """
+    whole = hashlib.sha256()
+    for path in files:
+        file, stamp = open_file(path)
+        with file:
+            try:
+                whole.update(hashlib.file_digest(file, "sha256").digest())
+                status = os.fstat(file.fileno())
+            except OSError as error:
+                raise AdapterError(unreadable(path, error)) from None
+        _require_equal(path, FileStamp.of(status), stamp)
+    return whole.hexdigest()
+
+
+def _require_equal(path: Path, now: FileStamp, before: FileStamp) -> None:
+    if now != before:
+        raise AdapterError(f"{path} changed while it was being read: wait until it is complete.")

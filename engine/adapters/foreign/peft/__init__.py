@@ -1,0 +1,1 @@
+"""Understand PEFT's configuration and its names of modules."""

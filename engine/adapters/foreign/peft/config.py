@@ -1,0 +1,258 @@
+"""Reads adapter_config.json of PEFT and refuses what a pair of factors cannot express."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, NoReturn, TypeGuard
+
+from engine.adapters.foreign.formats.json_text import JsonError, parse_object
+from engine.adapters.foreign.formats.untrusted_file import read_small
+from engine.adapters.foreign.module_names import MAX_NAME_CHARACTERS
+from engine.adapters.foreign.peft.fields import (
+    ADALORA_IDLE_FIELDS,
+    HARMLESS_INITS,
+    IDLE_FIELDS,
+    MERGE,
+    MUTATING_INITS,
+    READ_FIELDS,
+    REFUSED_FIELDS,
+)
+from engine.adapters.foreign.peft.patterns import PatternError, Patterns
+from engine.errors import AdapterError
+from modelfiles.wording import shown
+
+MAX_CONFIG_BYTES: Final = 32 * 1024 * 1024
+MAX_RANK: Final = 65_536
+MAX_NUMBER: Final = 1e9
+MAX_INVOCATION_TOKENS: Final = 4096
+MAX_BASE_CHARACTERS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleScale:
+    """What the configuration says of one module."""
+
+    rank: int
+    scale: float
+    """What `b @ a` is multiplied by."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeftConfig:
+    """An adapter_config.json whose adapter is plain LoRA, or AdaLoRA, which is as exact."""
+
+    path: Path
+    peft_type: Literal["LORA", "ADALORA"]
+    rank: int
+    """`r`; of AdaLoRA the rank it began with, which its scale is divided by to the end."""
+    alpha: float
+    is_rslora: bool
+    rank_patterns: Patterns
+    alpha_patterns: Patterns
+    target_parameters: tuple[str, ...]
+    modules_to_save: tuple[str, ...]
+    base_name: str
+    invocation_tokens: tuple[int, ...]
+
+    def scale_of(self, names: Sequence[str]) -> ModuleScale:
+        """Return rank and scale of a module known under these names, the trained one first."""
+        if self.peft_type == "ADALORA":
+            return ModuleScale(self.rank, self.alpha / (self.rank + 1e-5))
+        rank = int(self.rank_patterns.find(names) or self.rank)
+        found = self.alpha_patterns.find(names)
+        alpha = self.alpha if found is None else found
+        return ModuleScale(rank, alpha / (math.sqrt(rank) if self.is_rslora else rank))
+
+    def refuse(self, does: str, remedy: str) -> NoReturn:
+        """Raise `AdapterError` that the adapter in this folder `does` something, with a remedy."""
+        raise AdapterError(f"The adapter in {self.path.parent} {does}: {remedy}.")
+
+
+def read_config(path: Path) -> Mapping[str, object]:
+    """Return the fields of an adapter's configuration; raises `AdapterError` where it is broken."""
+    content = read_small(path, MAX_CONFIG_BYTES)
+    try:
+        return parse_object(content)
+    except JsonError as fault:
+        raise AdapterError(
+            f"{path} cannot be understood, {fault}: download or save the adapter again."
+        ) from None
+
+
+def peft_config(path: Path, fields: Mapping[str, object]) -> PeftConfig:
+    """Judge the fields of a configuration; raises `AdapterError` with reason and remedy."""
+    return _Gate(path, fields).config()
+
+
+def name_of_base(value: object) -> str:
+    """Return a base's name or path as a configuration gives it, '' where it gives none."""
+    name = value.strip() if isinstance(value, str) else ""
+    return name if name.isprintable() and len(name) <= MAX_BASE_CHARACTERS else ""
+
+
+class _Gate:
+    """Takes the fields one by one, and says what is wrong with one."""
+
+    __slots__ = ("_fields", "_path")
+
+    def __init__(self, path: Path, fields: Mapping[str, object]) -> None:
+        self._path = path
+        self._fields = fields
+
+    def config(self) -> PeftConfig:
+        kind = self._kind()
+        is_adalora = kind == "ADALORA"
+        self._require_known(is_adalora)
+        self._require_sound_base()
+        rank = self._rank("init_r" if is_adalora else "r")
+        alpha = self._number("lora_alpha")
+        if alpha == 0 or (is_adalora and alpha < 0):
+            self._wrong("lora_alpha", f"is {_said(alpha)}, which no trained adapter has")
+        return PeftConfig(
+            path=self._path,
+            peft_type=kind,
+            rank=rank,
+            alpha=alpha,
+            is_rslora=self._flag("use_rslora") and not is_adalora,
+            rank_patterns=self._patterns("rank_pattern", is_rank=True, is_empty=is_adalora),
+            alpha_patterns=self._patterns("alpha_pattern", is_rank=False, is_empty=is_adalora),
+            target_parameters=self._names("target_parameters"),
+            modules_to_save=self._names("modules_to_save"),
+            base_name=self._text("base_model_name_or_path"),
+            invocation_tokens=self._tokens("alora_invocation_tokens"),
+        )
+
+    def _kind(self) -> Literal["LORA", "ADALORA"]:
+        kind = self._fields.get("peft_type")
+        if kind == "LORA":
+            return "LORA"
+        if kind == "ADALORA":
+            return "ADALORA"
+        if not isinstance(kind, str):
+            self._wrong("peft_type", "is missing or no text")
+        # Only here: it brings what starts processes, 20 ms of imports that no LoRA needs.
+        from engine.adapters.foreign.peft.methods import remedy
+
+        raise AdapterError(
+            f"The adapter in {self._path.parent} is of the kind {shown(kind)}, not LORA: "
+            f"{remedy(kind)}."
+        )
+
+    def _require_known(self, is_adalora: bool) -> None:
+        for name, (does, remedy) in REFUSED_FIELDS.items():
+            if self._fields.get(name):
+                raise AdapterError(f"The adapter in {self._path.parent} {does}: {remedy}.")
+        known = READ_FIELDS | IDLE_FIELDS | (ADALORA_IDLE_FIELDS if is_adalora else frozenset())
+        if self._fields.get("alora_invocation_tokens"):
+            known |= {"invocation_string", "alora_invocation_string"}  # the same, as text
+        for name, value in self._fields.items():
+            if value and name not in known:
+                self._wrong(
+                    name,
+                    "is set, and what it does to the adapter is not known",
+                    f"update this program, or {MERGE}",
+                )
+
+    def _require_sound_base(self) -> None:
+        init = self._fields.get("init_lora_weights", True)
+        if isinstance(init, bool) or init is None:
+            return
+        text = init.lower() if isinstance(init, str) else ""
+        if text in HARMLESS_INITS:
+            return
+        if text.startswith(MUTATING_INITS):
+            raise AdapterError(
+                f"The adapter in {self._path.parent} was started with init_lora_weights="
+                f"{shown(text)}, which changes the base's weights too: save it once more with "
+                f"path_initial_model_for_weight_conversion, which makes it plain LoRA, or {MERGE}."
+            )
+        self._wrong(
+            "init_lora_weights",
+            f"is {shown(str(init))}, and what that does to the base is not known",
+            f"update this program, or {MERGE}",
+        )
+
+    def _rank(self, name: str) -> int:
+        value = self._fields.get(name)
+        if not self._is_rank(value):
+            self._wrong(name, f"is {_said(value)}, not a whole number from 1 to {MAX_RANK}")
+        return value
+
+    def _number(self, name: str) -> float:
+        value = self._fields.get(name)
+        if not _is_number(value):
+            self._wrong(name, f"is {_said(value)}, not a number up to {MAX_NUMBER:g}")
+        return float(value)
+
+    def _flag(self, name: str) -> bool:
+        value = self._fields.get(name)
+        if value is not None and not isinstance(value, bool):
+            self._wrong(name, f"is {_said(value)}, neither true nor false")
+        return bool(value)
+
+    def _text(self, name: str) -> str:
+        value = self._fields.get(name)
+        if value is not None and not isinstance(value, str):
+            self._wrong(name, f"is {_said(value)}, no text")
+        return name_of_base(value)
+
+    def _names(self, name: str) -> tuple[str, ...]:
+        value = self._fields.get(name) or ()
+        if isinstance(value, str):
+            value = [value]
+        if not isinstance(value, (list, tuple)) or not all(
+            isinstance(n, str) and n.isprintable() and len(n) <= MAX_NAME_CHARACTERS for n in value
+        ):
+            self._wrong(name, f"is {_said(value)}, no list of names")
+        return tuple(value)
+
+    def _tokens(self, name: str) -> tuple[int, ...]:
+        value = self._fields.get(name) or []
+        if (
+            not isinstance(value, list)
+            or len(value) > MAX_INVOCATION_TOKENS
+            or not all(type(n) is int and 0 <= n < 2**31 for n in value)
+        ):
+            self._wrong(name, f"is {_said(value)}, no list of token numbers")
+        return tuple(value)
+
+    def _patterns(self, name: str, *, is_rank: bool, is_empty: bool) -> Patterns:
+        # AdaLoRA keeps under the same name which directions are left, as its tensors do too.
+        value = {} if is_empty else self._fields.get(name) or {}
+        if not isinstance(value, dict):
+            self._wrong(name, f"is {_said(value)}, no table of patterns")
+        for key, number in value.items():
+            if not (self._is_rank(number) if is_rank else _is_number(number) and number):
+                self._wrong(name, f"gives {shown(key)} the value {_said(number)}")
+        try:
+            return Patterns(value)
+        except PatternError as fault:
+            self._wrong(name, f"cannot be used, {fault}")
+
+    @staticmethod
+    def _is_rank(value: object) -> TypeGuard[int]:
+        return type(value) is int and 1 <= value <= MAX_RANK
+
+    def _wrong(
+        self, name: str, fault: str, remedy: str = "correct it, or save the adapter again"
+    ) -> NoReturn:
+        raise AdapterError(f"In {self._path} the field {shown(name)} {fault}: {remedy}.")
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Whether it is a finite number of a size that makes sense, and not true or false."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) <= MAX_NUMBER  # which NaN is not
+
+
+def _said(value: object) -> str:
+    """Return a value for a message; a list or table by its kind alone, for it may be endless."""
+    if value is None:
+        return "missing"
+    if isinstance(value, (list, dict)):
+        return "a list" if isinstance(value, list) else "a table"
+    return shown(value) if isinstance(value, str) else shown(str(value))[1:-1]

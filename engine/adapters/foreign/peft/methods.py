@@ -1,0 +1,83 @@
+"""Which PEFT methods can be converted, and what to do about the others."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Final
+
+from engine.adapters.foreign.peft.fields import MERGE
+
+CONVERTIBLE: Final = frozenset(
+    {
+        "C3A",
+        "DELORA",
+        "FOURIERFT",
+        "GRALORA",
+        "LOHA",
+        "LOKR",
+        "MISS",
+        "PSOFT",
+        "RANDLORA",
+        "TINYLORA",
+        "UNILORA",
+        "VBLORA",
+        "VERA",
+        "WAVEFT",
+    }
+)
+"""The `peft_type`s that `convert_to_lora` accepts (`supports_lora_conversion` of PEFT 0.21)."""
+
+
+INSTALL: Final = "pip install 'lora-tui[peft]'"
+
+
+_PACKAGES: Final = ("torch", "peft", "transformers", "safetensors")
+
+
+# Why a method cannot be written as something that is added to the weights: first those whose
+# effect PEFT can merge into a model, then those that are no weights.
+_OF_WEIGHTS: Final = {
+    "BOFT": "it rotates the base's weights",
+    "HIRA": "it multiplies the base's weights",
+    "HRA": "it reflects the base's weights",
+    "IA3": "it scales the base's activations",
+    "LN_TUNING": "it changes norms",
+    "OFT": "it rotates the base's weights",
+    "OSF": "it changes the base's weights as a whole",
+    "ROAD": "it rotates the base's activations",
+    "SHIRA": "it changes single weights all over a matrix",
+    "TRAINABLE_TOKENS": "it changes rows of the embeddings",
+}
+
+
+_OF_PROMPTS: Final = {
+    "ADAPTION_PROMPT": "it adds virtual tokens to attention",
+    "CARTRIDGE": "it is a key-value cache",
+    "CPT": "it adds virtual tokens to the prompt",
+    "MULTITASK_PROMPT_TUNING": "it adds virtual tokens to the prompt",
+    "PREFIX_TUNING": "it adds virtual tokens to attention",
+    "PROMPT_TUNING": "it adds virtual tokens to the prompt",
+    "P_TUNING": "it adds virtual tokens to the prompt",
+    "XLORA": "it chooses between several adapters while it runs",
+}
+
+
+def remedy(peft_type: str) -> str:
+    """Return what can be done about an adapter of another method than LoRA, as a clause."""
+    method = peft_type.upper()
+    if method in CONVERTIBLE:
+        first = "" if not missing_packages() else f"{INSTALL}, then "
+        return (
+            f"{first}convert it with 'tui convert' and --weights FOLDER, the base's folder for "
+            "transformers"
+        )
+    if method in _OF_WEIGHTS:
+        return f"{_OF_WEIGHTS[method]}, which no LoRA does: {MERGE}"
+    if method in _OF_PROMPTS:
+        return f"{_OF_PROMPTS[method]}, which no LoRA does: train a LoRA instead"
+    return "PEFT turns it into no LoRA either: train a LoRA instead"
+
+
+def missing_packages() -> tuple[str, ...]:
+    """Return the packages of the extra `[peft]` that are not installed; nothing is imported."""
+    return tuple(name for name in _PACKAGES if find_spec(name) is None)

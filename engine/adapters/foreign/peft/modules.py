@@ -1,0 +1,240 @@
+"""Makes modules of the tensors in a PEFT adapter's weights.
+
+Source of the names and layouts: `peft.tuners.lora.layer` (Linear, Embedding, ParamWrapper) and
+`peft.tuners.adalora.layer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from engine.adapters.foreign.formats.tensor import FileTensor, StoredTensor, derived
+from engine.adapters.foreign.module_names import (
+    LoraKey,
+    causal_path,
+    is_of_other_tower,
+    lora_key,
+    require_name,
+    unwrapped,
+)
+from engine.adapters.foreign.peft.config import PeftConfig
+from engine.adapters.foreign.peft.experts import Wrapper, expert_modules
+from engine.adapters.foreign.peft.fields import MERGE
+from engine.adapters.foreign.peft.whole_weights import EMBEDDING, LINEAR, require_nothing_whole
+from engine.adapters.foreign.source import LoraModule, ModuleKind
+from engine.errors import AdapterError
+from modelfiles.wording import shown
+
+_ADALORA: Final = frozenset(("lora_A", "lora_B", "lora_E"))
+_IDLE_PARTS: Final = frozenset(("lora_velora_embed",))
+"""Buffers of training that the forward pass does not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeftModules:
+    """The modules of an adapter and what was left out."""
+
+    modules: tuple[LoraModule, ...]
+    dropped: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+def peft_modules(config: PeftConfig, tensors: Mapping[str, FileTensor]) -> PeftModules:
+    """Return the modules in the order of the file.
+
+    Raises `AdapterError` where tensors are missing, do not fit each other or the configuration, or
+    do what a pair of factors cannot express.
+    """
+    parts, others = _sorted_out(config, tensors)
+    dropped = {module for module in parts if is_of_other_tower(module)}
+    parts = {module: found for module, found in parts.items() if module not in dropped}
+    dropped |= {name.rpartition(".")[0] for name in others if is_of_other_tower(name)}
+    require_nothing_whole(config, others, parts)
+    if not parts:
+        if dropped:
+            config.refuse(
+                "changes nothing but a vision or audio tower",
+                "a GGUF model for text has no such tower, so there is nothing to convert",
+            )
+        config.refuse("holds no LoRA factors", "check that its weights are complete")
+    modules: list[LoraModule] = []
+    wrappers: dict[str, list[Wrapper]] = {}
+    for module, found in parts.items():
+        plain = _without_base_layers(module)
+        if _is_wrapped_parameter(config, module, frozenset(found)):
+            a, b = _pair(config, module, found["lora_A"], found["lora_B"], is_summed=True)
+            depth = module.count(".base_layer")
+            wrappers.setdefault(plain, []).append(Wrapper(depth, a, b))
+        elif plain != module:
+            config.refuse(
+                f"wraps {shown(plain)} twice", "save it again with one adapter on the model"
+            )
+        else:
+            modules.append(_module(config, module, found))
+    for module, wrapped in wrappers.items():
+        modules += expert_modules(config, module, wrapped)
+    _require_distinct(config, modules)
+    return PeftModules(
+        modules=tuple(modules),
+        dropped=tuple(sorted(map(causal_path, dropped))),
+        notices=_notices(config, dropped),
+    )
+
+
+def _notices(config: PeftConfig, dropped: Iterable[str]) -> tuple[str, ...]:
+    """Return a sentence on modules that were to be saved whole and are not there."""
+    steps = {step for module in dropped for step in module.split(".")}
+    absent = [shown(name) for name in config.modules_to_save if name not in steps]
+    if not absent:
+        return ()
+    return (
+        f"adapter_config.json says that {', '.join(absent[:4])} was trained whole, but the weights "
+        "hold none of it: the base's own is used, as PEFT does.",
+    )
+
+
+_Parts = dict[str, dict[str, FileTensor]]
+
+
+def _sorted_out(
+    config: PeftConfig, tensors: Mapping[str, FileTensor]
+) -> tuple[_Parts, dict[str, FileTensor]]:
+    """Return the tensors of LoRA by module and part, and all others by unwrapped name."""
+    parts: _Parts = {}
+    others: dict[str, FileTensor] = {}
+    factors: list[tuple[LoraKey, FileTensor]] = []
+    for name, tensor in tensors.items():
+        require_name(tensor.path, name)
+        key = lora_key(name)
+        if key is None:
+            others[unwrapped(name)] = tensor
+        elif key.part not in _IDLE_PARTS:
+            factors.append((key, tensor))
+    adapters = sorted({key.adapter for key, _ in factors})
+    if len(adapters) > 1:
+        named = ", ".join(shown(name) for name in adapters[:4])
+        config.refuse(
+            f"holds the factors of several adapters in one file ({named})",
+            "save each with PEFT's save_pretrained, which gives it a folder of its own",
+        )
+    for key, tensor in factors:
+        _take(config, parts, key, tensor)
+    return parts, others
+
+
+def _take(config: PeftConfig, parts: _Parts, key: LoraKey, tensor: FileTensor) -> None:
+    if key.part == "lora_magnitude_vector":
+        config.refuse(
+            "uses DoRA, which normalises the base's own weights",
+            f"train it with use_dora=False, or {MERGE}",
+        )
+    if key.is_bias:
+        config.refuse(
+            f"has a bias on {key.part} of {shown(key.module)}, which llama.cpp cannot add",
+            f"train it with lora_bias=False, or {MERGE}",
+        )
+    if key.part not in LINEAR | EMBEDDING | _ADALORA:
+        config.refuse(
+            f"has {shown(key.part)} at {shown(key.module)}, which is no part of plain LoRA",
+            MERGE,
+        )
+    found = parts.setdefault(key.module, {})
+    if key.part in found:
+        config.refuse(
+            f"has {key.part} of {shown(key.module)} twice", "save it again from one training"
+        )
+    found[key.part] = tensor
+
+
+def _is_wrapped_parameter(config: PeftConfig, module: str, found: frozenset[str]) -> bool:
+    """Whether a pair is of a parameter rather than of a linear layer (`ParamWrapper`)."""
+    if found != LINEAR:
+        return False
+    plain = _without_base_layers(module)
+    if plain.endswith(".experts"):
+        return True
+    owners = [target.rpartition(".")[0] for target in config.target_parameters]
+    # A parameter named without its module may be anywhere; a wrapper in a wrapper tells where.
+    return any(f".{plain}".endswith(f".{owner}") if owner else plain != module for owner in owners)
+
+
+def _without_base_layers(module: str) -> str:
+    while module.endswith(".base_layer"):
+        module = module.removesuffix(".base_layer")
+    return module
+
+
+def _module(config: PeftConfig, module: str, found: Mapping[str, FileTensor]) -> LoraModule:
+    have = frozenset(found)
+    path = causal_path(module)
+    if have == EMBEDDING:
+        a, b = _pair(config, module, found["lora_embedding_A"], found["lora_embedding_B"])
+        kind = ModuleKind.EMBEDDING
+    elif have == LINEAR and config.peft_type == "LORA":
+        a, b = _pair(config, module, found["lora_A"], found["lora_B"])
+        kind = ModuleKind.LINEAR
+    elif have == _ADALORA and config.peft_type == "ADALORA":
+        a, b = _pair(config, module, found["lora_A"], found["lora_B"])
+        a = _weighted(config, module, a, found["lora_E"])
+        kind = ModuleKind.LINEAR
+    else:
+        missing = {"lora_A", "lora_B"} - have or {"lora_E"}
+        named = ", ".join(sorted(missing if not have & EMBEDDING else EMBEDDING - have))
+        config.refuse(
+            f"lacks {named} of {shown(module)}", "its weights are incomplete, so get them again"
+        )
+    expected = config.scale_of((module, path))
+    if config.peft_type == "LORA" and expected.rank != b.shape[1]:
+        config.refuse(
+            f"has rank {b.shape[1]} at {shown(module)} where adapter_config.json says "
+            f"{expected.rank}",
+            "get the configuration that was saved with these weights",
+        )
+    return LoraModule(path, kind, a, b, expected.scale)
+
+
+def _pair(
+    config: PeftConfig, module: str, a: FileTensor, b: FileTensor, *, is_summed: bool = False
+) -> tuple[StoredTensor, StoredTensor]:
+    """Return A and B; raises `AdapterError` where they are no matrices or of different ranks."""
+    if 0 in a.shape + b.shape or len(a.shape) == 1 or len(b.shape) == 1:
+        config.refuse(
+            f"has empty factors at {shown(module)}",
+            "gather the weights before saving (DeepSpeed ZeRO-3 and FSDP shard them)",
+        )
+    if len(a.shape) != 2 or len(b.shape) != 2:
+        config.refuse(
+            f"has factors with {len(a.shape)} dimensions at {shown(module)}",
+            "only linear layers, embeddings and experts can be converted",
+        )
+    if a.shape[0] != b.shape[1]:
+        config.refuse(
+            f"has an A of rank {a.shape[0]} but a B of rank {b.shape[1]} at {shown(module)}",
+            "its weights are damaged, so get them again",
+        )
+    return a.stored(), b.stored()
+
+
+def _weighted(config: PeftConfig, module: str, a: StoredTensor, e: FileTensor) -> StoredTensor:
+    """Return A with each row times its singular value, as `SVDLinear` computes it."""
+    if e.shape != (a.shape[0], 1):
+        config.refuse(
+            f"has a lora_E of another size than its A at {shown(module)}",
+            "its weights are damaged, so get them again",
+        )
+    values = e.stored()
+    return derived(a, a.shape, lambda rows: rows * values.read())
+
+
+def _require_distinct(config: PeftConfig, modules: Iterable[LoraModule]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for module in modules:
+        key = (module.path, module.a.name if module.parameters else "")
+        if key in seen:
+            raise AdapterError(
+                f"The adapter in {config.path.parent} adapts {shown(module.path)} twice under "
+                "different names: save it again from one training."
+            )
+        seen.add(key)

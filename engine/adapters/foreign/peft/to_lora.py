@@ -1,0 +1,219 @@
+"""Adapters of PEFT that are no LoRA, turned into one by PEFT itself, and what that keeps of them.
+
+A method that adds a matrix to each weight can be written as a LoRA, by a singular value
+decomposition of that matrix (`peft.convert_to_lora`); one that scales, rotates or prompts cannot.
+PEFT and torch come with the extra `[peft]`, and are only ever loaded by a process of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, Final
+
+import engine
+from engine.adapters.foreign.find import CONFIG
+from engine.adapters.foreign.peft.config import read_config
+from engine.adapters.foreign.peft.methods import CONVERTIBLE, INSTALL, missing_packages, remedy
+from engine.disk.whole_output import new_folder
+from engine.errors import AdapterError
+from modelfiles.wording import shown
+
+DEFAULT_RANK: Final = 0.99
+"""The share of the energy to keep where no rank is chosen."""
+
+_WEIGHTS: Final = "adapter_model.safetensors"
+_CHILD: Final = "engine.adapters.foreign.peft.to_lora_child"
+
+OnProgress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LoraForm:
+    """An adapter as a LoRA, and how much of it that is."""
+
+    folder: Path
+    """A folder of PEFT with a plain LoRA: adapter_config.json and adapter_model.safetensors."""
+    method: str
+    """The `peft_type` it had."""
+    energy_kept: float
+    """1 - |D - BA|² / |D|² over all modules, D being what the original adds to the weights."""
+    energy_kept_least: float
+    """The same of the module of which least was kept."""
+    least_module: str
+    rank_min: int
+    rank_max: int
+    n_modules: int
+
+
+def peft_type_of(folder: Path) -> str | None:
+    """Return the method of the adapter in a folder of PEFT, `LOHA`; None where it names none."""
+    return _peft_type(read_config(folder / CONFIG))
+
+
+def needs_weights(folder: Path) -> bool:
+    """Whether the LoRA form depends on the base's weights and not only on their shapes.
+
+    PSOFT starts from the base's singular vectors, and MiSS in its form `bat` multiplies its
+    blocks; of all others the delta was the same, to the bit that float32 rounds, on another base.
+    """
+    config = read_config(folder / CONFIG)
+    method = _peft_type(config)
+    return method == "PSOFT" or (method == "MISS" and config.get("init_weights") == "bat")
+
+
+def to_lora(
+    folder: Path,
+    weights: Path | None,
+    rank: int | float,
+    out_folder: Path,
+    on_progress: OnProgress = lambda title, fraction: None,
+) -> LoraForm:
+    """Write an adapter of another method as a LoRA and say what was kept of it.
+
+    Takes a full singular value decomposition of every adapted matrix, as PEFT does it: q and v of a
+    1B model, 16 of 2048 x 2048 and 16 of 512 x 2048, took 200 s of processor time and 580 MB. Runs
+    in a process of its own, without network.
+
+    Args:
+        folder: A folder of PEFT, with its weights as safetensors.
+        weights: The base's folder for transformers: config.json is enough unless `needs_weights`.
+        rank: A rank from 1 on, or as a float the share of each matrix's energy to keep, in (0, 1].
+            MiSS has a rank of its own, which is exact.
+        out_folder: The folder to write, whole or not at all; an older one is replaced.
+        on_progress: Hears what is being done and how much of it is, from 0 to 1.
+
+    Raises:
+        AdapterError: The method cannot be a LoRA, the extra is not installed, the base's folder
+            is missing or another model, or the rank is larger than a matrix.
+        EngineError: The folder cannot be written.
+    """
+    method = _require_convertible(folder)
+    _require_rank(rank)
+    missing = missing_packages()
+    if missing:
+        raise AdapterError(
+            f"{folder} is a {method} adapter, which PEFT can turn into a LoRA, but "
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed: "
+            f"{INSTALL}."
+        )
+    base = _require_base(folder, method, weights)
+    with new_folder(out_folder, "The LoRA form") as beside:
+        order = {
+            "folder": str(folder.absolute()),
+            "base": str(base.absolute()),
+            "has_weights": needs_weights(folder),
+            "rank": rank,
+            "out": str(beside.absolute()),
+        }
+        result = _run(order, folder, on_progress)
+    return LoraForm(folder=out_folder, method=method, **result)
+
+
+def _require_convertible(folder: Path) -> str:
+    config = read_config(folder / CONFIG)
+    method = _peft_type(config)
+    if method is None:
+        raise AdapterError(f"{folder / CONFIG} names no peft_type: name a folder saved by PEFT.")
+    if method == "LORA":
+        raise AdapterError(f"{folder} is a LoRA already: convert it without --rank and --weights.")
+    if method not in CONVERTIBLE:
+        raise AdapterError(f"{folder} is a {shown(method)[1:-1]} adapter: {remedy(method)}.")
+    if config.get("bias") not in (None, "none") or config.get("modules_to_save"):
+        raise AdapterError(
+            f"{folder} also changes biases or whole modules (bias, modules_to_save), which no LoRA "
+            "can: train it without them."
+        )
+    if not (folder / _WEIGHTS).is_file():
+        raise AdapterError(
+            f"{folder} holds no {_WEIGHTS}: save the adapter with safetensors, which runs no code."
+        )
+    return method
+
+
+def _require_rank(rank: int | float) -> None:
+    is_share = isinstance(rank, float)
+    if not (0 < rank <= 1 if is_share else rank >= 1):
+        raise AdapterError(
+            f"{rank} is no rank: give a whole number from 1 on, or a share of the energy above 0 "
+            "and up to 1.0."
+        )
+
+
+def _require_base(folder: Path, method: str, weights: Path | None) -> Path:
+    if weights is None:
+        what = "with its weights" if needs_weights(folder) else "of which config.json is enough"
+        raise AdapterError(
+            f"{folder} is a {method} adapter, and its LoRA form depends on the base: name the "
+            f"base's folder for transformers, {what}, with --weights FOLDER."
+        )
+    if not (weights / "config.json").is_file():
+        raise AdapterError(
+            f"{weights} holds no config.json: name the folder of the base for transformers."
+        )
+    if needs_weights(folder) and not any(
+        path.suffix in (".safetensors", ".bin") for path in weights.iterdir()
+    ):
+        raise AdapterError(
+            f"{weights} holds no weights, and the LoRA form of a {method} adapter is computed from "
+            "those of its base: name a folder that has them."
+        )
+    return weights
+
+
+def _peft_type(config: Mapping[str, Any]) -> str | None:
+    method = config.get("peft_type")
+    return method.upper() if isinstance(method, str) else None
+
+
+def _run(order: Mapping[str, Any], folder: Path, on_progress: OnProgress) -> dict[str, Any]:
+    """Return what the child process answers; raises `AdapterError` with its sentence."""
+    # -P keeps the current folder, where anything may be called peft, off the module path.
+    paths = [
+        str(Path(engine.__file__).parent.parent),
+        *filter(None, [os.environ.get("PYTHONPATH")]),
+    ]
+    environ = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+    }
+    with TemporaryFile() as complaints:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", _CHILD, json.dumps(order)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env=environ,
+        )
+        assert child.stdout is not None  # as it is a pipe
+        try:
+            for answer in _answers(child.stdout):
+                if "error" in answer:
+                    raise AdapterError(f"{folder} cannot be made a LoRA: {answer['error']}")
+                if "result" in answer:
+                    return dict(answer["result"])
+                on_progress(str(answer["title"]), float(answer["fraction"]))
+            code = child.wait()
+        finally:
+            child.kill()
+            child.wait()
+            child.stdout.close()
+        complaints.seek(0)
+        last = complaints.read().decode(errors="replace").strip().rpartition("\n")[2]
+    # The interpreter begins its own complaints with where it lies.
+    last = last.removeprefix(f"{sys.executable}: ")
+    reason = shown(last)[1:-1] if last else f"exit code {code}"
+    raise AdapterError(f"{folder} cannot be made a LoRA, PEFT's process ended: {reason}.")
+
+
+def _answers(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
+    for line in stream:
+        yield json.loads(line)

@@ -1,0 +1,1 @@
+"""Export a fused stack as a PEFT adapter that servers load."""

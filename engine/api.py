@@ -1,0 +1,274 @@
+"""A small synchronous face of the engine for scripts and notebooks.
+
+    from engine.api import open_base
+
+    with open_base("base.gguf") as base:
+        base.set_stack([("pirate.gguf", 0.7), ("my-peft-folder", 0.4)])
+        print(base.chat("Hello"))
+        base.rescale("pirate", 1.0)
+        print(base.chat("And now?"))
+
+Adapters of the Hugging Face Hub are found and brought here by two functions:
+
+    for found in search_adapters("sql", base="base.gguf"):
+        print(found.name, found.kind, found.downloads)
+    base.set_stack([(pull_adapter("hf.co/user/sql-lora").path, 1.0)])
+
+llama.cpp runs in the calling process here: every adapter is checked before llama.cpp sees it, but
+a crash inside llama.cpp takes the process with it, which the chat's worker process avoids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Self
+
+from engine.adapters.read import read_adapter
+from engine.errors import GenerationError, HubError
+from engine.protocol.events import Finished, Tokens
+from engine.protocol.settings import EngineSettings
+from engine.protocol.values import BaseInfo, ChatMessage, GenerationStats, LoadSpec
+from engine.runtime.generation import generate
+from engine.runtime.runtime import Runtime
+from engine.stack import Adapter, AdapterStack, stack_of
+from modelfiles.parameters import Parameters
+from modelfiles.references.files import is_foreign_adapter
+from modelfiles.references.model_name import free_name
+
+if TYPE_CHECKING:
+    from engine.hub.search.search import Repository, Sort
+    from modelfiles.references.pulled_adapters import PulledAdapter
+
+
+class Base:
+    """An open base with a stack of adapters and one conversation; made by `open_base`."""
+
+    def __init__(self, runtime: Runtime, parameters: Parameters, file: Path) -> None:
+        self._runtime = runtime
+        self._parameters = parameters
+        self._file = file
+        self._temporary: TemporaryDirectory[str] | None = None
+        """Holds converted adapters where the settings name no folder for them."""
+        self.messages: list[ChatMessage] = []
+        """The conversation so far, without the system message."""
+        self.system: str | None = None
+        """The system message, if any."""
+        self.template: str | None = None
+        """A Go template, as TEMPLATE has it; None for the base's own chat template."""
+        self.thinks: bool | None = None
+        """Whether a reasoning model is asked to think; None leaves it to its template."""
+        self.thinking = ""
+        """What the model thought before its last answer."""
+        self.stats: GenerationStats | None = None
+        """What the last answer cost."""
+
+    @property
+    def info(self) -> BaseInfo:
+        """What the base is."""
+        return self._runtime.info
+
+    @property
+    def stack(self) -> AdapterStack:
+        """The stack in force."""
+        return self._runtime.stack
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """The adapters of the stack, with rank, alpha, size and memory in bytes."""
+        return tuple(entry.adapter for entry in self.stack.entries)
+
+    def set_stack(self, pairs: Iterable[tuple[str | Path, float]]) -> AdapterStack:
+        """Replace the stack by adapters, each with its scale.
+
+        An adapter is a GGUF file, or the folder of a PEFT or MLX adapter, which is converted for
+        the base and kept in the settings' `cache_folder`. It is called by the file's stem or the
+        folder's name, with `-2`, `-3` … where that is taken.
+
+        Raises:
+            GgufError: A file is missing or no GGUF file; the stack before stays in force.
+            AdapterError: A file is no adapter, cannot be converted, or does not fit the base;
+                likewise.
+        """
+        adapters: list[tuple[Adapter, float]] = []
+        for path, scale in pairs:
+            file = Path(path)
+            taken = {adapter.name for adapter, _ in adapters}
+            name = free_name(file.name if file.is_dir() else file.stem, taken)
+            adapters.append((read_adapter(self._gguf(file), name), scale))
+        self._runtime.set_stack(stack_of(adapters))
+        return self.stack
+
+    def rescale(self, name: str, scale: float) -> AdapterStack:
+        """Set one adapter's scale; raises `AdapterError` if there is none of that name."""
+        self._runtime.set_stack(self.stack.with_scale(name, scale))
+        return self.stack
+
+    def effect(self) -> float:
+        """Return what the stack does to the base: 0 is nothing.
+
+        The mean KL divergence in nats of the next-token distribution under the stack against the
+        bare base's, over a probe of about 30 tokens. Remembered for each stack.
+
+        Raises:
+            EngineError: The stack drives the logits out of range, so there is no such number.
+        """
+        stack, effects = self.stack, self._runtime.effects
+        if not stack.effective:
+            return 0.0
+        for _ in effects.measure_stack(stack):
+            pass
+        nats = effects.of_stack(stack.digest)
+        assert nats is not None  # the line above measures it or raises
+        return nats
+
+    def chat(
+        self,
+        message: str,
+        *,
+        parameters: Parameters | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> str:
+        """Add `message` to the conversation and return the answer, which is added too.
+
+        Args:
+            message: What the user says.
+            parameters: Laid over those the base was opened with, for this answer.
+            on_text: Told each piece of the answer as it comes.
+
+        Raises:
+            EngineError: The answer failed; the conversation is as it was before.
+        """
+        merged = (parameters or Parameters()).over(self._parameters)
+        system = [ChatMessage("system", self.system)] if self.system else []
+        asked = ChatMessage("user", message)
+        finished: Finished | None = None
+        conversation = [*system, *self.messages, asked]
+        for event in generate(
+            self._runtime, conversation, merged, template=self.template, thinks=self.thinks
+        ):
+            if isinstance(event, Tokens) and on_text is not None and event.text:
+                on_text(event.text)
+            elif isinstance(event, Finished):
+                finished = event
+        if finished is None or finished.reason == "failed":
+            raise GenerationError(finished.error if finished else "There was no answer.")
+        self.messages += [asked, ChatMessage("assistant", finished.text)]
+        self.stats = finished.stats
+        self.thinking = finished.thinking
+        return finished.text
+
+    def clear(self) -> None:
+        """Begin a new conversation under the same stack."""
+        self.messages.clear()
+
+    def close(self) -> None:
+        """Free the base and its adapters; what settings let outlive the process is written."""
+        try:
+            self._runtime.persist()
+        finally:
+            self._runtime.close()
+            if self._temporary is not None:
+                self._temporary.cleanup()
+
+    def _gguf(self, path: Path) -> Path:
+        """Return the GGUF file of an adapter, converted where it is of another program."""
+        if not is_foreign_adapter(path):
+            return path
+        from engine.adapters.conversion.converted_files import converted
+
+        kept = self._runtime.settings.cache_folder
+        if kept is None:
+            self._temporary = self._temporary or TemporaryDirectory(prefix="lora-tui-")
+            kept = self._temporary.name
+        return converted(path, self._file, Path(kept) / "converted").path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def open_base(
+    path: str | Path,
+    parameters: Parameters | None = None,
+    settings: EngineSettings | None = None,
+) -> Base:
+    """Load a base GGUF.
+
+    Args:
+        path: The GGUF file.
+        parameters: Load-time ones (num_ctx, num_thread …) and defaults for every answer.
+        settings: How memory and exactness are traded for time (fused stacks, KV snapshots).
+
+    Raises:
+        GgufError: The file is missing or no GGUF file.
+        BaseError: It is no base that llama.cpp can load.
+    """
+    chosen = parameters or Parameters()
+    file = Path(path).expanduser().absolute()
+    return Base(Runtime(LoadSpec(str(file), chosen), settings=settings), chosen, file)
+
+
+def search_adapters(
+    query: str = "",
+    base: str | Path | None = None,
+    *,
+    limit: int = 100,
+    sort: Sort = "downloads",
+) -> Iterator[Repository]:
+    """Yield adapters of the Hugging Face Hub as they arrive.
+
+    Args:
+        query: Words of the repository's name; '' for all.
+        base: A GGUF file, whose identity and aliases are asked for, or the name of a repository,
+            `user/repo`; None for whatever is tagged as a LoRA.
+        limit: At most so many.
+        sort: What comes first, `downloads` (of 30 days), `likes` or `recent`.
+
+    Raises:
+        HubError: The Hub cannot be reached, refuses, or answers with nonsense.
+        BaseError: The file is no base; `GgufError` where it is no GGUF file.
+    """
+    from engine.gguf.model_header import require_base
+    from engine.hub.search.base_names import BaseIdentity, aliases, identity_of
+    from engine.hub.search.search import search_adapters as search
+
+    identity = None
+    if base is not None:
+        file = Path(base).expanduser()
+        is_name = isinstance(base, str) and base.count("/") == 1 and not file.exists()
+        if is_name:
+            identity = BaseIdentity(str(base), (str(base), *aliases(str(base))))
+        else:
+            identity = identity_of(require_base(file.absolute()))
+    return search(query, identity, limit=limit, sort=sort)
+
+
+def pull_adapter(ref: str, home: str | Path | None = None) -> PulledAdapter:
+    """Bring an adapter of the Hugging Face Hub to this machine and return its record.
+
+    The record's `path` is what `Base.set_stack` takes, its `name` what `tui run --lora` takes.
+    The files lie in the Hub's own cache; a second call for the same revision downloads nothing.
+
+    Args:
+        ref: `hf.co/user/repo`, with `:file` or `:folder` where it holds several.
+        home: Where the record is kept; None for the folder that `tui` uses.
+
+    Raises:
+        HubError: It is no reference, the Hub refuses or cannot be reached, or holds no adapter.
+        StoreError: The record cannot be written.
+    """
+    from engine.hub.pull.adapter import pull_adapter as pull
+    from modelfiles.references.hub import HubReference
+    from modelfiles.state.home import state_home
+
+    try:
+        reference = HubReference.parse(ref, "adapter")
+    except ValueError as error:
+        raise HubError(f"{error}.") from None
+    if reference is None:
+        raise HubError(f"{ref!r} is no reference to the Hub: write hf.co/user/repo[:file].")
+    return pull(reference, state_home() if home is None else Path(home))

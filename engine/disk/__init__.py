@@ -1,0 +1,1 @@
+"""Read untrusted files safely and write files whole or not at all."""

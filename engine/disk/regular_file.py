@@ -1,0 +1,66 @@
+"""Open regular files, and notice when a file changes while it is read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Self
+
+from engine.errors import EngineError, GgufError
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """Size and modification time of a file, to notice that it changed between two reads."""
+
+    size_bytes: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """Return the stamp of a file with this status."""
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+def open_regular(
+    path: Path,
+    error_type: type[EngineError] = GgufError,
+    *,
+    folder: str = "is a folder, not a GGUF file: name the .gguf file itself",
+    other: str = "is no regular file: name a .gguf file",
+) -> tuple[FileIO, FileStamp]:
+    """Open a regular file for unbuffered reading; raises `error_type` with the reason if not.
+
+    `folder` and `other` say what a folder is instead, and what a pipe or a device is.
+    """
+    try:
+        # Looked at before it is opened: opening a named pipe waits for a writer for ever.
+        kind = path.stat().st_mode
+        if not stat.S_ISREG(kind):
+            raise error_type(f"{path} {folder if stat.S_ISDIR(kind) else other}.")
+        file = path.open("rb", buffering=0)
+        status = os.fstat(file.fileno())
+    except FileNotFoundError:
+        raise error_type(f"There is no file {path}: check the path.") from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise error_type(unreadable(path, error)) from None
+    return file, FileStamp.of(status)
+
+
+def unreadable(path: Path, error: OSError | ValueError) -> str:
+    """Return the sentence for a path that the system refuses to read."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{str(path)!r} cannot be read: {reason}."
+
+
+def require_unchanged(path: Path, stamp: FileStamp) -> None:
+    """Raise `GgufError` if the file no longer has this size and modification time."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise GgufError(f"{path} went away while it was being read: {error.strerror}.") from None
+    if FileStamp.of(status) != stamp:
+        raise GgufError(f"{path} changed while it was being read: wait until it is complete.")

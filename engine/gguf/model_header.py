@@ -1,0 +1,109 @@
+"""Models split over several GGUF files: their headers read as one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from engine.disk.regular_file import FileStamp
+from engine.errors import BaseError, GgufError
+from engine.gguf.header import GgufHeader, read_header
+from engine.gguf.tensors import TensorInfo
+from modelfiles.wording import shown
+
+MAX_SHARDS: Final = 1024
+_SHARD_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+
+
+def shard_count(header: GgufHeader) -> int:
+    """Return how many files the model of this header is split over; 1 if it is not split."""
+    return max(header.integer("split.count") or 1, 1)
+
+
+def read_model_header(path: Path) -> GgufHeader:
+    """Read the header of a model, with the tensors of all its parts if it is split.
+
+    `path` names the only file or the first part, as llama.cpp wants it: `x-00001-of-00003.gguf`.
+    Metadata, `data_offset` and `version` are those of the first part, `file_size_bytes` is the
+    sum. Raises `GgufError`, also for a missing part or parts that do not belong together.
+    """
+    first = read_header(path)
+    count = shard_count(first)
+    if count == 1:
+        return first
+    if count > MAX_SHARDS:
+        raise GgufError(f"{path} claims to be split over {count} files: download it again.")
+    paths = _shard_paths(path, count, first.integer("split.no"))
+    tensors: dict[str, TensorInfo] = {}
+    stamps: dict[Path, FileStamp] = {}
+    size_bytes = 0
+    for number, part_path in enumerate(paths):
+        part = first if number == 0 else _read_part(part_path, number, count)
+        for name, tensor in part.tensors.items():
+            if name in tensors:
+                raise GgufError(
+                    f"{part_path} has the tensor {shown(name)} of an earlier part again: "
+                    "download all parts of one version."
+                )
+            tensors[name] = tensor
+        stamps[part_path] = part.stamp
+        size_bytes += part.file_size_bytes
+    expected = first.integer("split.tensors.count")
+    if expected is not None and expected != len(tensors):
+        raise GgufError(
+            f"The {count} parts of {path} have {len(tensors)} tensors together where {expected} "
+            "are due: download all parts of one version."
+        )
+    return replace(
+        first,
+        tensors=MappingProxyType(tensors),
+        file_size_bytes=size_bytes,
+        part_stamps=MappingProxyType(stamps),
+    )
+
+
+def _shard_paths(path: Path, count: int, number: int | None) -> list[Path]:
+    match = _SHARD_NAME.fullmatch(path.name)
+    if match is None or int(match["count"]) != count:
+        raise GgufError(
+            f"{path} is one of {count} parts of a split model, but is not named like one: "
+            f"call the first part …-00001-of-{count:05d}.gguf."
+        )
+    names = [f"{match['prefix']}-{part:05d}-of-{count:05d}.gguf" for part in range(1, count + 1)]
+    if number != 0 or path.name != names[0]:
+        raise GgufError(
+            f"{path} is not the first part of its split model: name {path.with_name(names[0])}."
+        )
+    return [path.with_name(name) for name in names]
+
+
+def _read_part(path: Path, number: int, count: int) -> GgufHeader:
+    part = read_header(path)
+    if part.integer("split.no") != number or shard_count(part) != count:
+        raise GgufError(
+            f"{path} is not part {number + 1} of {count} of the split model it is named after: "
+            "download it again."
+        )
+    return part
+
+
+def require_base(path: Path) -> GgufHeader:
+    """Return the header of the base model in a GGUF file, with all parts of a split one.
+
+    Raises `BaseError` where the file is an adapter or holds no model, `GgufError` where it is no
+    sound GGUF file.
+    """
+    header = read_model_header(path)
+    if header.is_adapter:
+        raise BaseError(f"{path} is an adapter, not a model: name the base it was trained on.")
+    kind = header.text("general.type")
+    if kind not in (None, "model"):
+        raise BaseError(f"{path} is no model but of the kind {kind!r}: name a base model.")
+    if not header.architecture:
+        raise BaseError(f"{path} names no architecture, so it is no model: name a base model.")
+    if not header.tensors:
+        raise BaseError(f"{path} holds no weights, so it is no whole model: name a base model.")
+    return header

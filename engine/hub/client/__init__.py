@@ -1,0 +1,1 @@
+"""Talk to the Hub through its own client, with bounds on time and size."""

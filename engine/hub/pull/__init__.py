@@ -1,0 +1,1 @@
+"""Download adapters and models from the Hub, checked and pinned to a revision."""

@@ -1,0 +1,177 @@
+"""Pulls an adapter of the Hub: into the Hub's own cache, checked, and remembered under a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from engine.adapters.checking.own_rules import own_rules_broken
+from engine.errors import EngineError, HubError
+from engine.gguf.header import read_header
+from engine.hub.client.adapter_files import AdapterChoice, chosen_adapter, namings
+from engine.hub.client.errors import explained, is_unreachable
+from engine.hub.client.heads import RemoteHead, early_type, heads_folder
+from engine.hub.client.info import RepositoryInfo, repository_info
+from engine.hub.pull.fetch import OnBytes, fetch, forget, missing_files
+from modelfiles.references.hub import HubReference
+from modelfiles.references.pulled_adapters import PulledAdapter, PulledAdapters
+
+_JUDGED_FROM_BYTES: Final = 2**20
+"""What is smaller is downloaded as soon as its header is."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteAdapter:
+    """An adapter of the Hub that a reference means, before it is downloaded."""
+
+    repo: str
+    revision: str
+    """The commit, 40 hex digits."""
+    choice: AdapterChoice
+    base_models: tuple[str, ...]
+    """What its card says that it was trained on."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What is to be downloaded if nothing of it is there."""
+        return self.choice.size_bytes
+
+
+def look_up(reference: HubReference) -> RemoteAdapter:
+    """Ask the Hub which adapter a reference means, and at which revision it is now: one request.
+
+    Raises `HubError`, also where the repository holds none or several.
+    """
+    info = revision_of(reference)
+    choice = chosen_adapter(reference, info.files)
+    return RemoteAdapter(info.repo, info.sha, choice, info.base_models)
+
+
+def revision_of(reference: HubReference) -> RepositoryInfo:
+    """Ask the Hub for a repository as it is now; raises `HubError`, also where it is empty."""
+    with explained(f"hf.co/{reference.repo}"):
+        info = repository_info(reference.repo)
+    if not info.sha:
+        raise HubError(f"hf.co/{reference.repo} has no revision yet: it is empty.")
+    return info
+
+
+def pull_adapter(
+    reference: HubReference,
+    home: Path,
+    *,
+    remote: RemoteAdapter | None = None,
+    on_bytes: OnBytes = lambda _done, _total: None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> PulledAdapter:
+    """Bring an adapter to this machine and return its record, kept below `home`.
+
+    The files lie in the Hub's cache; a second pull of the same revision asks only which one it
+    is. Without a network, what was pulled before is returned. A file that is no sound adapter is
+    removed again if it was downloaded for this, and a GGUF file that is a model is not downloaded.
+    `remote` saves the questions where somebody asked already what the reference means.
+
+    Raises:
+        HubError: The Hub refuses or cannot be reached, or what it holds is no adapter.
+        Cancelled: `is_cancelled` said so.
+        StoreError: The record cannot be written.
+    """
+    pulled = PulledAdapters(home)
+    is_unseen = remote is None
+    if remote is None:
+        try:
+            remote = look_up(reference)
+        except HubError as error:
+            known = known_adapter(reference, pulled) if is_unreachable(error) else None
+            if known is None:
+                raise
+            return known
+    found = pulled.find(remote.repo, remote.choice.weights.path)
+    if found is not None and found.revision == remote.revision and found.is_there:
+        return found
+    files = remote.choice.files
+    missing = missing_files(remote.repo, remote.revision, files)
+    if is_unseen and missing and remote.size_bytes > _JUDGED_FROM_BYTES:
+        _require_no_model(remote)
+    with explained(f"hf.co/{remote.repo}"):
+        paths = fetch(
+            remote.repo, remote.revision, files, on_bytes, is_cancelled, is_cache_read=True
+        )
+    weights = paths[files.index(remote.choice.weights)]
+    try:
+        path = _checked(remote, weights)
+    except HubError:
+        # What the cache had before is somebody else's: a model that its owner uses.
+        if remote.choice.weights in missing:
+            forget(weights)
+        raise
+    return pulled.put(
+        PulledAdapter(
+            name=_name(remote),
+            repo=remote.repo,
+            revision=remote.revision,
+            file=remote.choice.weights.path,
+            kind=remote.choice.kind,
+            path=str(path),
+            size_bytes=remote.size_bytes,
+            pulled=datetime.now(UTC),
+            base_models=remote.base_models,
+        )
+    )
+
+
+def _require_no_model(remote: RemoteAdapter) -> None:
+    """Refuse a GGUF file that is a model, by its first keys and before its gigabytes."""
+    if remote.choice.kind != "gguf":
+        return
+    address = f"hf.co/{remote.repo}:{remote.choice.label}"
+    with heads_folder() as folder:
+        file = remote.choice.weights.path
+        head = RemoteHead(remote.repo, file, remote.revision, folder / "head.gguf")
+        if early_type(head) == "model":
+            raise HubError(f"{address} is a model, not a LoRA adapter: name an adapter.")
+
+
+def _checked(remote: RemoteAdapter, weights: Path) -> Path:
+    """Return the GGUF file, or the folder of an adapter to convert; raises `HubError`."""
+    address = f"hf.co/{remote.repo}"
+    try:
+        if remote.choice.kind == "gguf":
+            broken = own_rules_broken(read_header(weights))
+            if broken:
+                raise EngineError(broken[0].message)
+            return weights
+        from engine.adapters.foreign.read import read_source
+
+        read_source(weights.parent)
+    except EngineError as error:
+        text = str(error).replace(str(weights), address).replace(str(weights.parent), address)
+        raise HubError(text) from error
+    return weights.parent
+
+
+def known_adapter(reference: HubReference, pulled: PulledAdapters) -> PulledAdapter | None:
+    """Return the newest adapter on this machine that a reference may mean."""
+    wanted = (reference.choice or "").strip("/").lower()
+    for record in pulled.list():
+        is_meant = not wanted or any(wanted in names for names in namings(record.file, record.kind))
+        if is_meant and record.repo.lower() == reference.repo.lower() and record.is_there:
+            return record
+    return None
+
+
+def _name(remote: RemoteAdapter) -> str:
+    """Return a short word for `ADAPTER` and `--lora`: the file's, or of a folder the repository's.
+
+    `ann/Llama-SQL-LoRA` is `llama-sql-lora`; a file called `adapter.gguf` says nothing.
+    """
+    stem = PurePosixPath(remote.choice.weights.path).stem
+    is_telling = remote.choice.kind == "gguf" and stem.lower() not in ("adapter", "lora", "model")
+    title = stem if is_telling else remote.repo.partition("/")[2]
+    if not is_telling and remote.choice.kind != "gguf" and remote.choice.label:
+        title = f"{title}-{PurePosixPath(remote.choice.label).name}"
+    return re.sub(r"[^a-z0-9._-]+", "-", title.lower()).strip("-._")[:60] or "adapter"

@@ -1,0 +1,1 @@
+"""Publish adapters on the Hub."""

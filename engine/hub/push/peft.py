@@ -1,0 +1,186 @@
+"""A PEFT folder as it goes to the Hub: its configuration and its weights, and nothing beside them.
+
+A folder of a training run also holds optimizer states, random states and pickles, which run code
+when they are loaded; none of them is part of the adapter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from engine.adapters.foreign.find import CONFIG, MLX_WEIGHTS
+from engine.adapters.foreign.formats.safetensors import read_safetensors
+from engine.adapters.foreign.peft.config import read_config
+from engine.adapters.foreign.read import read_source
+from engine.disk.regular_file import open_regular
+from engine.errors import AdapterError
+from engine.hub.push.gguf import hub_id
+from engine.hub.push.publication import CARD, OutgoingFile, Publication
+from modelfiles.wording import shown
+
+WEIGHTS: Final = "adapter_model.safetensors"
+
+_PICKLE: Final = "adapter_model.bin"
+_LARGEST_TEXT_BYTES: Final = 16 * 2**20
+_LARGEST_NUMBER: Final = 1e9
+_MAX_LISTED: Final = 12
+_MAX_SHOWN: Final = 120
+
+
+def peft_publication(folder: Path, name: str | None = None) -> Publication:
+    """Check a PEFT folder and return what is to be published of it.
+
+    `name` is its title; by default the folder's. Raises `AdapterError` where the configuration or
+    the weights are missing or damaged, or the weights are a pickle.
+    """
+    config_file, weights_file = folder / CONFIG, folder / WEIGHTS
+    _require_files(folder)
+    config = _config(config_file)
+    n_tensors, dtypes = _weights(weights_file)
+    base = config.get("base_model_name_or_path")
+    base_text = base if isinstance(base, str) else ""
+    base_id = None if not base_text or _is_path(base_text) else hub_id(base_text)
+    notices: tuple[str, ...] = ()
+    if base_text and base_id is None:
+        notices = (
+            f"{config_file} names its base as {shown(base_text)}, which is no repository of the "
+            "Hub, and is published with that text: change it there if nobody should read it.",
+        )
+    problem = _problem(folder)
+    if problem is not None:
+        notices = (*notices, f"It is published as it is, but cannot be used here: {problem}")
+    readme = folder / CARD
+    return Publication(
+        kind="peft",
+        method=str(config["peft_type"]).upper(),
+        is_usable=problem is None,
+        title=name or folder.resolve().name,
+        files=(_outgoing(config_file), _outgoing(weights_file)),
+        base_id=base_id or "",
+        facts=(*_facts(config), ("weights", f"{n_tensors} tensors, {', '.join(dtypes)}")),
+        readme=_text(readme, "card") if readme.exists() else None,
+        notices=notices,
+    )
+
+
+def _require_files(folder: Path) -> None:
+    if not (folder / CONFIG).is_file():
+        inner = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+        advice = (
+            f"name one of the folders in it, {', '.join(map(shown, inner[:_MAX_LISTED]))}"
+            if inner
+            else "name the folder that PEFT saved the adapter in, or a GGUF file"
+        )
+        raise AdapterError(f"The folder {folder} holds no {CONFIG}: {advice}.")
+    if (folder / WEIGHTS).is_file():
+        return
+    if (folder / _PICKLE).exists():
+        raise AdapterError(
+            f"The folder {folder} holds its weights as {_PICKLE}, a pickle, which can run code on "
+            "the machine of whoever loads it: save the adapter as safetensors and publish that."
+        )
+    if any((folder / name).exists() for name in MLX_WEIGHTS):
+        raise AdapterError(
+            f"The folder {folder} holds an adapter of MLX: convert it with 'tui convert' and "
+            "publish the GGUF file."
+        )
+    raise AdapterError(
+        f"The folder {folder} holds no {WEIGHTS}: name the folder that PEFT saved the adapter in."
+    )
+
+
+def _config(file: Path) -> Mapping[str, Any]:
+    config = read_config(file)
+    if not isinstance(config.get("peft_type"), str):
+        raise AdapterError(f"{file} is no configuration of PEFT: it names no peft_type.")
+    return config
+
+
+def _is_path(text: str) -> bool:
+    """Whether a base is a folder of this machine, or can be nothing else."""
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # too long, no such home folder, a zero byte
+        return True
+
+
+def _problem(folder: Path) -> str | None:
+    """Return why the adapter cannot be converted, in one sentence; None where it can.
+
+    Raises `AdapterError` where a factor holds numbers that are not finite.
+    """
+    try:
+        source = read_source(folder)
+    except AdapterError as error:
+        return str(error)
+    for module in source.modules:
+        for tensor in (module.a, module.b):
+            if not np.isfinite(tensor.read()).all():
+                raise AdapterError(
+                    f"{folder} holds numbers that are not finite (NaN or infinity) in "
+                    f"{shown(tensor.name)}: its training diverged; publish another."
+                )
+    return None
+
+
+def _facts(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    facts = [("method", str(config["peft_type"]))]
+    for heading, key in (("rank", "r"), ("alpha", "lora_alpha")):
+        value = config.get(key)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and is_number and abs(value) < _LARGEST_NUMBER:
+            facts.append((heading, f"{value:g}"))
+    for heading, key in (("rank by module", "rank_pattern"), ("alpha by module", "alpha_pattern")):
+        patterns = config.get(key)
+        if isinstance(patterns, dict) and patterns:
+            facts.append((heading, _some([f"{k}: {v}" for k, v in patterns.items()])))
+    variants = [name for name in ("use_rslora", "use_dora", "use_qalora") if config.get(name)]
+    if variants:
+        facts.append(("variant", ", ".join(variants)))
+    targets = config.get("target_modules")
+    if isinstance(targets, str) and targets:
+        facts.append(("adapted", _some([targets])))
+    elif isinstance(targets, list) and targets:
+        # Whole paths, one for each layer, say no more than the names at their ends.
+        names = sorted({str(target).rpartition(".")[2] or str(target) for target in targets})
+        facts.append(("adapted", _some(names)))
+    return facts
+
+
+def _some(texts: Sequence[str]) -> str:
+    shortened = [text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…" for text in texts]
+    more = f" and {len(texts) - _MAX_LISTED} more" if len(texts) > _MAX_LISTED else ""
+    return ", ".join(shortened[:_MAX_LISTED]) + more
+
+
+def _weights(file: Path) -> tuple[int, tuple[str, ...]]:
+    """Return the number of tensors and their types, by the header of a safetensors file."""
+    tensors = read_safetensors(file)
+    if not any(math.prod(tensor.shape) for tensor in tensors.values()):
+        raise AdapterError(f"{file} holds no weights: save the adapter again.")
+    return len(tensors), tuple(dict.fromkeys(tensor.dtype for tensor in tensors.values()))
+
+
+def _text(file: Path, what: str) -> str:
+    opened, stamp = open_regular(file)
+    with opened:
+        if stamp.size_bytes > _LARGEST_TEXT_BYTES:
+            raise AdapterError(f"{file} is too large for a {what}: name another folder.")
+        data = opened.readall()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise AdapterError(f"{file} is no text in UTF-8: save it again.") from None
+
+
+def _outgoing(file: Path) -> OutgoingFile:
+    opened, stamp = open_regular(file)
+    with opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return OutgoingFile(file.name, file, stamp.size_bytes, digest)

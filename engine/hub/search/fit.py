@@ -1,0 +1,108 @@
+"""Judges by a file's header whether an adapter of the Hub fits a base, before it is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from engine.adapters.checking.check import check_headers
+from engine.errors import EngineError, HubError
+from engine.gguf.header import GgufHeader
+from engine.hub.client.adapter_files import CONFIG, AdapterChoice
+from engine.hub.client.heads import (
+    RemoteHead,
+    early_type,
+    heads_folder,
+    need_safetensors_header,
+    remote_gguf_header,
+)
+
+_MAX_HASHED_BYTES: Final = 2 * 2**30
+"""A reader hashes what it reads, here the zeros of a sparse file at about 1.7 GB/s."""
+
+
+class Verdict(StrEnum):
+    """Whether an adapter can be used with a base."""
+
+    FITS = "fits"
+    MISFIT = "does not fit"
+    UNKNOWN = "cannot tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What a header says."""
+
+    verdict: Verdict
+    reason: str = ""
+    """One sentence: why it does not fit, or why that cannot be told; '' where it fits."""
+    n_fetched: int = 0
+    """Bytes that were fetched for it."""
+
+
+def fit_of(repo: str, choice: AdapterChoice, revision: str, base: GgufHeader) -> Fit:
+    """Return whether an adapter of a repository fits `base`, by its beginning alone.
+
+    A GGUF file is held against every rule that needs no weights, a folder of PEFT or MLX is
+    planned as a conversion would be. Raises `HubError` where the Hub cannot be asked.
+    """
+    if choice.is_pickle:
+        return Fit(Verdict.UNKNOWN, "Its weights are in a format that shows only when it is read.")
+    with heads_folder() as folder:
+        weights = PurePosixPath(choice.weights.path)
+        head = RemoteHead(repo, choice.weights.path, revision, folder / weights.name)
+        if head.size_bytes > _MAX_HASHED_BYTES:
+            return Fit(Verdict.UNKNOWN, "It is too large to be judged by its header.")
+        try:
+            with _in_words_of(_address_of(repo, weights.parent), folder):
+                if choice.kind == "gguf":
+                    _require_gguf_fits(head, base)
+                else:
+                    _require_convertible(repo, choice, revision, head, base)
+        except HubError:
+            raise
+        except EngineError as error:
+            return Fit(Verdict.MISFIT, str(error), head.n_fetched)
+        return Fit(Verdict.FITS, "", head.n_fetched)
+
+
+def _address_of(repo: str, folder: PurePosixPath) -> str:
+    """Return what stands before the name of a file of the folder."""
+    return f"hf.co/{repo}:" + (f"{folder}/" if folder.name else "")
+
+
+def _require_gguf_fits(head: RemoteHead, base: GgufHeader) -> None:
+    if early_type(head) == "model":
+        raise EngineError(f"{head.path} is a model, not a LoRA adapter.")
+    broken = check_headers(remote_gguf_header(head), base)
+    if broken:
+        raise EngineError(broken[0].message)
+
+
+def _require_convertible(
+    repo: str, choice: AdapterChoice, revision: str, head: RemoteHead, base: GgufHeader
+) -> None:
+    from engine.adapters.conversion.placement.make_plan import make_plan
+    from engine.adapters.foreign.read import read_source
+
+    need_safetensors_header(head)
+    config = next(file for file in choice.files if PurePosixPath(file.path).name == CONFIG)
+    known = RemoteHead(repo, config.path, revision, head.path.with_name(CONFIG))
+    known.need(known.size_bytes)
+    make_plan(read_source(head.path.parent), base)
+
+
+@contextmanager
+def _in_words_of(address: str, folder: Path) -> Iterator[None]:
+    """Let errors speak of the repository's folder instead of the one that stands in for it."""
+    try:
+        yield
+    except HubError:
+        raise
+    except EngineError as error:
+        text = str(error).replace(f"{folder}/", address).replace(str(folder), address.rstrip(":/"))
+        raise type(error)(text) from error

@@ -1,0 +1,239 @@
+"""Searches the Hugging Face Hub for adapters, by the base they were trained on and by words.
+
+Results come page by page, as they arrive. What an answer leaves out is unknown and no error:
+the Hub's answers differ by repository and by year.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any, Final, Literal
+
+from engine.hub.client.errors import search_explained
+from engine.hub.client.http import get
+from engine.hub.client.info import texts_of
+from engine.hub.search.base_names import BaseIdentity
+
+Sort = Literal["downloads", "likes", "recent"]
+_SORTS: Final = {"downloads": "downloads", "likes": "likes", "recent": "lastModified"}
+_EXPANDED: Final = (
+    "author",
+    "cardData",
+    "downloads",
+    "gated",
+    "lastModified",
+    "library_name",
+    "likes",
+    "private",
+    "sha",
+    "siblings",
+    "tags",
+    "usedStorage",
+)
+PAGE_SIZE: Final = 50
+"""Repositories asked for at a time: the first rows are there with the first of them."""
+MAX_ALIASES: Final = 8
+"""Names of a base asked for; each is a request of its own, because filters are joined by AND."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+class RepositoryKind(StrEnum):
+    """What a repository holds, by the names of its files."""
+
+    GGUF = "GGUF LoRA"
+    PEFT = "PEFT"
+    MLX = "MLX"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository of the Hub as a search shows it; what the answer left out is None."""
+
+    name: str
+    """`user/repo`."""
+    kind: RepositoryKind
+    files: tuple[str, ...] = ()
+    downloads: int | None = None
+    """In the last 30 days."""
+    likes: int | None = None
+    modified: datetime | None = None
+    size_bytes: int | None = None
+    """Of all files together."""
+    license: str | None = None
+    is_gated: bool = False
+    is_private: bool = False
+    base_models: tuple[str, ...] = ()
+    """What its card says that it was trained on."""
+    sha: str | None = None
+    """Commit of the newest revision."""
+
+
+def search_adapters(
+    query: str = "",
+    base: BaseIdentity | None = None,
+    *,
+    limit: int = 100,
+    sort: Sort = "downloads",
+) -> Iterator[Repository]:
+    """Yield adapters that fit a base by name, or contain the words of `query`, as they arrive.
+
+    With a base, each of its repositories (at most `MAX_ALIASES`) is asked for at once, and one
+    that is found twice is yielded once; without, only repositories tagged `lora` are asked for.
+    Within one page the order is the Hub's. At most `limit` are yielded.
+
+    Raises:
+        HubError: The Hub cannot be reached, refuses, or answers with nonsense; of several names
+            of a base, after what the others have found.
+    """
+    names = base.repositories[:MAX_ALIASES] if base is not None else ()
+    filters = [f"base_model:adapter:{name}" for name in names] or ["lora"]
+    seen: set[str] = set()
+    for repository in _interleaved(filters, query, limit, sort):
+        if repository.name not in seen:
+            seen.add(repository.name)
+            yield repository
+        if len(seen) >= limit:
+            return
+
+
+def _interleaved(
+    filters: Sequence[str], query: str, limit: int, sort: Sort
+) -> Iterator[Repository]:
+    """Yield the pages of several questions, whichever arrives first."""
+    arrived: SimpleQueue[list[Repository] | Exception | None] = SimpleQueue()
+    is_over = Event()
+
+    def ask(filter_: str) -> None:
+        try:
+            for page in _pages(filter_, query, limit, sort):
+                arrived.put(page)
+                if is_over.is_set():
+                    return
+            arrived.put(None)
+        except Exception as error:  # handed to the caller, whatever it is
+            arrived.put(error)
+
+    for filter_ in filters:
+        Thread(target=ask, args=(filter_,), name=f"search {filter_}", daemon=True).start()
+    n_asking = len(filters)
+    failure: Exception | None = None
+    try:
+        while n_asking:
+            page = arrived.get()
+            if isinstance(page, list):
+                yield from page
+                continue
+            n_asking -= 1
+            failure = failure or page
+    finally:
+        is_over.set()
+    if failure is not None:  # after the rows that others of the questions have found
+        raise failure
+
+
+def _pages(filter_: str, query: str, limit: int, sort: Sort) -> Iterator[list[Repository]]:
+    params: dict[str, Any] | None = {
+        "filter": filter_,
+        "sort": _SORTS[sort],
+        "limit": min(limit, PAGE_SIZE),
+        "expand": list(_EXPANDED),
+        **({"search": query.strip()} if query.strip() else {}),
+    }
+    n_found = 0
+    with search_explained():
+        from huggingface_hub import constants
+
+        address: str | None = f"{constants.ENDPOINT}/api/models"
+        while address is not None:
+            answer = get(address, params=params)
+            document = answer.json()
+            if not isinstance(document, list):
+                raise ValueError("the answer is no list")
+            page = list(repositories_of(document))
+            yield page
+            n_found += len(page)
+            # A page of nothing is the last one, whatever is said to follow it.
+            if n_found >= limit or not document:
+                return
+            # The address of the next page holds the question.
+            address, params = answer.next_page, None
+
+
+def repositories_of(page: Any) -> Iterator[Repository]:
+    """Yield the repositories of a page of the Hub's answer; what is none is left out."""
+    for item in page if isinstance(page, list) else ():
+        if isinstance(item, Mapping):
+            name = item.get("id") or item.get("modelId")
+            if isinstance(name, str) and _NAME.fullmatch(name) and ".." not in name:
+                yield _repository(name, item)
+
+
+def _repository(name: str, item: Mapping[str, Any]) -> Repository:
+    card = item.get("cardData")
+    card = card if isinstance(card, Mapping) else {}
+    files = tuple(_file_names(item.get("siblings")))
+    return Repository(
+        name=name,
+        kind=kind_of(files),
+        files=files,
+        downloads=_count(item.get("downloads")),
+        likes=_count(item.get("likes")),
+        modified=_time(item.get("lastModified")),
+        size_bytes=_count(item.get("usedStorage")),
+        license=_license(card, item.get("tags")),
+        is_gated=bool(item.get("gated")),
+        is_private=item.get("private") is True,
+        base_models=texts_of(card.get("base_model")),
+        sha=sha if isinstance(sha := item.get("sha"), str) else None,
+    )
+
+
+def kind_of(files: Iterable[str]) -> RepositoryKind:
+    """Return what a repository holds, by the names of its files.
+
+    A GGUF beside PEFT files is an adapter that was converted already; a GGUF alone may be a model.
+    """
+    names = {file.rpartition("/")[2].lower() for file in files}
+    if any(name.endswith(".gguf") for name in names):
+        return RepositoryKind.GGUF
+    if "adapters.safetensors" in names or "adapters.npz" in names:
+        return RepositoryKind.MLX
+    if names & {"adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"}:
+        return RepositoryKind.PEFT
+    return RepositoryKind.UNKNOWN
+
+
+def _file_names(siblings: Any) -> Iterator[str]:
+    for sibling in siblings if isinstance(siblings, list) else ():
+        name = sibling.get("rfilename") if isinstance(sibling, Mapping) else None
+        if isinstance(name, str):
+            yield name
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _time(value: Any) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None
+
+
+def _license(card: Mapping[str, Any], tags: Any) -> str | None:
+    if isinstance(named := card.get("license"), str):
+        return named
+    prefix = "license:"
+    found = (t for t in tags or () if isinstance(t, str) and t.startswith(prefix))
+    return next(found, "").removeprefix(prefix) or None

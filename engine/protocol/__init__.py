@@ -1,0 +1,1 @@
+"""Define what the chat and an engine say to each other."""

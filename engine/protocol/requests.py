@@ -1,0 +1,78 @@
+"""Requests to the worker: one msgspec struct a line of JSON on its stdin."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.protocol.settings import EngineSettings
+from engine.protocol.values import ChatMessage, LoadSpec
+from engine.stack import AdapterStack
+from modelfiles.parameters import Parameters
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """Load a base, replacing the one loaded; answered by LoadProgress… and Loaded."""
+
+    request_id: int
+    spec: LoadSpec
+
+
+class Configure(msgspec.Struct, frozen=True, tag="configure"):
+    """Use these settings from here on; answered by Configured."""
+
+    request_id: int
+    settings: EngineSettings
+
+
+class SetStack(msgspec.Struct, frozen=True, tag="set_stack"):
+    """Apply a stack from the next evaluation on; answered by StackApplied.
+
+    With `is_live` in the settings it applies in the middle of an answer, else after it.
+    """
+
+    request_id: int
+    stack: AdapterStack
+
+
+class Settle(msgspec.Struct, frozen=True, tag="settle"):
+    """Make ready for the next answer while nothing else is asked.
+
+    Evaluates the conversation under the stack in force, chooses its form and measures its effect.
+    Answered by PromptProgress…, EffectMeasured, FormChosen (each at most where there is something
+    to say) and Settled. Any other request ends it early.
+    """
+
+    request_id: int
+    messages: tuple[ChatMessage, ...]
+    """The conversation so far, oldest first; may be empty."""
+    parameters: Parameters = msgspec.field(default_factory=Parameters)
+    template: str | None = None
+    thinks: bool | None = None
+    delay_s: float = 0.0
+    """Pause before the work begins, so that a stack still being changed costs nothing."""
+
+
+class Generate(msgspec.Struct, frozen=True, tag="generate"):
+    """Answer a conversation; answered by PromptProgress…, Tokens… and Finished."""
+
+    request_id: int
+    messages: tuple[ChatMessage, ...]
+    """Oldest first, the system message (if any) first of all, a user message last."""
+    parameters: Parameters = msgspec.field(default_factory=Parameters)
+    template: str | None = None
+    """The TEMPLATE of the Modelfile, a Go template; None for the base's own chat template."""
+    thinks: bool | None = None
+    """Whether a reasoning model is asked to think; None leaves it to its template."""
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """Stop the generation or the settling `target_id`."""
+
+    target_id: int
+
+
+class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
+    """End the worker after freeing everything in order."""
+
+
+Request = Load | Configure | SetStack | Settle | Generate | Cancel | Shutdown

@@ -1,0 +1,107 @@
+"""Values that requests and events carry."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from modelfiles.parameters import Parameters
+
+FinishReason = Literal["stop", "length", "cancelled", "failed"]
+"""`stop`: the model ended or met a stop string; `length`: num_predict or the context ran out."""
+
+
+Form = Literal["none", "single", "layered", "fused"]
+"""How llama.cpp is given the stack: no adapter, one, several one by one, or one fused from them."""
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    """One message of a conversation; `role` is `system`, `user` or `assistant`."""
+
+    role: str
+    content: str
+
+
+class LoadSpec(msgspec.Struct, frozen=True):
+    """Which base to load and how; None leaves the choice to the engine."""
+
+    base: str
+    """Absolute path of the base GGUF."""
+    parameters: Parameters = msgspec.field(default_factory=Parameters)
+    """Only those of `modelfiles.parameters.LOAD_TIME` are read."""
+
+
+class BaseInfo(msgspec.Struct, frozen=True):
+    """What the loaded base is."""
+
+    name: str
+    """`general.name`, else the file's stem."""
+    architecture: str
+    description: str
+    """llama.cpp's own words, for example `llama 3B Q8_0`."""
+    n_params: int
+    size_bytes: int
+    n_ctx: int
+    """Context length in use, in tokens."""
+    n_ctx_train: int
+    """Context length the base was trained with, in tokens."""
+    n_threads: int
+    load_s: float
+    has_chat_template: bool
+    notices: tuple[str, ...] = ()
+    """Sentences for the person on what was loaded otherwise than asked."""
+
+
+class GenerationStats(msgspec.Struct, frozen=True):
+    """What one answer cost."""
+
+    n_prompt: int
+    """Tokens of the rendered prompt."""
+    n_reused: int
+    """Prompt tokens taken from the KV cache instead of being evaluated."""
+    n_decoded: int
+    """Tokens generated."""
+    prefill_s: float
+    decode_s: float
+    n_ctx: int
+    n_dropped_messages: int = 0
+    """Oldest messages left out because the conversation no longer fits the context."""
+    n_thought: int = 0
+    """Tokens of `n_decoded` that belong to what the model thought."""
+    form: Form = "none"
+    """How the stack was applied when the answer ended."""
+    is_approximate: bool = False
+    """Whether a part of what the answer rests on was computed under another stack (`swap = keep`,
+    or a stack set while the answer was written)."""
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        """Evaluated prompt tokens per second; 0 when nothing was evaluated."""
+        evaluated = self.n_prompt - self.n_reused
+        return evaluated / self.prefill_s if self.prefill_s > 0 else 0.0
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Generated tokens per second; 0 when nothing was generated."""
+        return self.n_decoded / self.decode_s if self.decode_s > 0 else 0.0
+
+    @property
+    def n_context(self) -> int:
+        """Tokens of the context in use after the answer."""
+        return self.n_prompt + self.n_decoded
+
+
+class AdapterEffect(msgspec.Struct, frozen=True):
+    """What one adapter does on the loaded base, alone and at scale 1."""
+
+    sha256: str
+    """The adapter's content."""
+    effect_nats: float
+    """Mean KL divergence of the next-token distribution against the bare base, in nats."""
+    n_tensors: int
+    """Tensor pairs the adapter has."""
+    n_used: int | None
+    """Pairs that llama.cpp's graph really multiplies; None where that could not be seen."""
+    notices: tuple[str, ...] = ()
+    """Sentences for the person where it does nothing, next to nothing or only a part."""

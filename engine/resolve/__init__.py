@@ -1,0 +1,1 @@
+"""Resolve what a user names to an adapter that is checked against the base."""

@@ -1,0 +1,59 @@
+"""Adapters of other programs that a person names where a GGUF adapter is due: converted, told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.hub.client.addresses import hub_address
+from modelfiles.wording import printable
+
+if TYPE_CHECKING:
+    from engine.gguf.header import GgufHeader
+
+
+@dataclass(frozen=True, slots=True)
+class NewGguf:
+    """The GGUF adapter that was made of one of another program."""
+
+    path: Path
+    title: str
+    """What the adapter is called."""
+    sentence: str
+    """Says what was converted, or that it was before."""
+    notices: tuple[str, ...]
+
+
+def converted_folder(home: Path) -> Path:
+    """Return where converted adapters are kept, below the home of all state."""
+    return home / "cache" / "converted"
+
+
+def converted_adapter(
+    source: Path,
+    base: Path | GgufHeader,
+    folder: Path,
+    on_progress: Callable[[float], None] = lambda _: None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> NewGguf:
+    """Return an adapter of PEFT or MLX as a GGUF for `base`, converted unless `folder` has it.
+
+    Raises `EngineError` with one sentence where it cannot be converted, `Cancelled` where
+    `is_cancelled` said so.
+    """
+    from engine.adapters.conversion.converted_files import converted
+    from engine.gguf.header import GgufHeader
+    from engine.gguf.model_header import require_base
+
+    header = base if isinstance(base, GgufHeader) else require_base(base)
+    made = converted(source, header, folder, on_progress=on_progress, is_cancelled=is_cancelled)
+    base_name = header.text("general.name") or header.path.name
+    when = "was converted" if made.is_new else "had been converted before"
+    return NewGguf(
+        path=made.path,
+        title=made.title,
+        sentence=printable(f"{hub_address(str(source)) or source} {when} for {base_name}."),
+        notices=made.notices,
+    )

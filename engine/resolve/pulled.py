@@ -1,0 +1,71 @@
+"""Adapters of the Hub that a person names: pulled, or found among those that were pulled before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelfiles.references.pulled_adapters import PulledAdapter
+
+
+def pulled_adapter(
+    reference: str,
+    home: Path | None = None,
+    *,
+    on_bytes: Callable[[int, int], None] = lambda _done, _total: None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> PulledAdapter | None:
+    """Return the adapter that `hf.co/user/repo[:file or folder]` or a pulled name means.
+
+    A reference is pulled, unless its newest revision lies here already; so is a name whose file
+    is gone. None where the text is neither: a path, to those who ask. `home` is by default that
+    of all state; `on_bytes` hears how many bytes are there, of how many.
+
+    Raises `HubError` with one sentence where it cannot be had, `Cancelled` where
+    `is_cancelled` said so, `StoreError` where the record cannot be read or written.
+    """
+    from engine.errors import HubError
+    from modelfiles.references.hub import HubReference
+    from modelfiles.state.home import state_home
+
+    home = state_home() if home is None else home
+    try:
+        hub = HubReference.parse(reference, "adapter")
+    except ValueError as error:
+        raise HubError(f"{error}.") from None
+    if hub is None:
+        record = _called(reference, home)
+        if record is None or record.is_there:
+            return record
+        hub = HubReference(record.repo, record.file, "adapter")
+    from engine.hub.pull.adapter import pull_adapter
+
+    return pull_adapter(hub, home, on_bytes=on_bytes, is_cancelled=is_cancelled)
+
+
+def pulled_by(text: str, home: Path | None = None) -> PulledAdapter | None:
+    """Return the adapter that a name or a reference means, if it was pulled; asks nobody."""
+    from engine.hub.pull.adapter import known_adapter
+    from modelfiles.errors import StoreError
+    from modelfiles.references.hub import HubReference
+    from modelfiles.references.pulled_adapters import PulledAdapters
+    from modelfiles.state.home import state_home
+
+    home = state_home() if home is None else home
+    try:
+        hub = HubReference.parse(text, "adapter")
+        return _called(text, home) if hub is None else known_adapter(hub, PulledAdapters(home))
+    except (StoreError, ValueError):  # whoever asks has an error of their own to tell
+        return None
+
+
+def _called(name: str, home: Path) -> PulledAdapter | None:
+    from modelfiles.errors import ReferenceNotFoundError
+    from modelfiles.references.pulled_adapters import PulledAdapters
+
+    try:
+        return PulledAdapters(home).get(name)
+    except ReferenceNotFoundError:
+        return None

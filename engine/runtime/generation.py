@@ -1,0 +1,160 @@
+"""One answer: prompt evaluated in chunks, then token by token, cancellable in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from engine.errors import EngineError
+from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
+from engine.protocol.values import ChatMessage, FinishReason, GenerationStats
+from engine.runtime.prompt import Prompt, answer_reserve, build_prompt
+from engine.runtime.runtime import Runtime
+from engine.runtime.sampling import Sampling
+from engine.runtime.stop_strings import TextStream
+from engine.runtime.thoughts import Split, ThoughtSplitter
+from modelfiles.parameters import Parameters
+
+
+def generate(
+    runtime: Runtime,
+    messages: Sequence[ChatMessage],
+    parameters: Parameters,
+    *,
+    template: str | None = None,
+    thinks: bool | None = None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+    request_id: int = 0,
+) -> Iterator[GenerationEvent]:
+    """Answer `messages` under the stack in force; the last event is always `Finished`.
+
+    Args:
+        runtime: The base with its stack.
+        messages: Oldest first; the system message, if any, first of all.
+        parameters: The sampling ones, num_predict and stop are read.
+        template: The TEMPLATE of the Modelfile; None for the base's own chat template.
+        thinks: Whether a reasoning model is asked to think; None leaves it to its template.
+        is_cancelled: Asked during the evaluation of the prompt and between tokens.
+        request_id: Copied into every event.
+    """
+    answer = _Answer(runtime, parameters, is_cancelled, request_id)
+    try:
+        yield from answer.events(messages, template, thinks)
+    except EngineError as error:
+        yield answer.finished("failed", str(error))
+
+
+class _Answer:
+    """The state of one answer while it is made."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        parameters: Parameters,
+        is_cancelled: Callable[[], bool],
+        request_id: int,
+    ) -> None:
+        self._runtime = runtime
+        self._parameters = parameters
+        self._is_cancelled = is_cancelled
+        self._id = request_id
+        self._text = self._thinking = ""
+        self._notices: tuple[str, ...] = ()
+        self._n_prompt = self._n_reused = self._n_decoded = self._n_dropped = self._n_thought = 0
+        self._prefill_s = self._decode_s = 0.0
+
+    def events(
+        self, messages: Sequence[ChatMessage], template: str | None, thinks: bool | None
+    ) -> Iterator[GenerationEvent]:
+        """Evaluate the prompt, then decode."""
+        n_ctx = self._runtime.context.n_ctx
+        prompt = build_prompt(
+            self._runtime.model,
+            messages,
+            n_ctx=n_ctx,
+            n_answer=answer_reserve(n_ctx, self._parameters.num_predict),
+            template=template,
+            thinks=thinks,
+        )
+        self._notices, self._n_dropped = prompt.notices, prompt.n_dropped
+        self._n_prompt = len(prompt.tokens)
+        yield from self._prefill(prompt.tokens)
+        self._notices = (*self._notices, *self._runtime.stack_notices)
+        if self._is_cancelled():
+            yield self.finished("cancelled")
+            return
+        yield from self._decode(prompt)
+
+    def _prefill(self, tokens: list[int]) -> Iterator[GenerationEvent]:
+        started = time.perf_counter()
+        runtime = self._runtime
+        keeps = runtime.settings.swap == "keep"
+        runtime.context.interrupts = self._is_cancelled
+        try:
+            for i, n_done in enumerate(runtime.prefill(tokens, keeps=keeps)):
+                if i == 0:
+                    self._n_reused = n_done
+                self._prefill_s = time.perf_counter() - started
+                yield PromptProgress(self._id, n_done, self._n_prompt, self._n_reused)
+                if self._is_cancelled():
+                    return
+        finally:
+            runtime.context.interrupts = None
+
+    def _decode(self, prompt: Prompt) -> Iterator[GenerationEvent]:
+        model, context = self._runtime.model, self._runtime.context
+        stream = TextStream((*prompt.stops, *(self._parameters.stop or ())))
+        thoughts = ThoughtSplitter(prompt.tags, is_open=prompt.opens_thought)
+        limit = self._parameters.num_predict
+        n_room = context.n_ctx - len(prompt.tokens)
+        n_most = n_room if limit is None or limit < 0 else min(n_room, limit)
+        started = time.perf_counter()
+        reason: FinishReason = "length"
+        with Sampling.of(self._parameters).chain(model, prompt.tokens, context.n_ctx) as chain:
+            while self._n_decoded < n_most:
+                if self._is_cancelled():
+                    reason = "cancelled"
+                    break
+                token = chain.sample(context)
+                if model.ends_generation(token):
+                    reason = "stop"
+                    break
+                self._n_decoded += 1
+                piece = thoughts.push(stream.push(model.piece(token)))
+                self._n_thought += thoughts.is_thinking
+                yield from self._show(piece, n_tokens=1)
+                self._decode_s = time.perf_counter() - started
+                if stream.is_stopped:
+                    reason = "stop"
+                    break
+                if self._n_decoded < n_most:
+                    self._runtime.decode(token)
+        yield from self._show(thoughts.push(stream.finish()), n_tokens=0)
+        yield from self._show(thoughts.finish(), n_tokens=0)
+        self._decode_s = time.perf_counter() - started
+        if reason == "length" and self._n_decoded >= n_room:
+            full = f"The answer was cut short: the context of {context.n_ctx} tokens is full."
+            self._notices = (*self._notices, full)
+        yield self.finished(reason)
+
+    def _show(self, piece: Split, *, n_tokens: int) -> Iterator[GenerationEvent]:
+        self._text += piece.text
+        self._thinking += piece.thinking
+        if piece.text or piece.thinking or n_tokens:
+            yield Tokens(self._id, piece.text, n_tokens, piece.thinking)
+
+    def finished(self, reason: FinishReason, error: str = "") -> Finished:
+        """Return the last event, with whatever text there is."""
+        stats = GenerationStats(
+            n_prompt=self._n_prompt,
+            n_reused=self._n_reused,
+            n_decoded=self._n_decoded,
+            prefill_s=self._prefill_s,
+            decode_s=self._decode_s,
+            n_ctx=self._runtime.context.n_ctx,
+            n_dropped_messages=self._n_dropped,
+            n_thought=self._n_thought,
+            form=self._runtime.forms.form,
+            is_approximate=self._n_prompt > 0 and self._runtime.is_approximate,
+        )
+        return Finished(self._id, reason, self._text, stats, self._notices, error, self._thinking)

@@ -1,0 +1,1 @@
+"""Reuse the KV cache across turns and stacks, in memory and on disk."""

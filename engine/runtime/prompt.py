@@ -1,0 +1,199 @@
+"""From a conversation to the tokens of a prompt that fits the context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from engine.errors import PromptError
+from engine.llama import Model
+from engine.protocol.values import ChatMessage
+from modelfiles.errors import TemplateError
+from modelfiles.template.choose import ChatFormat, choose_format
+from modelfiles.template.thoughts import DEFAULT_TAGS, ThoughtTags
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rendered conversation."""
+
+    tokens: list[int]
+    n_dropped: int
+    """Oldest messages left out so that the rest fits."""
+    stops: tuple[str, ...] = ()
+    """Stop strings this way of rendering needs."""
+    notices: tuple[str, ...] = ()
+    tags: ThoughtTags = DEFAULT_TAGS
+    """Between which the model thinks."""
+    opens_thought: bool = False
+    """Whether the prompt ends in the opening tag, so that the answer begins with a thought."""
+
+
+def build_prompt(
+    model: Model,
+    messages: Sequence[ChatMessage],
+    *,
+    n_ctx: int,
+    n_answer: int,
+    template: str | None = None,
+    thinks: bool | None = None,
+) -> Prompt:
+    """Render `messages` with `template`, else the base's chat template, and tokenise them.
+
+    Where they do not fit, the oldest messages are left out, never the system message and never
+    the last message.
+
+    Args:
+        model: The base, for its template and vocabulary.
+        messages: Oldest first; the system message, if any, first of all.
+        n_ctx: Context length in tokens.
+        n_answer: Tokens to leave free for the answer.
+        template: The TEMPLATE of the Modelfile, a Go template.
+        thinks: Whether the model is asked to reason; None leaves it to the template.
+
+    Raises:
+        PromptError: The template cannot render the conversation, or the system message and the
+            last message alone do not fit.
+    """
+    system = [message for message in messages[:1] if message.role == "system"]
+    turns = messages[len(system) :]
+    if not turns:
+        raise PromptError("There is no message to answer.")
+    limit = n_ctx - n_answer
+    chat_format = choose_format(
+        template,
+        model.chat_template,
+        bos_token=model.bos_text,
+        eos_token=model.eos_text,
+        thinks=thinks,
+    )
+
+    def text_without(n_dropped: int) -> str:
+        return _render(chat_format, [*system, *turns[n_dropped:]])
+
+    def tokens_without(n_dropped: int) -> list[int]:
+        return _tokenize(model, text_without(n_dropped))
+
+    n_dropped = 0
+    text = text_without(n_dropped)
+    tokens = _tokenize(model, text)
+    if len(tokens) > limit:
+        starts = _possible_starts(turns)
+        first = _first_that_fits(starts, tokens_without, limit)
+        n_dropped = starts[_settled(first, len(starts))]
+        text = text_without(n_dropped)
+        tokens = _tokenize(model, text)
+        if len(tokens) > limit:
+            raise PromptError(
+                f"The message has {len(tokens)} tokens with its system prompt, but a context of "
+                f"{n_ctx} leaves room for {limit}: shorten it or set a larger num_ctx."
+            )
+    notices = []
+    if n_dropped:
+        plural = "message was" if n_dropped == 1 else "messages were"
+        notices.append(
+            f"The {n_dropped} oldest {plural} left out: the context of {n_ctx} tokens is full."
+        )
+    notices += chat_format.notices
+    tags = chat_format.tags or DEFAULT_TAGS
+    # A question that ends in the tag opens nothing where the template knows of no thoughts.
+    opens_thought = chat_format.tags is not None and text.rstrip().endswith(tags.opening)
+    return Prompt(tokens, n_dropped, chat_format.stops, tuple(notices), tags, opens_thought)
+
+
+def conversation_prefix(
+    model: Model,
+    messages: Sequence[ChatMessage],
+    *,
+    n_ctx: int,
+    n_answer: int,
+    template: str | None = None,
+    thinks: bool | None = None,
+) -> list[int]:
+    """Return the tokens with which the next prompt of a conversation will begin, if any.
+
+    Templates write earlier turns in ways of their own (some leave out what was thought), so the
+    conversation is rendered with two different messages to come; what both have in common does
+    not depend on what the person is going to write. A conversation that ends in a question is
+    rendered as it is.
+
+    Raises:
+        PromptError: As `build_prompt`, whose arguments these are; `messages` may be empty.
+    """
+
+    def tokens_before(coming: Sequence[ChatMessage]) -> list[int]:
+        return build_prompt(
+            model,
+            [*messages, *coming],
+            n_ctx=n_ctx,
+            n_answer=n_answer,
+            template=template,
+            thinks=thinks,
+        ).tokens
+
+    if messages and messages[-1].role == "user":
+        return tokens_before(())
+    one, other = (tokens_before([ChatMessage("user", text)]) for text in ("a", "0"))
+    return one[: common_prefix(one, other)]
+
+
+def answer_reserve(n_ctx: int, n_predict: int | None) -> int:
+    """Return how many tokens of the context are kept free for the answer: a quarter at most."""
+    quarter = max(1, n_ctx // 4)
+    return quarter if n_predict is None or n_predict < 0 else max(1, min(n_predict, quarter))
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """Return how many leading tokens two sequences share."""
+    n = 0
+    for a, b in zip(left, right, strict=False):
+        if a != b:
+            break
+        n += 1
+    return n
+
+
+def _possible_starts(turns: Sequence[ChatMessage]) -> list[int]:
+    """Return where a shortened conversation may begin: at a user message, or at the last one."""
+    last = len(turns) - 1
+    return [i for i in range(1, last) if turns[i].role == "user"] + ([last] if last > 0 else [0])
+
+
+def _first_that_fits(
+    starts: Sequence[int], tokens_without: Callable[[int], list[int]], limit: int
+) -> int:
+    """Return the index of the earliest start whose prompt fits, by bisection; else the last."""
+    low, high = 0, len(starts) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if len(tokens_without(starts[middle])) <= limit:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _settled(first: int, n_starts: int) -> int:
+    """Return a start at or after `first` that stays the same while the conversation grows.
+
+    A start that moved on with every turn would leave the KV cache without a common prefix, and
+    every turn would evaluate the whole context. So up to a quarter of the turns that would fit is
+    given up at once: starts lie on multiples of a power of two.
+    """
+    n_fitting = n_starts - first
+    block = 1 << max(0, (n_fitting // 4).bit_length() - 1)
+    return min(-(-first // block) * block, n_starts - 1)
+
+
+def _render(chat_format: ChatFormat, messages: Sequence[ChatMessage]) -> str:
+    try:
+        return chat_format.render([{"role": m.role, "content": m.content} for m in messages])
+    except TemplateError as error:
+        raise PromptError(f"{chat_format.origin}, {error}.") from error
+
+
+def _tokenize(model: Model, text: str) -> list[int]:
+    # Many templates write the BOS token themselves; the tokenizer would put a second one before it.
+    if model.adds_bos and model.bos_text and text.startswith(model.bos_text):
+        text = text.removeprefix(model.bos_text)
+    return model.tokenize(text)

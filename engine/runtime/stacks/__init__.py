@@ -1,0 +1,1 @@
+"""Apply an adapter stack to a context, layered or fused into one adapter."""

@@ -1,0 +1,91 @@
+"""What a reasoning model thinks, kept apart from what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from engine.runtime.stop_strings import overlap
+from modelfiles.template.thoughts import DEFAULT_TAGS, ThoughtTags
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A piece of output; most pieces hold a part of one kind only."""
+
+    thinking: str = ""
+    text: str = ""
+
+
+class _Place(Enum):
+    START = auto()
+    THOUGHT_START = auto()
+    THOUGHT = auto()
+    ANSWER_START = auto()
+    ANSWER = auto()
+
+
+class ThoughtSplitter:
+    """Splits output that comes in pieces; tags may be cut anywhere.
+
+    A thought stands at the very beginning, after white space at most: tags further on are text,
+    as in an answer about tags. White space beside the tags is dropped.
+
+    Args:
+        tags: The tags of the model.
+        is_open: Whether the prompt ends in the opening tag, so that the output begins inside.
+    """
+
+    def __init__(self, tags: ThoughtTags = DEFAULT_TAGS, *, is_open: bool = False) -> None:
+        self._tags = tags
+        self._place = _Place.THOUGHT_START if is_open else _Place.START
+        self._pending = ""
+
+    @property
+    def is_thinking(self) -> bool:
+        """Whether the last piece ended inside a thought."""
+        return self._place in (_Place.THOUGHT_START, _Place.THOUGHT)
+
+    def push(self, text: str) -> Split:
+        """Return what is certain after one more piece."""
+        self._pending += text
+        thinking = ""
+        if self._place is _Place.START:
+            self._leave_start()
+        if self._place is _Place.THOUGHT_START:
+            self._pending = self._pending.lstrip()
+            if self._pending:
+                self._place = _Place.THOUGHT
+        if self._place is _Place.THOUGHT:
+            thinking = self._thought()
+        if self._place is _Place.ANSWER_START:
+            self._pending = self._pending.lstrip()
+            if self._pending:
+                self._place = _Place.ANSWER
+        if self._place is not _Place.ANSWER:
+            return Split(thinking)
+        answer, self._pending = self._pending, ""
+        return Split(thinking, answer)
+
+    def finish(self) -> Split:
+        """Return what was held back: a tag that never became whole is text."""
+        rest, self._pending = self._pending, ""
+        return Split(thinking=rest.rstrip()) if self.is_thinking else Split(text=rest)
+
+    def _leave_start(self) -> None:
+        begun = self._pending.lstrip()
+        if begun.startswith(self._tags.opening):
+            self._pending = begun.removeprefix(self._tags.opening)
+            self._place = _Place.THOUGHT_START
+        elif not self._tags.opening.startswith(begun):
+            self._place = _Place.ANSWER
+
+    def _thought(self) -> str:
+        thought, closing, rest = self._pending.partition(self._tags.closing)
+        if closing:
+            self._place, self._pending = _Place.ANSWER_START, rest
+            return thought.rstrip()
+        n_certain = len(thought) - overlap(thought, self._tags.closing)
+        certain = thought[:n_certain].rstrip()
+        self._pending = thought[len(certain) :]
+        return certain

@@ -1,0 +1,1 @@
+"""Run llama.cpp in a process of its own, and talk to it."""

@@ -1,0 +1,273 @@
+"""The worker process: owns llama.cpp, reads requests on stdin, writes events on stdout.
+
+An abort or a segmentation fault inside llama.cpp ends this process and nothing else. It ends by
+itself when its stdin closes, so it never outlives the program that started it.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Generator
+from typing import BinaryIO, TypeGuard
+
+import msgspec
+
+from engine.errors import EngineError, GenerationError
+from engine.protocol.events import (
+    Configured,
+    Event,
+    Failed,
+    Loaded,
+    LoadProgress,
+    Settled,
+    StackApplied,
+)
+from engine.protocol.requests import (
+    Cancel,
+    Configure,
+    Generate,
+    Load,
+    Request,
+    SetStack,
+    Settle,
+    Shutdown,
+)
+from engine.protocol.settings import EngineSettings
+from engine.runtime.generation import generate
+from engine.runtime.idle_work import Pause, Step, settle
+from engine.runtime.runtime import Runtime
+from engine.worker.token_batch import _Throttle, _TokenBatch
+
+log = logging.getLogger("engine.worker")
+
+PROGRESS_INTERVAL_S = 0.05
+
+
+class _Wake:
+    """Something in the queue that is no request: there is news elsewhere."""
+
+
+class Worker:
+    """Does one request after the other; a cancel overtakes the queue.
+
+    While the queue is empty it makes ready for the next answer (`runtime.idle_work`), one short
+    step at a time.
+
+    Args:
+        requests: Where requests are read, one JSON document a line.
+        events: Where events are written, one JSON document a line.
+    """
+
+    def __init__(self, requests: BinaryIO, events: BinaryIO) -> None:
+        self._requests = requests
+        self._events = events
+        self._queue: queue.SimpleQueue[Request | _Wake | None] = queue.SimpleQueue()
+        self._live: queue.SimpleQueue[SetStack | Configure] = queue.SimpleQueue()
+        """What is to apply in the middle of the answer that is being written."""
+        self._n_queued = self._n_taken = 0
+        """Stacks and bases put into the queue by the reading thread, and taken by the other."""
+        self._is_generating = False
+        self._settling: tuple[int, Generator[Step, None, None]] | None = None
+        """The request to settle, and the work that is left of it."""
+        self._cancelled: set[int] = set()
+        self._is_closing = False
+        self._encoder = msgspec.json.Encoder()
+        self._settings = EngineSettings()
+        self._runtime: Runtime | None = None
+
+    def run(self) -> None:
+        """Serve until a Shutdown request or the end of the requests."""
+        threading.Thread(target=self._read, name="requests", daemon=True).start()
+        try:
+            while (request := self._next()) is not None:
+                self._serve(request)
+        except BrokenPipeError:
+            log.warning("nobody listens any more")
+        finally:
+            if self._runtime is not None:
+                self._runtime.persist()
+                self._runtime.close()
+
+    def _next(self) -> Request | None:
+        """Return the next request, doing background work until there is one."""
+        while True:
+            wait_s = self._settle_a_step()
+            try:
+                item = self._queue.get(block=wait_s != 0.0, timeout=wait_s)
+            except queue.Empty:
+                continue
+            if isinstance(item, _Wake):
+                if self._live.empty():
+                    continue
+                # The answer it was meant for ended in the meantime.
+                item = self._live.get()
+            else:
+                self._n_taken += isinstance(item, SetStack | Load)
+            self._stop_settling()
+            return item
+
+    def _settle_a_step(self) -> float | None:
+        """Do one step of background work; return how long to wait for a request, None for ever."""
+        if self._settling is None:
+            return None
+        request_id, steps = self._settling
+        if request_id in self._cancelled:
+            self._stop_settling()
+            return None
+        try:
+            step = next(steps)
+        except StopIteration:
+            self._settling = None
+            return None
+        except (EngineError, MemoryError):
+            # Nobody asked for it, so it must not cost the base that is loaded.
+            log.exception("background work failed")
+            self._stop_settling()
+            return None
+        if isinstance(step, Pause):
+            return step.wait_s
+        if step is not None:
+            self._send(step)
+        return 0.0
+
+    def _stop_settling(self) -> None:
+        if self._settling is not None:
+            request_id, steps = self._settling
+            self._settling = None
+            steps.close()
+            self._cancelled.discard(request_id)
+            self._send(Settled(request_id, is_complete=False))
+
+    def _read(self) -> None:
+        decoder = msgspec.json.Decoder(Request)
+        for line in self._requests:
+            try:
+                request = decoder.decode(line)
+            except (msgspec.MsgspecError, EngineError) as error:
+                log.error("a request that cannot be read: %s", error)
+                continue
+            if isinstance(request, Cancel):
+                self._cancelled.add(request.target_id)
+                self._queue.put(_Wake())
+            elif self._is_generating and self._applies_at_once(request):
+                self._live.put(request)
+                self._queue.put(_Wake())
+            elif isinstance(request, Shutdown):
+                break
+            else:
+                self._n_queued += isinstance(request, SetStack | Load)
+                self._queue.put(request)
+        self._is_closing = True
+        self._queue.put(None)
+
+    def _applies_at_once(self, request: Request) -> TypeGuard[SetStack | Configure]:
+        """Whether a request is served in the middle of an answer.
+
+        A stack is not while one that was set before it waits for the end of the answer.
+        """
+        if isinstance(request, SetStack):
+            return self._settings.is_live and self._n_queued == self._n_taken
+        return isinstance(request, Configure)
+
+    def _serve(self, request: Request) -> None:
+        if self._is_closing:
+            return
+        try:
+            match request:
+                case Load():
+                    self._load(request)
+                case Configure():
+                    self._configure(request)
+                case SetStack():
+                    self._set_stack(request)
+                case Settle():
+                    runtime = self._loaded_runtime()
+                    steps = settle(runtime, request, lambda: not self._queue.empty())
+                    self._settling = request.request_id, steps
+                case Generate():
+                    self._generate(request)
+                    self._cancelled.discard(request.request_id)
+        except EngineError as error:
+            self._send(Failed(_id_of(request), type(error).__name__, str(error)))
+        except MemoryError:
+            self._send(Failed(_id_of(request), "EngineError", "There is not enough memory."))
+
+    def _load(self, request: Load) -> None:
+        progress = _Throttle(PROGRESS_INTERVAL_S)
+
+        def report(fraction: float) -> bool:
+            if fraction >= 1.0 or progress.is_due():
+                self._send(LoadProgress(request.request_id, fraction))
+            return not self._is_closing
+
+        # The old base is freed only once the new one stands: a base that cannot be loaded costs
+        # nothing. Weights are mapped, so for that moment they do not count twice. What it leaves
+        # on disk is written before, since the new one may be the same base.
+        if self._runtime is not None:
+            self._runtime.persist()
+        runtime = Runtime(request.spec, on_progress=report, settings=self._settings)
+        if self._runtime is not None:
+            self._runtime.close()
+        self._runtime = runtime
+        self._send(Loaded(request.request_id, runtime.info))
+
+    def _configure(self, request: Configure) -> None:
+        self._settings = request.settings
+        if self._runtime is not None:
+            self._runtime.configure(request.settings)
+        self._send(Configured(request.request_id))
+
+    def _set_stack(self, request: SetStack) -> None:
+        started = time.perf_counter()
+        form = self._loaded_runtime().set_stack(request.stack)
+        elapsed_s = time.perf_counter() - started
+        self._send(StackApplied(request.request_id, request.stack.digest, elapsed_s, form))
+
+    def _generate(self, request: Generate) -> None:
+        batch = _TokenBatch(request.request_id, self._send)
+        self._is_generating = True
+        try:
+            for event in generate(
+                self._loaded_runtime(),
+                request.messages,
+                request.parameters,
+                template=request.template,
+                thinks=request.thinks,
+                is_cancelled=lambda: self._is_closing or request.request_id in self._cancelled,
+                request_id=request.request_id,
+            ):
+                batch.add(event)
+                while not self._live.empty():
+                    self._serve(self._live.get())
+        finally:
+            self._is_generating = False
+
+    def _loaded_runtime(self) -> Runtime:
+        if self._runtime is None:
+            raise GenerationError("No base is loaded yet.")
+        return self._runtime
+
+    def _send(self, event: Event) -> None:
+        self._events.write(self._encoder.encode(event) + b"\n")
+        self._events.flush()
+
+
+def _id_of(request: Request) -> int:
+    return 0 if isinstance(request, Cancel | Shutdown) else request.request_id
+
+
+def main() -> None:
+    """Serve the process that started this one."""
+    # ctrl+c in the terminal reaches every process of the group; stopping is the client's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+    Worker(sys.stdin.buffer, sys.stdout.buffer).run()
+
+
+if __name__ == "__main__":
+    main()

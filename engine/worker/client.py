@@ -1,0 +1,272 @@
+"""The asyncio client of the worker process: the local implementation of the engine seam."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from engine import errors
+from engine.errors import EngineError, WorkerError
+from engine.protocol.events import (
+    Configured,
+    EffectMeasured,
+    Event,
+    Failed,
+    Finished,
+    FormChosen,
+    GenerationEvent,
+    Loaded,
+    LoadProgress,
+    PromptProgress,
+    Settled,
+    SettleEvent,
+    StackApplied,
+    Tokens,
+)
+from engine.protocol.requests import Cancel, Configure, Generate, Load, Request, SetStack, Settle
+from engine.protocol.settings import EngineSettings
+from engine.protocol.values import BaseInfo, ChatMessage, GenerationStats, LoadSpec
+from engine.stack import AdapterStack
+from engine.worker.process import WorkerProcess
+from modelfiles.parameters import Parameters
+
+_Last = TypeVar("_Last", Configured, Loaded, StackApplied)
+
+
+class EngineClient:
+    """Runs one worker process and starts a new one, in the same state, when it has died.
+
+    Args:
+        log_path: File to which the worker's messages are appended; its folder must exist.
+    """
+
+    def __init__(self, *, log_path: Path | None = None) -> None:
+        self._log_path = log_path
+        self._worker: WorkerProcess | None = None
+        self._starting = asyncio.Lock()
+        self._ids = itertools.count(1)
+        self._spec: LoadSpec | None = None
+        self._stack = AdapterStack()
+        self._settings = EngineSettings()
+        self._has_settings: WorkerProcess | None = None
+        """The worker that knows the settings."""
+        self._has_base: WorkerProcess | None = None
+        """The worker in which the base last set is loaded."""
+        self._has_stack: WorkerProcess | None = None
+        """The worker in which the stack last set is in force."""
+        self._generation_id: int | None = None
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Process id of the running worker, None when there is none."""
+        worker = self._worker
+        return worker.pid if worker is not None and worker.is_alive else None
+
+    async def load(
+        self, spec: LoadSpec, on_progress: Callable[[float], None] | None = None
+    ) -> BaseInfo:
+        """Load a base and forget the stack; on an error the base before stays loaded."""
+        async with self._starting:
+            worker = await self._started()
+            await self._configured(worker)
+        try:
+            info = await self._load(worker, spec, on_progress)
+        except asyncio.CancelledError:
+            # The worker goes on loading it, so the base before is to be loaded again.
+            self._has_base = self._has_stack = None
+            raise
+        self._spec, self._stack = spec, AdapterStack()
+        self._has_base = self._has_stack = worker
+        return info
+
+    async def configure(self, settings: EngineSettings) -> None:
+        """Use `settings` from here on, also in a worker started later."""
+        self._settings, self._has_settings = settings, None
+        if self.worker_pid is not None:
+            async with self._starting:
+                await self._configured(await self._started())
+
+    async def set_stack(self, stack: AdapterStack) -> StackApplied:
+        """Apply `stack` from the next evaluation on; on an error the old one stays in force."""
+        async with self._starting:
+            # The old stack is not restored first: one of its files may be what is missing.
+            worker = await self._with_base()
+        try:
+            applied = await self._set_stack(worker, stack)
+        except asyncio.CancelledError:
+            # The worker applies it all the same, so the stack before is to be set again.
+            self._has_stack = None
+            raise
+        self._stack, self._has_stack = stack, worker
+        return applied
+
+    async def settle(
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
+        thinks: bool | None = None,
+        delay_s: float = 0.0,
+    ) -> AsyncGenerator[SettleEvent, None]:
+        """Make ready for the next answer in the background; the last event is `Settled`.
+
+        Nothing is started for it: with no living worker there is nothing to make ready.
+        """
+        request_id = next(self._ids)
+        worker = self._worker
+        if worker is None or self._has_base is not worker or self._has_stack is not worker:
+            yield Settled(request_id, is_complete=False)
+            return
+        request = Settle(request_id, tuple(messages), parameters, template, thinks, delay_s)
+        is_over = False
+        try:
+            async with contextlib.aclosing(self._ask(worker, request_id, request)) as events:
+                async for event in events:
+                    if isinstance(event, PromptProgress | EffectMeasured | FormChosen | Settled):
+                        is_over = isinstance(event, Settled)
+                        yield event
+                        if is_over:
+                            return
+        finally:
+            if not is_over:
+                with contextlib.suppress(WorkerError):
+                    await worker.send(Cancel(request_id))
+
+    async def generate(
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: Parameters,
+        template: str | None = None,
+        thinks: bool | None = None,
+    ) -> AsyncGenerator[GenerationEvent, None]:
+        """Answer a conversation; the last event is always `Finished`, also after a crash.
+
+        `template` is the TEMPLATE of the Modelfile; None means the base's own chat template.
+        `thinks` asks a reasoning model to think or not; None leaves it to the template.
+        """
+        request_id = next(self._ids)
+        text, thinking, n_decoded, is_finished = "", "", 0, False
+        self._generation_id = request_id
+        worker: WorkerProcess | None = None
+        try:
+            worker = await self._restored()
+            request = Generate(request_id, tuple(messages), parameters, template, thinks)
+            async with contextlib.aclosing(self._ask(worker, request_id, request)) as events:
+                async for event in events:
+                    if isinstance(event, Tokens):
+                        text += event.text
+                        thinking += event.thinking
+                        n_decoded += event.n_tokens
+                    if isinstance(event, PromptProgress | Tokens | Finished):
+                        is_finished = isinstance(event, Finished)
+                        yield event
+                        if is_finished:
+                            return
+        except EngineError as error:
+            is_finished = True
+            stats = GenerationStats(0, 0, n_decoded, 0.0, 0.0, 0)
+            yield Finished(request_id, "failed", text, stats, error=str(error), thinking=thinking)
+        finally:
+            self._generation_id = None
+            if not is_finished and worker is not None:
+                # The listener went away in the middle of the answer.
+                with contextlib.suppress(WorkerError):
+                    await worker.send(Cancel(request_id))
+
+    async def cancel(self) -> None:
+        """Stop the running generation; its last event then says `cancelled`."""
+        if self._generation_id is not None and self._worker is not None:
+            with contextlib.suppress(WorkerError):
+                await self._worker.send(Cancel(self._generation_id))
+
+    async def close(self) -> None:
+        """End the worker."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.close()
+
+    async def _started(self) -> WorkerProcess:
+        """Return a living worker, perhaps with nothing loaded."""
+        if self._worker is not None and not self._worker.is_alive:
+            dead, self._worker = self._worker, None
+            await dead.close()
+        if self._worker is None:
+            self._worker = await WorkerProcess.start(self._log_path)
+        return self._worker
+
+    async def _configured(self, worker: WorkerProcess) -> None:
+        """Make sure that a living worker knows the settings."""
+        while self._has_settings is not worker:
+            settings = self._settings
+            await self._done(worker, Configure(next(self._ids), settings), Configured)
+            # Others may have been given meanwhile.
+            self._has_settings = worker if settings is self._settings else None
+
+    async def _with_base(self) -> WorkerProcess:
+        """Return a living worker that has the base last set, perhaps without its stack."""
+        worker = await self._started()
+        await self._configured(worker)
+        if self._spec is not None and self._has_base is not worker:
+            await self._load(worker, self._spec, None)
+            self._has_base = worker
+        return worker
+
+    async def _restored(self) -> WorkerProcess:
+        """Return a living worker that has the base and the stack last set."""
+        async with self._starting:
+            worker = await self._with_base()
+            if self._spec is not None and self._has_stack is not worker:
+                await self._set_stack(worker, self._stack)
+                self._has_stack = worker
+            return worker
+
+    async def _load(
+        self,
+        worker: WorkerProcess,
+        spec: LoadSpec,
+        on_progress: Callable[[float], None] | None,
+    ) -> BaseInfo:
+        def report(event: Event) -> None:
+            if isinstance(event, LoadProgress) and on_progress is not None:
+                on_progress(event.fraction)
+
+        loaded = await self._done(worker, Load(next(self._ids), spec), Loaded, report)
+        return loaded.info
+
+    async def _set_stack(self, worker: WorkerProcess, stack: AdapterStack) -> StackApplied:
+        return await self._done(worker, SetStack(next(self._ids), stack), StackApplied)
+
+    async def _done(
+        self,
+        worker: WorkerProcess,
+        request: Load | Configure | SetStack,
+        kind: type[_Last],
+        on_event: Callable[[Event], None] = lambda _event: None,
+    ) -> _Last:
+        """Have a request done and return its last event; `on_event` is told those before."""
+        async with contextlib.aclosing(self._ask(worker, request.request_id, request)) as events:
+            async for event in events:
+                if isinstance(event, kind):
+                    return event
+                on_event(event)
+        raise WorkerError(f"The engine did not say {kind.__name__}.")
+
+    async def _ask(
+        self, worker: WorkerProcess, request_id: int, request: Request
+    ) -> AsyncGenerator[Event, None]:
+        """Yield the events of a request; a Failed one is raised as the error it names."""
+        async with contextlib.aclosing(worker.ask(request_id, request)) as events:
+            async for event in events:
+                if isinstance(event, Failed):
+                    raise _error_of(event)
+                yield event
+
+
+def _error_of(event: Failed) -> EngineError:
+    kind = getattr(errors, event.kind, EngineError)
+    is_engine_error = isinstance(kind, type) and issubclass(kind, EngineError)
+    return (kind if is_engine_error else EngineError)(event.message)
