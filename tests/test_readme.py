@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from modelfiles.parameters import OWN
+from tui.chat.keys.all_keys import KEYS
+from tui.chat.keys.key import Place
+from tui.chat.prompt.slash.table import TABLE
 from tui.cli import main
-from tui.keys import KEYS, Place
 from tui.settings import SETTINGS
-from tui.slash.table import TABLE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -11,29 +11,17 @@ from typing import Any, TextIO
 
 from engine.errors import EngineError
 from modelfiles.errors import ModelfilesError
-from tui.commands import (
-    ALIASES,
-    COMMANDS,
-    LONG_WRITERS,
-    convert,
-    cp,
-    create,
-    extract,
-    fuse,
-    inspect,
-    merge,
-    pull,
-    push,
-    rm,
-    run,
-    search,
-    show,
-)
-from tui.commands import list as list_command
+from tui.commands import ALIASES, COMMANDS, LONG_WRITERS
+from tui.commands.adapters import convert, extract, fuse, merge
+from tui.commands.hub import pull, push, search
+from tui.commands.inspect import inspect
+from tui.commands.models import cp, create, rm, show
+from tui.commands.models import list as list_command
+from tui.commands.run import run
 from tui.errors import TuiError, UsageError
-from tui.exit_code import ExitCode
-from tui.parser import Parser
-from tui.sanitize import printable_line
+from tui.terminal.arguments import Parser
+from tui.terminal.exit_code import ExitCode
+from tui.text.sanitize import printable_line
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -132,7 +120,7 @@ def _run(arguments: Sequence[str]) -> int:
         command = f"tui {arguments[0]}" if arguments[0] in COMMANDS else "tui"
         raise UsageError(f"unrecognized arguments: {' '.join(unknown)} (see '{command} --help')")
     if arguments and arguments[0] in LONG_WRITERS:
-        from tui.ending import unwound_by_signals
+        from tui.terminal.signals import unwound_by_signals
 
         with unwound_by_signals():
             return int(args.run(args))
@@ -144,7 +132,7 @@ def _pick(_: argparse.Namespace) -> int:
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         build_parser().print_help(sys.stderr)
         return ExitCode.WRONG_USE
-    from tui.app import run_picker
+    from tui.chat.app import run_picker
 
     return run_picker()
 

@@ -21,8 +21,8 @@ from tests.support.fake_hub import FakeHub
 from tests.support.hub_screens import loopback, model_on
 from tests.support.hub_shelf import fill
 from tests.support.scripted_engine import ScriptedEngine
-from tui.app import ChatApp
-from tui.widgets.hub_rows import HubRows
+from tui.chat.app import ChatApp
+from tui.chat.hub.rows import HubRows
 
 N_REPOS, N_REPOS_QUICK = 300, 20
 N_ROUNDS = 7

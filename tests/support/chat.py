@@ -14,9 +14,9 @@ from engine.protocol.engine import Engine
 from modelfiles.model import AdapterSpec, Message, Model
 from modelfiles.parameters import Parameters
 from tests.support.tiny_models import write_adapter, write_base
-from tui.app import ChatApp
+from tui.chat.app import ChatApp
+from tui.chat.session.meter import Phase
 from tui.conversation import Answer, AnswerState
-from tui.observer import Phase
 
 _PATIENCE_S = 120.0
 

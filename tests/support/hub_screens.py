@@ -18,9 +18,9 @@ from tests.support.chat import tiny_model, wait_until
 from tests.support.fake_hub import FakeHub, serving
 from tests.support.hub_in_process import point_at
 from tests.support.hub_shelf import fill, write_named_base
-from tui.app import ChatApp
-from tui.screens.hub import HubScreen
-from tui.screens.hub_adapter import HubAdapterScreen
+from tui.chat.app import ChatApp
+from tui.chat.hub.adapter_screen import HubAdapterScreen
+from tui.chat.hub.search_screen import HubScreen
 
 
 @contextmanager

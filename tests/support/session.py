@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from engine.protocol.engine import Engine
 from modelfiles.model import Model
+from tui.chat.session.meter import Phase
+from tui.chat.session.observer import Severity
+from tui.chat.session.session import ChatSession
 from tui.conversation import Answer, Entry
-from tui.observer import Phase, Severity
-from tui.session import ChatSession
 from tui.settings import Settings
 
 

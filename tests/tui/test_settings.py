@@ -11,7 +11,7 @@ import pytest
 from engine.protocol.settings import EngineSettings
 from tests.support.chat import chat, notices, screen_text, tiny_model
 from tests.support.scripted_engine import ScriptedEngine
-from tui import app as tui_app
+from tui.chat import app as tui_app
 from tui.errors import UsageError
 from tui.settings import SETTINGS, Settings, SettingsError, read_settings, settings_text
 
@@ -202,7 +202,7 @@ def test_one_answer_is_given_under_the_settings_or_not_at_all(
     monkeypatch.setenv("LORA_TUI_HOME", str(tmp_path))
     assert main(["create", "tiny", "-f", str(write_model_files(tmp_path))]) == 0
     engine = ScriptedEngine([["Yes."]], form="fused", is_approximate=True)
-    monkeypatch.setattr("tui.engine.new_engine", lambda: engine)
+    monkeypatch.setattr("tui.local_engine.new_engine", lambda: engine)
     monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115  # closed with the process
     written(tmp_path, 'fuse = "sometimes"')
     capsys.readouterr()

@@ -12,7 +12,7 @@ from engine.stack import AdapterStack
 from modelfiles.model import Model
 from tests.support.chat import tiny_model
 from tests.support.tiny_models import write_adapter
-from tui.screens.add_adapter import suggested_path
+from tui.chat.rack.add_screen import suggested_path
 
 
 @pytest.fixture

@@ -1,0 +1,77 @@
+"""What the screen of searches says: what is searched, what is wrong, what to try."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from engine.hub.search.base_names import BaseIdentity
+from engine.hub.search.search import Sort
+from tui.chat.hub.search import MAX_FOUND
+from tui.chat.themes import MUTED
+from tui.text.sanitize import printable_line
+
+_ORDERS: dict[Sort, str] = {"downloads": "downloads", "likes": "likes", "recent": "newest"}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where a search stands."""
+
+    identity: BaseIdentity | None
+    """The base; None while it is being read."""
+    words: str
+    is_everything: bool
+    """Whether adapters for any base are searched for."""
+    order: Sort
+    n_rows: int
+    is_searching: bool
+    error: str
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether the base has no name on the Hub."""
+        return self.identity is not None and not self.identity.repositories
+
+
+def state_content(status: Status) -> Content:
+    """Return the line under the field."""
+    if status.identity is None:
+        return Content.styled("" if status.error else "reading the base…", MUTED)
+    name = printable_line(status.identity.name)
+    parts = ["for any base" if status.is_everything else f"for {name}"]
+    parts.append(f"by {_ORDERS[status.order]}")
+    if status.n_rows:
+        parts.append(f"{status.n_rows} found")
+    if status.is_searching:
+        parts.append("searching…")
+    return Content.styled(" · ".join(parts), MUTED)
+
+
+def told_content(status: Status) -> Content:
+    """Return the sentences under the rows; empty where there is nothing to say."""
+    if status.error:
+        again = " ctrl+r tries again." if status.identity is not None else ""
+        return Content.styled(printable_line(status.error) + again, "$text-error")
+    sentences = []
+    if status.identity is not None and status.is_anonymous:
+        sentences.append(
+            f"{printable_line(status.identity.name)} does not say which model of the Hub it is: "
+            "adapters for any base are searched by words."
+        )
+    if status.identity is not None and not status.is_searching:
+        if not status.n_rows:
+            sentences.append(_nothing_found(status))
+        elif status.n_rows >= MAX_FOUND:
+            sentences.append(f"These are the first {MAX_FOUND}: words find others.")
+    return Content.styled(" ".join(sentences), MUTED)
+
+
+def _nothing_found(status: Status) -> str:
+    if words := printable_line(status.words):
+        wider = "" if status.is_everything else ", or ctrl+e for adapters of any base"
+        return f"Nothing was found for “{words}”: try fewer or other words{wider}."
+    if status.is_everything:
+        return "Nothing was found: type words, such as what the adapter is for."
+    return "Nobody has published adapters for this base: ctrl+e searches those of any base."

@@ -1,0 +1,39 @@
+"""The field in which the words of a search are typed; its keys also steer the list below it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from textual import events
+from textual.binding import BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+from tui.chat.keys.all_keys import bindings_of
+from tui.chat.keys.key import Place
+from tui.chat.parts.own_keys import run_own_key
+
+Wish = Literal[
+    "up", "down", "page_up", "page_down", "first", "last", "scope", "order", "again", "close"
+]
+
+
+class HubWords(Input):
+    """Keeps the focus: letters are for the field, the other keys are told as wishes, in turn."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.HUB))
+
+    class Wished(Message):
+        """A key other than a letter was pressed."""
+
+        def __init__(self, wish: Wish) -> None:
+            super().__init__()
+            self.wish = wish
+
+    def action_wish(self, wish: Wish) -> None:
+        """Tell what the person wants."""
+        self.post_message(self.Wished(wish))
+
+    async def on_key(self, event: events.Key) -> None:
+        """Obey the keys of the list in the order in which they were typed."""
+        await run_own_key(self, event, Place.HUB)

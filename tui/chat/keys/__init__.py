@@ -1,0 +1,1 @@
+"""List the keys of the chat, for bindings and for the help."""

@@ -1,0 +1,1 @@
+"""Draw the prompt, where messages and slash commands are typed."""

@@ -1,0 +1,1 @@
+"""Draw the rack of adapters, and let the user mix them."""

@@ -1,0 +1,172 @@
+"""The dialog that adds an adapter by its path, and converts it first where it is no GGUF."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from threading import Event
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.suggester import Suggester
+from textual.widgets import Input, Static
+
+from engine.errors import Cancelled, EngineError
+from engine.resolve.adapter import NewAdapter
+from engine.resolve.hub_adapter import Watch, named_adapter
+from engine.stack import AdapterStack
+from modelfiles.errors import ModelfilesError
+from tui.chat.hub.transfer import Transfer
+from tui.chat.keys.all_keys import bindings_of
+from tui.chat.keys.key import Place
+from tui.chat.parts.background import in_background
+from tui.chat.themes import MUTED
+from tui.text.sanitize import printable_line
+
+_REFRESH_S = 0.1
+
+
+class AddAdapterScreen(ModalScreen[NewAdapter | None]):
+    """Asks for a path until it leads to an adapter that fits, or gives None.
+
+    Args:
+        stack: The adapters that are there already.
+        base: The file of the model that it is for.
+        home: Where records of pulled adapters and converted ones are kept.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.ADD))
+
+    def __init__(self, stack: AdapterStack, base: Path, home: Path) -> None:
+        super().__init__()
+        self._stack = stack
+        self._base = base
+        self._home = home
+        self._transfer: Transfer | None = None
+        """A download; None where none is under way."""
+        self._fraction: float | None = None
+        """How much of a conversion is done; None where none is under way."""
+        self._stop = Event()
+        """Set when nobody waits any more for what is being read."""
+
+    def compose(self) -> ComposeResult:
+        """Lay out the field and the line that says what is wrong."""
+        with Vertical(classes="dialog", id="add") as box:
+            box.border_title = "Add an adapter"
+            box.border_subtitle = "Enter adds · Tab completes · Esc cancels"
+            yield Static(
+                "Path of a LoRA adapter: a GGUF file, or the folder of a PEFT or MLX adapter, "
+                "which is converted for this model. Or hf.co/user/repo[:file], which is pulled, or "
+                "the name of a pulled one.",
+                markup=False,
+                classes="hint",
+            )
+            yield Input(
+                placeholder="~/adapters/style.gguf",
+                suggester=PathSuggester(),
+                compact=True,
+                id="path",
+            )
+            yield Static("", markup=False, id="problem")
+
+    def on_mount(self) -> None:
+        """Begin with the field."""
+        self.query_one(Input).focus()
+        self.set_interval(_REFRESH_S, self._show_progress)
+
+    def action_complete(self) -> None:
+        """Take the path suggested behind the cursor."""
+        self.query_one(Input).action_cursor_right()
+
+    def action_cancel(self) -> None:
+        """Add nothing; a conversion under way ends after the pair it is at."""
+        self._stop.set()
+        self.dismiss(None)
+
+    @on(Input.Changed)
+    def _changed(self) -> None:
+        self.query_one("#problem", Static).update("")
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        if event.value.strip():
+            self._add(event.value)
+
+    @work(exclusive=True)
+    async def _add(self, reference: str) -> None:
+        self._stop.set()
+        self._stop = stop = Event()
+        self._fraction, self._transfer = None, None
+        problem = self.query_one("#problem", Static)
+        problem.update(Content.styled("reading and checking…", MUTED))
+        watch = self._watch(stop)
+        try:
+            new = await in_background(
+                lambda: named_adapter(reference, self._stack, self._base, self._home, watch)
+            )
+        except (EngineError, ModelfilesError) as error:
+            self._fraction, self._transfer = None, None
+            problem.update(Content.styled(printable_line(str(error)), "$text-error"))
+            return
+        except Cancelled:
+            return
+        self.dismiss(new)
+
+    def _watch(self, stop: Event) -> Watch:
+        """Return what keeps how far it is, called in its thread, until nobody waits for it."""
+        transfer = Transfer(time.monotonic())
+
+        def took(done_bytes: int, total_bytes: int) -> None:
+            transfer.took(done_bytes, total_bytes)
+            if not stop.is_set():
+                self._transfer = transfer
+
+        def progressed(fraction: float) -> None:
+            if not stop.is_set():
+                self._fraction = fraction
+
+        return Watch(took, progressed, stop.is_set)
+
+    def _show_progress(self) -> None:
+        problem = self.query_one("#problem", Static)
+        if self._fraction is not None:
+            problem.update(Content.styled(f"converting… {self._fraction:.0%}", MUTED))
+        elif self._transfer is not None:
+            problem.update(self._transfer.content(time.monotonic(), problem.content_size.width))
+
+
+class PathSuggester(Suggester):
+    """Suggests folders and GGUF files that begin with what was typed."""
+
+    def __init__(self) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """Return the first match, None where there is none."""
+        return await asyncio.to_thread(suggested_path, value)
+
+
+def suggested_path(typed: str) -> str | None:
+    """Return `typed` completed to the first folder or GGUF file in the order of the alphabet."""
+    head, slash, start = typed.rpartition("/")
+    if not typed or typed == "~":
+        return None
+    try:
+        folder = Path(head + slash or ".").expanduser()
+        names = sorted(
+            entry.name + ("/" if entry.is_dir() else "")
+            for entry in folder.iterdir()
+            if entry.name.startswith(start)
+            and (start.startswith(".") or not entry.name.startswith("."))
+            and (entry.is_dir() or entry.suffix.lower() == ".gguf")
+        )
+    except (OSError, RuntimeError):
+        return None
+    matches = [name for name in names if name != start and name == printable_line(name)]
+    return head + slash + matches[0] if matches else None

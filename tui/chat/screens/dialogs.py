@@ -1,0 +1,106 @@
+"""The screens that lead into the rack or look at it: opened over the chat, each at its request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.screen import Screen
+
+from engine.resolve.adapter import NewAdapter
+from modelfiles.model import Model
+from modelfiles.state.home import state_home
+from tui.chat.rack.add_screen import AddAdapterScreen
+from tui.chat.session.meter import Phase
+from tui.chat.session.observer import NO_MODEL, Severity
+from tui.chat.session.session import ChatSession
+
+if TYPE_CHECKING:
+    from engine.adapters.inspection.base_norms import BaseNorms
+    from tui.chat.hub.search_screen import HubVisit
+
+
+class RackScreens:
+    """Opens them for the model that is loaded, and puts what they give into the mix.
+
+    Args:
+        chat: The screen that they are opened over.
+        session: Whose mix gets what they give.
+        home: Where state is kept; None for the person's own folder.
+        tell: Shows a notice.
+        apply: Makes the engine use the mix shown.
+    """
+
+    def __init__(
+        self,
+        chat: Screen[None],
+        session: ChatSession,
+        home: Path | None,
+        tell: Callable[[str, Severity], None],
+        apply: Callable[[], object],
+    ) -> None:
+        self._chat = chat
+        self._session = session
+        self._home = home
+        self._tell = tell
+        self._apply = apply
+        self.base_norms: BaseNorms | None = None
+        """Norms of the base's weights that a visit has read."""
+        self._visit: HubVisit | None = None
+
+    def add(self) -> None:
+        """Ask for an adapter by its path or its name."""
+        if (model := self._loaded_model()) is not None:
+            screen = AddAdapterScreen(self._session.mix.stack, model.base, self._state_home())
+            self._chat.app.push_screen(screen, self._added)
+
+    def find(self, words: str = "") -> None:
+        """Find an adapter on the Hub; without words, go on where the last visit ended."""
+        model = self._loaded_model()
+        if model is None:
+            return
+        # Imported when somebody asks for it: most chats never do.
+        from tui.chat.hub.search_screen import HubScreen, HubVisit
+
+        visit = self._visit = self._visit or HubVisit()
+        visit.words = words or visit.words
+        session = self._session
+        screen = HubScreen(model.base, lambda: session.mix.stack, self._state_home(), visit)
+        self._chat.app.push_screen(screen, self._added)
+
+    def inspect(self, index: int) -> None:
+        """Tell what the adapters change, first the one at `index`."""
+        # Imported when somebody asks for it: the screen brings numpy.
+        from tui.chat.rack.inspect_screen import InspectScreen, new_base_norms
+
+        norms = self.base_norms = self.base_norms or new_base_norms()
+        if (model := self._session.model) is not None:
+            stack = self._session.mix.stack
+            self._chat.app.push_screen(InspectScreen(stack, model.base, index, norms))
+
+    def _added(self, new: NewAdapter | None) -> None:
+        if new is None:
+            return
+        if new.conversion:
+            self._tell(new.conversion, "information")
+        for notice in new.notices:
+            self._tell(notice, "warning")
+        mix = self._session.mix
+        if self._session.change_mix(mix.with_inserted(len(mix.stack), new.entry)):
+            self._apply()
+
+    def _loaded_model(self) -> Model | None:
+        """Return the model that adapters are for; None, and a notice, where there is none yet."""
+        match self._session.phase:
+            case Phase.EMPTY:
+                self._tell(NO_MODEL, "warning")
+            case Phase.LOADING:
+                # What is added now would be lost: the model brings its own stack.
+                self._tell("Adapters can be added once the model is loaded.", "warning")
+            case _:
+                return self._session.model
+        return None
+
+    def _state_home(self) -> Path:
+        return self._home or state_home()

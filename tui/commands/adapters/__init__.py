@@ -1,0 +1,1 @@
+"""Commands that convert, fuse, merge and extract adapters."""

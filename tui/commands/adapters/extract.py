@@ -1,0 +1,126 @@
+"""`tui extract`: an adapter from the difference of two models."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui.commands.adapters.kept import rank_number
+from tui.errors import TuiError, UsageError
+from tui.terminal.arguments import add_command
+from tui.terminal.exit_code import ExitCode
+
+if TYPE_CHECKING:
+    from engine.gguf.header import GgufHeader
+    from tui.terminal.arguments import Subparsers
+
+_DESCRIPTION = """\
+Make an adapter of what TUNED has and BASE has not: of each matrix of the difference the best
+approximation of a rank, and how much of the difference that keeps. Both are GGUF files of one
+architecture and size, or names of models; quantised ones work, too, but their rounding then is part
+of the difference. Norms, biases and new tokens do not fit into an adapter; what they are of the
+difference is told."""
+
+_EXAMPLES = """\
+  tui extract tuned.gguf base.gguf -o tuned-lora.gguf --rank 16
+  tui extract merged.gguf demo -o lora.gguf --rank 32 --outtype f32
+  tui run demo --lora tuned-lora.gguf"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add `extract` to the commands."""
+    parser = add_command(
+        subparsers,
+        "extract",
+        run,
+        summary="make an adapter of the difference of two models",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("tuned", metavar="TUNED", help="the fine-tuned model: GGUF file or name")
+    parser.add_argument("base", metavar="BASE", help="what it was tuned from: GGUF file or name")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="the adapter file to write"
+    )
+    parser.add_argument(
+        "--rank",
+        metavar="R",
+        type=rank_number,
+        required=True,
+        help="rank of the adapter: 8 to 64 are usual; more keeps more of the difference",
+    )
+    parser.add_argument(
+        "--outtype",
+        choices=("f16", "f32"),
+        default="f16",
+        help="how weights are stored (default: f16)",
+    )
+    parser.add_argument(
+        "--force", action="store_true", dest="is_forced", help="replace OUT if it is there"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        dest="is_json",
+        help="print one JSON document: path, size_bytes, tuned, base, architecture, rank, kept, "
+        "modules, left_out, n_equal, notices",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare the models, write the adapter, and say what of the difference it keeps."""
+    from engine.adapters.extraction.extract import extract
+    from engine.adapters.extraction.notices import notices
+    from engine.gguf.ggml_type import GgmlType
+    from tui.commands.adapters.extract_report import ExtractReport
+    from tui.commands.base_option import named_base
+    from tui.terminal.output import note, write_json, write_text
+    from tui.terminal.output_path import output_path
+    from tui.terminal.progress import Progress
+
+    out = output_path(args.output, is_forced=args.is_forced)
+    tuned = _tuned(args.tuned)
+    base = named_base(args.base, "BASE").header
+    _require_apart(out, tuned, base)
+    with Progress() as progress:
+        extracted = extract(
+            tuned,
+            base,
+            out,
+            args.rank,
+            type_=GgmlType.F32 if args.outtype == "f32" else GgmlType.F16,
+            on_progress=lambda name, done: progress.show(f"extracting {name}", done),
+        )
+    told = notices(base, tuned, extracted.modules)
+    for sentence in told:
+        note(sentence)
+    report = ExtractReport(extracted, tuned, base, args.rank, told)
+    if args.is_json:
+        write_json(report.document())
+    else:
+        write_text("\n".join(report.lines(args.output)))
+    return ExitCode.DONE
+
+
+def _tuned(reference: str) -> GgufHeader:
+    """Return the header of TUNED; a model with adapters would be compared without them."""
+    from modelfiles.library import open_library
+    from tui.commands.base_option import named_base
+
+    tuned = named_base(reference, "TUNED")
+    if tuned.name and open_library().get(reference).adapters:
+        raise TuiError(
+            f"{tuned.name} is a base with adapters, which are no difference in its weights: use "
+            f"the adapters themselves, or fuse them with `tui fuse {reference}`."
+        )
+    return tuned.header
+
+
+def _require_apart(out: Path, tuned: GgufHeader, base: GgufHeader) -> None:
+    """Refuse an output in the place of a folder or of a file that is read."""
+    if out.is_dir():
+        raise TuiError(f"{out} is a folder: name a file to write with -o.")
+    for path in (*tuned.part_stamps, *base.part_stamps):
+        if out.exists() and out.samefile(path):
+            raise UsageError(f"{out} is one of the models: name another with -o.")

@@ -1,0 +1,93 @@
+"""Judge the fit of adapters that a search finds, several at once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from engine.gguf.header import GgufHeader
+    from engine.hub.search.fit import Fit
+    from engine.hub.search.search import Repository
+    from modelfiles.references.hub import HubReference
+
+
+_AT_ONCE = 6
+"""Headers fetched at a time: each is two requests of some tens of milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A repository that a search found."""
+
+    repository: Repository
+    fit: Fit | None = None
+    """Whether it fits; None where nobody asked."""
+
+
+def judged(found: Iterator[Found], base: GgufHeader | None) -> Iterator[Found]:
+    """Yield what was found in its order, each with its fit to `base`, several at a time.
+
+    Without a base all are yielded as they are. Raises what `found` raises.
+    """
+    if base is None:
+        yield from found
+        return
+    waiting: deque[tuple[Found, Future[Fit]]] = deque()
+    for row in found:
+        waiting.append((row, _begun(row.repository, base)))
+        while waiting and (waiting[0][1].done() or len(waiting) >= _AT_ONCE):
+            first, fit = waiting.popleft()
+            yield replace(first, fit=fit.result())
+    for row, fit in waiting:
+        yield replace(row, fit=fit.result())
+
+
+def _begun(repository: Repository, base: GgufHeader) -> Future[Fit]:
+    """Judge a repository in a daemon thread: a pool's would hold Ctrl+C back for its timeouts."""
+    from concurrent.futures import Future
+    from threading import Thread
+
+    told: Future[Fit] = Future()
+
+    def judge() -> None:
+        try:
+            told.set_result(_fit(repository, base))
+        except BaseException as error:  # handed to whoever waits, whatever it is
+            told.set_exception(error)
+
+    Thread(target=judge, name=f"fit {repository.name}", daemon=True).start()
+    return told
+
+
+def _fit(repository: Repository, base: GgufHeader) -> Fit:
+    """Judge one repository; what keeps it from being judged is what is told."""
+    from engine.errors import HubError
+    from engine.hub.pull.adapter import look_up
+    from engine.hub.search.fit import Fit, Verdict, fit_of
+    from modelfiles.references.hub import HubReference
+
+    reference = HubReference(repository.name, None, "adapter")
+    try:
+        remote = look_up(reference)
+        return fit_of(remote.repo, remote.choice, remote.revision, base)
+    except HubError as error:
+        if error.__cause__ is None and _holds_a_model(reference):
+            return Fit(Verdict.MISFIT, f"{reference.display} holds a model, not an adapter.")
+        return Fit(Verdict.UNKNOWN, str(error))
+
+
+def _holds_a_model(reference: HubReference) -> bool:
+    """Whether what cannot be one adapter is a model, in several quantisations or parts."""
+    from engine.errors import HubError
+    from engine.hub.pull.model import RemoteModel, look_up_either
+    from modelfiles.state.home import state_home
+
+    try:
+        return isinstance(look_up_either(reference, state_home()), RemoteModel)
+    except HubError:
+        return False

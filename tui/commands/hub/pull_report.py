@@ -1,0 +1,61 @@
+"""What `tui pull` says when it is done, as lines and as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.hub.search.fit import Fit
+    from modelfiles.references.pulled_adapters import PulledAdapter
+    from tui.commands.base_option import Base
+
+Told = tuple[dict[str, Any], list[str]]
+"""What was pulled, as an object for scripts and as lines."""
+
+
+def adapter_told(
+    record: PulledAdapter, base: Base | None, fit: Fit | None, *, is_new: bool
+) -> Told:
+    """Describe an adapter that is here now; `fit` is None where nobody asked."""
+    from tui.commands.hub.pulled_table import adapter_document, kind_text
+    from tui.text.units import size_text
+
+    document = {
+        "type": "adapter",
+        **adapter_document(record),
+        "is_new": is_new,
+        "fit": None if fit is None else str(fit.verdict),
+        "reason": fit.reason if fit is not None and fit.reason else None,
+    }
+    size = f"{kind_text(record.kind)}, {size_text(record.size_bytes)}"
+    model = base.name if base is not None and base.name else "NAME"
+    verb = "pulled" if is_new else "already here:"
+    return document, [
+        f"{verb} '{record.name}' ({size}), revision {record.revision[:7]} of hf.co/{record.repo}",
+        f"file: {record.path}",
+        f"next: tui run {model} --lora {record.name}",
+    ]
+
+
+def model_told(
+    name: str, base: Path, size_bytes: int, revision: str | None, *, is_new: bool
+) -> Told:
+    """Describe a base model that is here now; its revision is None where nobody was asked."""
+    from tui.text.units import size_text
+
+    document = {
+        "type": "model",
+        "name": name,
+        "path": str(base),
+        "size_bytes": size_bytes,
+        "is_new": is_new,
+        "reference": name,
+        "revision": revision,
+    }
+    verb = "pulled" if is_new else "already here:"
+    return document, [
+        f"{verb} '{name}' (model, {size_text(size_bytes)})",
+        f"file: {base}",
+        f"next: tui run {name}",
+    ]

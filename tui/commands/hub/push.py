@@ -1,0 +1,254 @@
+"""`tui push`: an adapter on the Hugging Face Hub, with a card that says what it is."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from tui.terminal.arguments import add_command
+from tui.terminal.exit_code import ExitCode
+
+if TYPE_CHECKING:
+    from engine.hub.push.publication import Publication
+    from engine.hub.push.upload import Destination
+    from tui.terminal.arguments import Subparsers
+
+_DESCRIPTION = """\
+Publish an adapter on the Hugging Face Hub: a GGUF file, or a folder that PEFT saved, of which only
+adapter_config.json, adapter_model.safetensors and README.md go up. It is checked first.
+
+A card (README.md) is generated: the base, tags, rank, alpha, what it adapts and how to use it. A
+README.md of a PEFT folder is kept and only its front matter is completed. A card that the
+repository has already is kept, unless you agree or --force is given.
+
+Before anything is public you are asked; without a terminal --yes is needed. The token is the one
+of 'hf auth login', or HF_TOKEN."""
+
+_EXAMPLES = """\
+  tui push pirate.gguf hf.co/me/pirate-lora
+  tui push pirate --of demo hf.co/me/pirate-lora --private
+  tui push ./checkpoint-500 hf.co/me/pirate-lora --base-model meta-llama/Llama-3.2-1B --yes"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add `push` to the commands."""
+    parser = add_command(
+        subparsers,
+        "push",
+        run,
+        summary="publish an adapter on the Hugging Face Hub",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+        takes_intermixed=True,
+    )
+    parser.add_argument(
+        "reference",
+        metavar="REF",
+        help="a GGUF file or a PEFT folder; with --of the name of one of the model's adapters",
+    )
+    parser.add_argument("target", metavar="hf.co/USER/REPO", help="where to; made if need be")
+    parser.add_argument("--of", metavar="NAME", dest="model", help="the model that has the adapter")
+    parser.add_argument("--private", action="store_true", help="make the repository private")
+    parser.add_argument(
+        "--base-model", metavar="ID", help="the base's repository, such as Qwen/Qwen3-0.6B"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace a card that the repository has already"
+    )
+    parser.add_argument("--yes", action="store_true", help="publish without being asked")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        dest="is_json",
+        help="print one JSON document: repository, url, commit, is_private, base_model, card "
+        "(generated, completed or kept), files (name, size_bytes, sha256)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, ask, upload, and say where it is."""
+    from engine.hub.push.upload import destination, upload
+    from tui.terminal.output import note, warn, write_json, write_text
+    from tui.terminal.progress import Progress
+
+    repo = _repo(args.target)
+    publication = _publication(args.reference, args.model, args.base_model)
+    for sentence in publication.notices:
+        warn(sentence)
+    if not publication.base_id:
+        note(
+            "The base's repository on the Hub is not known, so the adapter will not be listed "
+            "under it: --base-model ID names it."
+        )
+    target = destination(repo)
+    is_private = _is_private(target, args)
+    card, card_state = _card(publication, target, args)
+    if not (is_private or args.yes or _is_agreed(target, publication, card)):
+        note("Nothing was uploaded.")
+        return ExitCode.FAILED
+    with Progress() as progress:
+        try:
+            uploaded = upload(
+                target,
+                publication.files,
+                card,
+                is_private=is_private,
+                message=f"Upload the adapter {publication.title} with lora-tui",
+                on_progress=progress.show,
+            )
+        except KeyboardInterrupt:
+            progress.close()
+            note(f"Interrupted; files are visible at {target.url} only once all have arrived.")
+            raise
+    if args.is_json:
+        write_json(
+            {
+                "repository": repo,
+                "url": uploaded.url,
+                "commit": uploaded.commit,
+                "is_private": is_private,
+                "base_model": publication.base_id or None,
+                "card": card_state,
+                "files": [
+                    {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256}
+                    for file in publication.files
+                ],
+            }
+        )
+    else:
+        write_text(f"published {'privately ' if is_private else ''}at {uploaded.url}")
+    return ExitCode.DONE
+
+
+def _repo(text: str) -> str:
+    from modelfiles.references.hub import HubReference
+    from tui.errors import UsageError
+
+    try:
+        reference = HubReference.parse(text, "adapter")
+    except ValueError as error:
+        raise UsageError(f"{error}.") from None
+    if reference is None:
+        raise UsageError(f"'{text}' is no place on the Hugging Face Hub: write hf.co/user/repo.")
+    if reference.choice is not None:
+        raise UsageError(f"'{text}' names a file: write the repository, hf.co/{reference.repo}.")
+    return reference.repo
+
+
+def _publication(text: str, model: str | None, base_model: str | None) -> Publication:
+    """Return what is to be published, checked, with the base that the person has named."""
+    from dataclasses import replace
+    from pathlib import Path
+
+    from engine.hub.push.gguf import gguf_publication, hub_id
+    from engine.hub.push.peft import peft_publication
+    from tui.errors import UsageError
+
+    base_id = hub_id(base_model) if base_model is not None else None
+    if base_model is not None and base_id is None:
+        raise UsageError(
+            f"'{base_model}' is no repository of the Hub: write --base-model with an ID such as "
+            "Qwen/Qwen3-0.6B."
+        )
+    if model is not None:
+        publication = _of_model(text, model)
+    else:
+        try:
+            path = Path(text).expanduser()
+            is_there = path.exists()
+        except (OSError, RuntimeError, ValueError):  # too long, no such home folder, a zero byte
+            is_there = False
+        if not is_there:
+            raise UsageError(
+                f"There is no file or folder '{text}': give a GGUF file or a PEFT folder, or add "
+                "--of NAME for an adapter of a model."
+            )
+        publication = peft_publication(path) if path.is_dir() else gguf_publication(path)
+    return replace(publication, base_id=base_id) if base_id else publication
+
+
+def _of_model(name: str, model: str) -> Publication:
+    from engine.hub.push.gguf import gguf_publication
+    from modelfiles.library import open_library
+    from modelfiles.wording import hint
+    from tui.errors import UsageError
+
+    adapters = {spec.name: spec for spec in open_library().get(model).adapters}
+    if name not in adapters:
+        there = f"its adapters are {', '.join(adapters)}" if adapters else "it has none"
+        raise UsageError(f"{model} has no adapter '{name}'{hint(name, adapters)}: {there}.")
+    return gguf_publication(adapters[name].path, name)
+
+
+def _is_private(target: Destination, args: argparse.Namespace) -> bool:
+    """Whether the files will be private; refuses what cannot be and what cannot be asked for."""
+    from tui.errors import TuiError, UsageError
+    from tui.terminal.ask import has_terminal
+
+    if args.private and target.is_there and not target.is_private:
+        raise TuiError(
+            f"hf.co/{target.repo} is public already: name another repository for --private, or "
+            f"change it at {target.url}/settings."
+        )
+    is_private: bool = target.is_private if target.is_there else args.private
+    if not (is_private or args.yes or has_terminal()):
+        other = "" if target.is_there else ", or --private"
+        raise UsageError(
+            f"The adapter would be public at hf.co/{target.repo}, and there is no terminal to "
+            f"ask: add --yes to publish it{other}."
+        )
+    return is_private
+
+
+def _card(
+    publication: Publication, target: Destination, args: argparse.Namespace
+) -> tuple[str | None, str]:
+    """Return the card to upload, None where that of the repository is kept, and which it is."""
+    from engine.hub.push.model_card import completed_card, generated_card
+    from tui.terminal.ask import has_terminal, is_answered_yes
+    from tui.terminal.output import note
+
+    if target.has_card and not args.force:
+        question = f"hf.co/{target.repo} has a card already. Replace it?"
+        if args.yes or not has_terminal() or not is_answered_yes(question):
+            note(f"The card of hf.co/{target.repo} is kept; --force replaces it.")
+            return None, "kept"
+    if publication.readme is not None:
+        is_chosen = args.base_model is not None
+        return completed_card(
+            publication.readme, publication, is_base_chosen=is_chosen
+        ), "completed"
+    return generated_card(publication, target.repo, _reference(publication, target)), "generated"
+
+
+def _reference(publication: Publication, target: Destination) -> str:
+    """Return how the adapter is named: with its file where the repository has others too."""
+    own = publication.files[0].name
+    others = [name for name in target.files if name.lower().endswith(".gguf") and name != own]
+    is_one_of_several = publication.kind == "gguf" and others
+    return f"hf.co/{target.repo}:{own}" if is_one_of_several else f"hf.co/{target.repo}"
+
+
+def _is_agreed(target: Destination, publication: Publication, card: str | None) -> bool:
+    """Ask whether all of it may be public."""
+    from tui.terminal.ask import is_answered_yes
+    from tui.text.sanitize import printable
+    from tui.text.tables import table_lines
+    from tui.text.units import size_text
+
+    sizes = [(file.name, file.size_bytes) for file in publication.files]
+    if card is not None:
+        sizes.append(("README.md", len(card.encode())))
+    rows = [
+        (name, size_text(size_bytes), "replaced" if name in target.files else "")
+        for name, size_bytes in sizes
+    ]
+    kind = "the public repository" if target.is_there else "a new public repository"
+    base = f", an adapter for {publication.base_id}" if publication.base_id else ""
+    lines = [
+        f"To {kind} hf.co/{target.repo} go, as {target.account}{base}:",
+        *(f"    {line}" for line in table_lines(rows)),
+    ]
+    print(printable("\n".join(lines)), file=sys.stderr)
+    return is_answered_yes("Everybody can read a public repository. Publish?")

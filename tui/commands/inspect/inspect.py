@@ -1,0 +1,201 @@
+"""`tui inspect`: what an adapter is, what it changes and how much, and whether two get along."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from tui.terminal.arguments import add_command
+from tui.terminal.exit_code import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engine.adapters.inspection.inspect import Inspection
+    from engine.adapters.inspection.overlap import Overlap
+    from engine.gguf.ggml_type import GgmlType
+    from engine.gguf.header import GgufHeader
+    from engine.gguf.weights import Bytes, Floats
+    from tui.commands.inspect.references import AdapterReference, Inspected
+    from tui.terminal.arguments import Subparsers
+    from tui.terminal.progress import Progress
+
+_DESCRIPTION = """\
+Say what LoRA adapters are: where they come from, their rank and alpha, what they change, and the
+norm of what they add to each layer and module, as a heat map. With a base, whether they fit it,
+rule by rule, and the norms relative to the base's weights, of which those that are changed are
+read. Of several adapters also the overlap: whether they pull the same way.
+
+REF is an adapter's GGUF file, the folder of a PEFT or MLX adapter, hf.co/user/repo[:file], an
+adapter's name in the model that --base names, or a model, which stands for all its adapters and is
+their base. An adapter that breaks a rule is shown like any other: scripts look at `fits` of
+--json."""
+
+_EXAMPLES = """\
+  tui inspect style.gguf                    by itself
+  tui inspect style.gguf --base demo        with norms relative to the base of a model
+  tui inspect pirate formal --base demo     two adapters of a model, and their overlap
+  tui inspect demo --json                   everything about all adapters of a model"""
+
+_WIDTH = 80
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add `inspect` to the commands."""
+    parser = add_command(
+        subparsers,
+        "inspect",
+        run,
+        summary="show what an adapter changes, and whether two get along",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+        takes_intermixed=True,
+    )
+    parser.add_argument("references", metavar="REF", nargs="+", help="an adapter, or a model")
+    parser.add_argument(
+        "--base", metavar="NAME|GGUF", help="the model or GGUF file they are to be used with"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        dest="is_json",
+        help="print one JSON document: base, adapters (rules, targets with norms), overlaps "
+        "(cosines)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the page of each adapter and the overlap, or the document."""
+    from engine.adapters.inspection.overlap import overlaps
+    from engine.gguf.model_header import require_base
+    from modelfiles.library import open_library
+    from tui.commands.inspect.references import read_references
+    from tui.terminal.progress import Progress
+
+    wanted = read_references(args.references, args.base, open_library())
+    base = require_base(wanted.base) if wanted.base is not None else None
+    with Progress() as progress:
+        inspections = _inspections(wanted, base, progress)
+        compared: tuple[Overlap, ...] = ()
+        if len(inspections) > 1:
+            compared = overlaps(inspections, on_fraction=lambda n: progress.show("comparing", n))
+    if args.is_json:
+        _print_document(wanted, base, inspections, compared)
+    else:
+        _print_pages(wanted, inspections, compared)
+    return ExitCode.DONE
+
+
+def _inspections(
+    wanted: Inspected, base: GgufHeader | None, progress: Progress
+) -> tuple[Inspection, ...]:
+    """Inspect and measure each adapter; the base's weights are read once for all of them."""
+    from dataclasses import replace
+    from functools import partial
+
+    from engine.adapters.inspection.base_norms import BaseNorms
+    from engine.adapters.inspection.inspect import measured
+    from engine.llama.cpu import physical_cores
+    from modelfiles.references.model_name import free_name
+
+    norms = BaseNorms(_decoded, physical_cores())
+    inspections: list[Inspection] = []
+    for reference in wanted.adapters:
+        inspection = _inspected(reference, base, progress)
+        name = free_name(inspection.name, [one.name for one in inspections])
+        show = partial(progress.show, f"reading weights for {name}")
+        inspections.append(measured(replace(inspection, name=name), norms, on_fraction=show))
+    return tuple(inspections)
+
+
+def _inspected(
+    reference: AdapterReference, base: GgufHeader | None, progress: Progress
+) -> Inspection:
+    """Inspect a GGUF file as it is; another program's adapter as it is or, on a base, converted.
+
+    Where it cannot be converted for the base, it is inspected as it is, with the reason.
+    """
+    from dataclasses import replace
+    from functools import partial
+
+    from engine.adapters.foreign.read import read_source
+    from engine.adapters.inspection.inspect import inspect
+    from engine.adapters.inspection.source_inspect import converted_from, inspect_source, refused
+    from engine.errors import EngineError
+    from engine.resolve.converted import converted_adapter, converted_folder
+    from modelfiles.state.home import state_home
+
+    path = reference.path
+    if not reference.is_foreign:
+        return inspect(path, reference.name, base)
+    source = inspect_source(read_source(path), reference.name)
+    if base is None:
+        return source
+    show = partial(progress.show, f"converting {path.name}")
+    try:
+        made = converted_adapter(path, base, converted_folder(state_home()), show)
+    except EngineError as error:
+        return refused(source, base, str(error))
+    converted = inspect(made.path, source.name, base)
+    told = tuple(notice.replace(str(made.path), str(path)) for notice in converted.notices)
+    return converted_from(source, replace(converted, notices=(*made.notices, *told)))
+
+
+def _decoded(data: Bytes, type_: GgmlType, row_length: int) -> Floats:
+    """Decode weights with ggml, ten times as fast as numpy; plain floats need no llama.cpp."""
+    from engine.gguf.ggml_type import GgmlType
+    from engine.gguf.weights import decoded
+
+    if type_ in (GgmlType.F32, GgmlType.F16, GgmlType.BF16):
+        return decoded(data, type_, row_length)
+    from engine.llama.quants import dequantized
+
+    return dequantized(data, type_, row_length)
+
+
+def _print_pages(
+    wanted: Inspected, inspections: Sequence[Inspection], compared: Sequence[Overlap]
+) -> None:
+    import shutil
+    import sys
+
+    from engine.adapters.inspection.norm_grid import norm_grid
+    from tui.commands.inspect.page import inspection_lines, overlap_lines
+    from tui.terminal.shading import ink_for
+
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size((_WIDTH, 24)).columns if is_terminal else _WIDTH
+    has_ticks = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    lines: list[str] = []
+    for inspection, reference in zip(inspections, wanted.adapters, strict=True):
+        lines += inspection_lines(
+            inspection,
+            norm_grid(inspection),
+            base_name=wanted.base_name,
+            scale=reference.scale,
+            width=width,
+            ink=ink_for(sys.stdout),
+            has_ticks=has_ticks,
+            is_brief=len(inspections) > 1,
+        )
+    if compared:
+        lines += overlap_lines(compared, [one.name for one in inspections], width)
+    # Every text was cleaned where it was laid out; what is left of escape sequences is ours.
+    sys.stdout.write("\n".join(lines))
+
+
+def _print_document(
+    wanted: Inspected,
+    base: GgufHeader | None,
+    inspections: Sequence[Inspection],
+    compared: Sequence[Overlap],
+) -> None:
+    from engine.adapters.inspection.norm_grid import norm_grid
+    from tui.commands.inspect.document import inspection_document, whole_document
+    from tui.terminal.output import write_json
+
+    adapters = [
+        inspection_document(inspection, norm_grid(inspection), reference.scale)
+        for inspection, reference in zip(inspections, wanted.adapters, strict=True)
+    ]
+    write_json(whole_document(base, adapters, compared))

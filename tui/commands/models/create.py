@@ -1,0 +1,207 @@
+"""`tui create`: a model from a Modelfile, checked before anything is written."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui.errors import InputError
+from tui.terminal.arguments import add_command
+from tui.terminal.exit_code import ExitCode
+
+if TYPE_CHECKING:
+    from modelfiles.language.modelfile import Modelfile
+    from modelfiles.model import Model
+    from tui.terminal.arguments import Subparsers
+
+_DESCRIPTION = """\
+Create a model from a Modelfile. Its base and its adapters are checked against each other first:
+if anything is wrong, one sentence says what and where, and nothing is created.
+
+FROM is an existing path (a GGUF file, the first part of a split one, a folder with one GGUF), else
+a created model, whose adapters and settings are inherited, else a model of Ollama's store, else
+hf.co/user/repo[:quantisation], which is downloaded. ADAPTER is a path (a GGUF file, or the folder
+of a PEFT or MLX adapter, which is converted for the base), hf.co/user/repo[:file or folder], or
+the name of an adapter that 'tui pull' brought.
+
+The files are linked into the store where the disk allows it, else copied."""
+
+_EXAMPLES = """\
+  tui create mine                       from ./Modelfile
+  tui create mine:formal -f formal.modelfile
+  tui show mine --modelfile | tui create mine:copy -f -
+  echo 'FROM hf.co/user/repo:Q4_K_M' | tui create mine -f -
+
+a Modelfile:
+  FROM ./base.gguf
+  ADAPTER ./style.gguf scale=0.7 name=style
+  PARAMETER temperature 0.7
+  SYSTEM Answer in one sentence."""
+
+_STDIN = "-"
+_LARGEST_BYTES = 64 * 2**20
+"""More is no Modelfile but a model given by mistake, which must not be read into memory."""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add `create` to the commands."""
+    parser = add_command(
+        subparsers,
+        "create",
+        run,
+        summary="create a model from a Modelfile",
+        description=_DESCRIPTION,
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("name", metavar="NAME", help="name of the model, such as mine or mine:v2")
+    parser.add_argument(
+        "-f",
+        "--file",
+        metavar="FILE",
+        default="Modelfile",
+        help="the Modelfile; - reads it from stdin (default: Modelfile in this folder)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, resolve, check, then store the model and say what it is."""
+    from modelfiles.errors import ModelfilesError
+    from modelfiles.language.modelfile import Modelfile
+    from modelfiles.library import open_library
+    from modelfiles.references.model_name import ModelName
+    from modelfiles.references.resolve import resolve
+    from tui.commands.fetching import convert_and_tell, download, pull_and_tell
+    from tui.terminal.output import note
+
+    name = ModelName.parse(args.name).display
+    is_piped = args.file == _STDIN
+    label = "stdin" if is_piped else args.file
+    folder = Path.cwd() if is_piped else Path(args.file).absolute().parent
+    source = _source(args.file)
+    choices: list[str] = []
+    try:
+        modelfile = Modelfile.from_text(source)
+        model = resolve(
+            modelfile,
+            folder,
+            open_library(),
+            name,
+            download=download,
+            convert=convert_and_tell,
+            pull=pull_and_tell,
+            on_choice=choices.append,
+        )
+    except ModelfilesError as error:
+        raise InputError(located(label, str(error))) from error
+    _check(model, modelfile, label)
+    _warn(modelfile, label)
+    _create(model)
+    for sentence in choices:
+        note(located(label, sentence))
+    return ExitCode.DONE
+
+
+def located(label: str, sentence: str) -> str:
+    """Return a sentence about a Modelfile with the file and the line in front.
+
+    The sentence names its line as `(line 3)`, at its beginning or at its end.
+    """
+    found = re.match(r"\(line (\d+)\):? ", sentence) or re.search(r" \(line (\d+)\)$", sentence)
+    if found is None:
+        return f"{label}: {sentence}"
+    return f"{label}:{found[1]}: {sentence[: found.start()]}{sentence[found.end() :]}"
+
+
+def _source(file: str) -> bytes:
+    if file == _STDIN:
+        return sys.stdin.buffer.read()
+    try:
+        with Path(file).open("rb") as modelfile:
+            source = modelfile.read(_LARGEST_BYTES + 1)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"There is no file '{file}': give the Modelfile with -f FILE, or - for stdin."
+        ) from error
+    if source.startswith(b"GGUF") or len(source) > _LARGEST_BYTES:
+        raise InputError(f"'{file}' is no Modelfile: write one that says FROM {file}.")
+    return source
+
+
+def _check(model: Model, modelfile: Modelfile, label: str) -> None:
+    """Refuse a base that is no model and every adapter that does not fit it, naming the line."""
+    from engine.errors import EngineError
+    from engine.gguf.model_header import require_base
+    from engine.resolve.adapter import adapter_notices
+    from tui.terminal.output import note
+
+    # Adapters inherited from the model that FROM names come first and have no line of their own.
+    n_inherited = len(model.adapters) - len(modelfile.adapters)
+    lines = [modelfile.base_line] * n_inherited + [adapter.line for adapter in modelfile.adapters]
+    line = modelfile.base_line
+    if model.template:
+        # A TEMPLATE inherited from the model that FROM names has no line of its own.
+        _check_template(model.template, f"{label}:{modelfile.template_line or line}")
+    try:
+        base = require_base(model.base)
+        for line, spec in zip(lines, model.adapters, strict=True):
+            for notice in adapter_notices(spec.path, base):
+                note(f"{label}:{line}: {notice}")
+    except EngineError as error:
+        raise InputError(f"{label}:{line}: {error}") from error
+
+
+def _check_template(template: str, place: str) -> None:
+    """Refuse a TEMPLATE that no conversation could be written with."""
+    from modelfiles.errors import TemplateError
+    from modelfiles.template.go_chat import check_template
+
+    try:
+        check_template(template)
+    except TemplateError as error:
+        raise InputError(f"{place}: The TEMPLATE cannot be used: {error}.") from error
+
+
+def _warn(modelfile: Modelfile, label: str) -> None:
+    """Say on stderr what the Modelfile asks for that has no effect."""
+    from tui.terminal.output import warn
+
+    for sentence in modelfile.warnings:
+        warn(located(label, sentence.removeprefix("warning: ")))
+    without_effect = {
+        "RENDERER is kept, but has no effect: the TEMPLATE, else the base's own, is used.": (
+            modelfile.renderer
+        ),
+        "PARSER is kept, but has no effect: answers are shown as the model writes them.": (
+            modelfile.parser
+        ),
+        "DRAFT is kept, but has no effect: answers are generated by the base alone.": (
+            modelfile.drafts
+        ),
+        "REQUIRES is kept, but has no effect: it names a version of Ollama.": modelfile.requires,
+    }
+    for sentence, value in without_effect.items():
+        if value:
+            warn(f"{label}: {sentence}")
+
+
+def _create(model: Model) -> None:
+    from modelfiles.state.home import state_home
+    from modelfiles.store.blobs import CopyProgress
+    from modelfiles.store.created import ModelStore
+    from tui.terminal.output import write_text
+    from tui.terminal.progress import Progress
+    from tui.text.units import size_text
+
+    with Progress() as progress:
+
+        def show(copied: CopyProgress) -> None:
+            fraction = copied.done_bytes / max(copied.total_bytes, 1)
+            progress.show(f"storing {copied.source.name}", fraction)
+
+        listed = ModelStore(state_home()).create(model.name, model, show)
+    n = listed.n_adapters
+    adapters = f"{n} adapter" if n == 1 else f"{n} adapters"
+    write_text(f"created '{listed.name}' ({adapters}, {size_text(listed.size_bytes)})")

@@ -1,0 +1,1 @@
+"""The command that answers one prompt, or opens the chat."""

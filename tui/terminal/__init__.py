@@ -1,0 +1,1 @@
+"""Read arguments from a shell, and print to it."""

@@ -1,0 +1,63 @@
+"""How the commands speak: data on stdout, narration on stderr, no control characters."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+from tui.text.sanitize import printable, printable_line
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def write_text(text: str) -> None:
+    """Write a text to stdout, cleaned, ending with a newline; an empty text writes nothing."""
+    if text:
+        shown = printable(text)
+        sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
+
+
+def write_source(text: str) -> None:
+    """Write a text that has to come back unchanged, such as a Modelfile.
+
+    It is cleaned only on a terminal: into a file or a pipe goes every character of it.
+    """
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+
+
+def write_json(document: Any) -> None:
+    """Write one JSON document to stdout; control characters in it are escaped.
+
+    JSON is UTF-8, and paths need not be: their other bytes become U+FFFD.
+    """
+    import msgspec
+
+    try:
+        encoded = msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        encoded = msgspec.json.encode(_as_utf_8(msgspec.to_builtins(document)))
+    sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
+
+
+def _as_utf_8(value: Any) -> Any:
+    """Return a document of builtins with U+FFFD for what UTF-8 cannot hold."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_as_utf_8(key): _as_utf_8(each) for key, each in value.items()}
+    return [*map(_as_utf_8, value)] if isinstance(value, (list, tuple)) else value
+
+
+def warn(sentence: str) -> None:
+    """Say on stderr that something is not as the person may expect."""
+    _narrate("Warning", sentence)
+
+
+def note(sentence: str) -> None:
+    """Say on stderr what else is worth knowing."""
+    _narrate("Note", sentence)
+
+
+def _narrate(kind: str, sentence: str) -> None:
+    print(f"{kind}: {printable_line(sentence)}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Word what the commands and the chat both show."""
