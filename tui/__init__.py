@@ -1,1 +1,1 @@
-"""What a person sees: the commands, the Textual chat and its settings."""
+"""Command line, Textual chat and settings: everything the user sees."""

@@ -1,4 +1,4 @@
-"""Runs the command line as `python -m tui`."""
+"""Run the command line as `python -m tui`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The command line: finds the command, runs it and turns every error into one sentence."""
+"""Find the command, run it and report every error as one sentence."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # The reader has seen enough, as in `tui list | head -1`: nobody is left to be told.
+        # The reader closed the pipe, as in `tui list | head -1`: no one is left to report to.
         return ExitCode.DONE
     except OSError as error:
         return _fail(_os_error_sentence(error), ExitCode.FAILED)
@@ -96,7 +96,7 @@ def build_parser() -> Parser:
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when asked: reading the package's metadata takes 10 ms."""
+    """Print the version; reads the package's metadata, which takes 10 ms, only when asked."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version
@@ -116,7 +116,7 @@ def _run(arguments: Sequence[str]) -> int:
     except SystemExit as finished:  # --help and --version end the program by themselves
         return int(finished.code or ExitCode.DONE)
     if unknown:
-        # argparse would send the reader to the help of `tui`, which does not list them.
+        # argparse would point to the help of `tui`, which does not list the command's arguments.
         command = f"tui {arguments[0]}" if arguments[0] in COMMANDS else "tui"
         raise UsageError(f"unrecognized arguments: {' '.join(unknown)} (see '{command} --help')")
     if arguments and arguments[0] in LONG_WRITERS:
@@ -128,7 +128,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _pick(_: argparse.Namespace) -> int:
-    """Run `tui` alone: the models to choose from, which needs a terminal."""
+    """Run `tui` without a command: list the models to choose from, which needs a terminal."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         build_parser().print_help(sys.stderr)
         return ExitCode.WRONG_USE
@@ -154,13 +154,13 @@ def _os_error_sentence(error: OSError) -> str:
 
 
 def _fail(sentence: str, code: ExitCode) -> ExitCode:
-    """Say on stderr, in one line, what went wrong."""
+    """Print one line on stderr that says what went wrong."""
     print(f"Error: {printable_line(sentence)}", file=sys.stderr)
     return code
 
 
 def _open_missing_streams() -> None:
-    """Give a closed stdout or stderr (`>&-`), for which Python holds None, somewhere to go."""
+    """Open the null device for a closed stdout or stderr (`>&-`), for which Python holds None."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # lives to the end
     if sys.stderr is None:
@@ -175,7 +175,7 @@ def _let_everything_be_written(stream: TextIO) -> None:
 
 
 def _settle_stdout() -> None:
-    """Send what stdout cannot take nowhere, or Python complains once more when it ends."""
+    """Redirect a stdout that cannot be flushed, or Python reports the error again when it ends."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""The conversation as data: what was asked, what was answered, under which stack."""
+"""The conversation as data: questions, answers, and the stack each was answered under."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelfiles.model import Message
 
 
 class AnswerState(StrEnum):
-    """How far an answer is."""
+    """State of an answer."""
 
     WRITING = "writing"
     FINISHED = "finished"
@@ -23,7 +23,7 @@ class AnswerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A message of the person."""
+    """A message of the user."""
 
     id: int
     text: str
@@ -43,20 +43,20 @@ class Answer:
     """The stack in force while it was written, for example `pirate 0.70`."""
     state: AnswerState = AnswerState.WRITING
     tokens_per_s: float = 0.0
-    """Decode speed; 0 where nothing was decoded."""
+    """Decode speed; 0 if no token was decoded."""
     error: str = ""
-    """One sentence, only where the answer failed."""
+    """One sentence, only if the answer failed."""
     notices: tuple[str, ...] = ()
     thinking: str = ""
     """What the model thought before it answered; never sent back to it."""
     n_thought: int = 0
-    """Tokens of that thought."""
+    """Number of tokens of that thought."""
     is_opening: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a command shows: part of the page, never of the prompt or of a saved model."""
+    """Output of a command: shown on the page, but not part of the prompt or of a saved model."""
 
     id: int
     heading: str
@@ -78,7 +78,7 @@ class Conversation:
     def restart(
         self, system: str | None, opening: Iterable[Message] = (), author: str = ""
     ) -> None:
-        """Begin anew with a system prompt and the history of a Modelfile."""
+        """Start over with a system prompt and the history of a Modelfile."""
         self.system, self.opening = system, tuple(opening)
         self.entries = []
         for message in self.opening:
@@ -92,13 +92,13 @@ class Conversation:
 
     @property
     def last_question(self) -> Question | None:
-        """The last message the person sent in this chat."""
+        """The last message the user sent in this chat."""
         asked = (e for e in reversed(self.entries) if isinstance(e, Question) and not e.is_opening)
         return next(asked, None)
 
     @property
     def last_answer(self) -> Answer | None:
-        """The last answer that has ended and holds text, whatever ended it."""
+        """The last answer that has ended, for whatever reason, and holds text."""
         return next(
             (
                 entry
@@ -117,7 +117,7 @@ class Conversation:
         return question
 
     def note(self, heading: str, text: str) -> Note:
-        """Add what a command shows at the end."""
+        """Add the output of a command at the end."""
         note = Note(self._new_id(), heading, text)
         self.entries.append(note)
         return note
@@ -129,7 +129,7 @@ class Conversation:
         return answer
 
     def grow_answer(self, answer: Answer, text: str, thinking: str = "") -> Answer:
-        """Add text, and what was thought, to an answer that is being written."""
+        """Append text and thoughts to an answer that is being written."""
         return self._replaced(answer, text=answer.text + text, thinking=answer.thinking + thinking)
 
     def relabel_answer(self, answer: Answer, label: str) -> Answer:
@@ -137,7 +137,7 @@ class Conversation:
         return answer if label == answer.label else self._replaced(answer, label=label)
 
     def end_answer(self, answer: Answer, finished: Finished) -> Answer:
-        """Record how an answer ended; its text stays whatever ended it."""
+        """Record how an answer ended; text written so far stays, whatever the reason."""
         states = {"cancelled": AnswerState.STOPPED, "failed": AnswerState.FAILED}
         return self._replaced(
             answer,
@@ -155,11 +155,11 @@ class Conversation:
         return self._replaced(answer, state=AnswerState.FAILED, error=error)
 
     def stop_answer(self, answer: Answer) -> Answer:
-        """Record that an answer was cut short by the person."""
+        """Record that the answer was stopped before it was complete."""
         return self._replaced(answer, state=AnswerState.STOPPED)
 
     def take_back_answers(self) -> tuple[Answer | Note, ...]:
-        """Remove and return what follows the last question, so that it can be asked again.
+        """Remove and return everything after the last question, so that it can be asked again.
 
         Notes go with the answers: they would otherwise stand before the new one.
         """
@@ -174,9 +174,9 @@ class Conversation:
     def prompt(self) -> tuple[ChatMessage, ...]:
         """Return the messages to be answered: system, opening, then every turn that has text.
 
-        A question whose answer failed without a word is left out: one too long for the context
-        would make every later one fail. Other questions without an answer are joined to the next
-        one, because many chat templates refuse two user messages in a row.
+        A question whose answer failed without text is left out: one too long for the context would
+        make every later one fail. Other questions without an answer are joined to the next one,
+        because many chat templates refuse two user messages in a row.
         """
         messages = [ChatMessage("system", self.system)] if self.system else []
         messages += [ChatMessage(message.role, message.content) for message in self.opening]

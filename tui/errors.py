@@ -1,13 +1,13 @@
-"""Errors of the tui wing: each message is one sentence for the person at the keyboard."""
+"""Errors of the tui package: each message is one sentence for the user."""
 
 
 class TuiError(Exception):
-    """Base of every error about commands and screens; its text says what, where and what to do."""
+    """Base of all errors of commands and screens; says what is wrong, where and what to do."""
 
 
 class UsageError(TuiError):
-    """A command was called in a way that means nothing; ends the program with exit code 2."""
+    """A command line or a settings file that cannot be used as written; exit code 2."""
 
 
 class InputError(TuiError):
-    """A file that a command was told to read cannot be read, or what it says is wrong."""
+    """A file that a command needs cannot be read, or its content is wrong."""

@@ -1,4 +1,4 @@
-"""The engine of the chat: a worker of its own, whose refusals are explained where we know more."""
+"""The engine of the chat: a client that explains refused Ollama models."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from modelfiles.library import open_library
 
 
 class ChatEngine(EngineClient):
-    """An engine that says what it means when llama.cpp refuses a base that Ollama can run.
+    """An engine that explains the error when llama.cpp refuses a base that Ollama can run.
 
     Ollama keeps some models (gemma3, gpt-oss, qwen3-vl and others) in a layout of its own, which
     its own fork of llama.cpp changes in memory while it loads them.
 
     Args:
-        is_from_ollama: Whether a file is one of Ollama's store.
+        is_from_ollama: Returns whether a file belongs to Ollama's store.
     """
 
     def __init__(self, is_from_ollama: Callable[[Path], bool]) -> None:
@@ -28,7 +28,7 @@ class ChatEngine(EngineClient):
     async def load(
         self, spec: LoadSpec, on_progress: Callable[[float], None] | None = None
     ) -> BaseInfo:
-        """Load a base; raises `BaseError` with what to do about a model of Ollama."""
+        """Load a base; for a model of Ollama, `BaseError` also says what to do."""
         try:
             return await super().load(spec, on_progress)
         except BaseError as error:

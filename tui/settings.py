@@ -1,7 +1,7 @@
-"""What the person decides once for every chat: `settings.toml`, read, checked and shown.
+"""Read, check and show `settings.toml`, the user's settings for every chat.
 
-The program never writes the file: what is changed in the chat lasts until it ends, and a person's
-own comments and order stay as they are.
+The program never writes the file: changes made in the chat last until it ends, and the user's own
+comments and order stay as they are.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from tui.errors import UsageError
 FILE_NAME = "settings.toml"
 _MIB = 2**20
 _MIB_MAX = 2**30
-"""A petabyte: beyond it a number is a slip of the keyboard."""
+"""A petabyte: a larger number is a typing error."""
 _Mib = Annotated[int, Meta(ge=0, le=_MIB_MAX)]
 _LINE = 37
-"""Cells of a line of comments in the text that `/show settings` prints: what the chat has room for
+"""Cells of a line of comments in the text that `/show settings` prints: the room that the chat has
 beside the rack on a terminal of 80 columns."""
 
 
 class SettingsError(UsageError):
-    """The settings file cannot be used as it is written."""
+    """The settings file cannot be used as written."""
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Every setting with its default; the descriptions are those of README and chat."""
+    """Every setting with its default; README and chat use these descriptions."""
 
     fuse: Annotated[
         FuseMode,
@@ -87,7 +87,7 @@ class Settings(msgspec.Struct, frozen=True):
     ] = 2048
 
     def for_engine(self, cache_folder: Path | None) -> EngineSettings:
-        """Return what the engine is told; `cache_folder` is absolute, None keeps nothing on it."""
+        """Return the engine's settings; `cache_folder` is absolute, None for no cache on disk."""
         memory = self.kv_memory_mib
         return EngineSettings(
             fuse=self.fuse,
@@ -102,23 +102,23 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 def toggled_live(settings: Settings) -> Settings:
-    """Return the settings with `live` on where it was off, and off where it was on."""
+    """Return the settings with `live` switched."""
     return msgspec.structs.replace(settings, live=not settings.live)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting as it is explained and checked."""
+    """One setting as it is described and checked."""
 
     key: str
     kind: Any
     """Its type, with the limits of a number."""
     choices: Mapping[str, object]
-    """What may be typed after `/set KEY`, with the value it means; empty for a number."""
+    """Words accepted after `/set KEY`, with the value each means; empty for a number."""
     values: str
-    """What may stand in the file, in words."""
+    """Values allowed in the file, in words."""
     default: str
-    """The value without a line in the file, in words."""
+    """The default value, in words."""
     description: str
     """What it does and what it costs."""
 
@@ -138,7 +138,7 @@ def _setting(key: str, annotated: Any, default: object) -> Setting:
 
 
 def toml_value(value: object) -> str:
-    """Return a setting's value as the file writes it."""
+    """Return a setting's value as TOML."""
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
@@ -161,14 +161,14 @@ def setting_of(key: str) -> Setting:
 
 
 def read_settings(home: Path) -> Settings:
-    """Return the settings of `settings.toml` in `home`; all defaults where there is no such file.
+    """Return the settings of `settings.toml` in `home`, or all defaults if there is no such file.
 
     Raises:
-        SettingsError: The file cannot be read, is not TOML, or a key or a value in it is wrong.
+        SettingsError: The file cannot be read, is not TOML, or has a wrong key or value.
     """
     path = home / FILE_NAME
     try:
-        # Editors on Windows put a byte order mark first, which TOML does not know.
+        # Editors on Windows put a byte order mark first, which tomllib rejects.
         document = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         return Settings()
@@ -200,9 +200,9 @@ def _checked(path: Path, key: str, value: object) -> object:
 
 
 def settings_text(settings: Settings, folder: Path | None) -> str:
-    """Return the settings of now as the text of a `settings.toml` that gives them.
+    """Return the current settings as the text of an equivalent `settings.toml`.
 
-    `folder` is where the file lies; None where there is none.
+    `folder` is the folder of the file, or None if there is none.
     """
     place = FILE_NAME if folder is None else str(folder / FILE_NAME)
     lines = [

@@ -1,4 +1,4 @@
-"""What `tui show` tells of a base model, read from its GGUF header alone."""
+"""Read the facts that `tui show` prints about a base model, from its GGUF header alone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _FILE_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class BaseFacts:
-    """A base as its header describes it; None where the header says nothing."""
+    """A base model as its header describes it; None where the header does not say."""
 
     path: str
     name: str
@@ -61,15 +61,15 @@ class BaseFacts:
     n_params: int
     size_bytes: int
     context_length: int | None
-    """Tokens the base was trained with."""
+    """Context length in tokens that the base was trained with."""
     embedding_length: int | None
     quantization: str
-    """`Q4_K_M`, or the type that holds most bytes where the file does not say."""
+    """Such as `Q4_K_M`; the type that holds the most bytes if the file does not declare one."""
     chat_template: str | None
 
 
 def read_base_facts(path: Path) -> BaseFacts:
-    """Read the facts of the base in `path`; raises `BaseError` or `GgufError` if it is none."""
+    """Read the facts of the base in `path`; raise `BaseError` or `GgufError` if it is not one."""
     from engine.gguf.model_header import require_base
 
     header = require_base(path)

@@ -1,6 +1,6 @@
-"""Adapter files on their way into the rack: read, checked against the base, given a free name.
+"""Read adapter files for the rack, check them against the base and give each a free name.
 
-Everything here reads and hashes whole files, so the chat calls it in a thread.
+These functions read and hash whole files, so the chat calls them in a thread.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NewAdapter:
-    """An adapter for the rack and what is odd about it."""
+    """An adapter for the rack and the notices about it."""
 
     entry: StackEntry
     notices: tuple[str, ...] = ()
-    """Sentences on what of it does nothing, or something else, on this base."""
+    """Sentences on parts that have no effect, or a different one, on this base."""
     conversion: str = ""
-    """Says that it was converted from another program's format, where it was."""
+    """Sentence that says it was converted from another program's format; empty if it was not."""
 
 
 def read_stack(model: Model) -> tuple[AdapterStack, tuple[str, ...]]:
-    """Return the model's stack and sentences on adapters left out, or odd ones.
+    """Return the model's stack and sentences on its adapters: notices, and why one is left out.
 
-    Raises `BaseError` or `GgufError` where the base is none.
+    Raises `BaseError` or `GgufError` if the model's base is not a usable base model.
     """
     base = require_base(model.base)
     entries: list[StackEntry] = []
@@ -64,13 +64,14 @@ def read_new_adapter(
     on_progress: Callable[[float], None] = lambda _: None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> NewAdapter:
-    """Return the adapter that a person named, switched on at 1.0.
+    """Return the adapter that the user named, switched on at scale 1.0.
 
-    That is a GGUF file, or the folder or file of a PEFT or MLX adapter, which is converted for the
-    base and kept in `converted_folder`; the two functions are then told of that, and asked.
+    `reference` is a GGUF file, or the folder or file of a PEFT or MLX adapter. The latter is
+    converted for the base and kept in `converted_folder`; only the conversion calls `on_progress`
+    and `is_cancelled`.
 
-    Raises `EngineError` with a sentence where it is missing, no adapter, made for another base, or
-    in the stack already, and `Cancelled` where `is_cancelled` said so.
+    Raises `EngineError` with one sentence if the adapter is missing, unreadable, made for another
+    base or already in the stack, and `Cancelled` if `is_cancelled` returned True.
     """
     path = _existing(reference, is_folder_fine=converted_folder is not None)
     header = require_base(base)
@@ -78,7 +79,7 @@ def read_new_adapter(
     if converted_folder is not None and is_foreign_adapter(path):
         made = converted_adapter(path, header, converted_folder, on_progress, is_cancelled)
     file = path if made is None else made.path
-    # A person knows the adapter by what was named, not by its place in the cache.
+    # The user knows the adapter by the path they named, not by its place in the cache.
     odd = tuple(n.replace(str(file), str(path)) for n in adapter_notices(file, header))
     adapter = read_adapter(file, None if made is None else adapter_name(made.title, path))
     for entry in stack:
@@ -92,9 +93,9 @@ def read_new_adapter(
 
 
 def _existing(reference: str, *, is_folder_fine: bool) -> Path:
-    """Return the path typed, also one pasted in a shell's quotes.
+    """Return the typed path, which may be in a shell's quotes, as an absolute path.
 
-    It leads to a file, or to the folder of an adapter that can be converted.
+    It must lead to a file, or, with `is_folder_fine`, to an adapter that can be converted.
     """
     text = reference.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
@@ -116,7 +117,7 @@ def _existing(reference: str, *, is_folder_fine: bool) -> Path:
 
 
 def adapter_notices(adapter: Path, base: GgufHeader) -> tuple[str, ...]:
-    """Return sentences on what of the adapter has no effect on this base.
+    """Return sentences on parts of the adapter that have no effect on this base.
 
     Raises `AdapterError` or `GgufError` unless the adapter fits the base.
     """

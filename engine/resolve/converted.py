@@ -1,4 +1,4 @@
-"""Adapters of other programs that a person names where a GGUF adapter is due: converted, told."""
+"""Convert PEFT and MLX adapters that the user names where a GGUF adapter is needed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NewGguf:
-    """The GGUF adapter that was made of one of another program."""
+    """A GGUF adapter that was converted from another program's adapter."""
 
     path: Path
     title: str
-    """What the adapter is called."""
+    """Title of the adapter."""
     sentence: str
-    """Says what was converted, or that it was before."""
+    """Sentence that says what was converted, now or earlier."""
     notices: tuple[str, ...]
 
 
 def converted_folder(home: Path) -> Path:
-    """Return where converted adapters are kept, below the home of all state."""
+    """Return the folder of converted adapters, below the home of all state."""
     return home / "cache" / "converted"
 
 
@@ -38,10 +38,10 @@ def converted_adapter(
     on_progress: Callable[[float], None] = lambda _: None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> NewGguf:
-    """Return an adapter of PEFT or MLX as a GGUF for `base`, converted unless `folder` has it.
+    """Return a PEFT or MLX adapter as a GGUF for `base`, converted unless `folder` has it.
 
-    Raises `EngineError` with one sentence where it cannot be converted, `Cancelled` where
-    `is_cancelled` said so.
+    Raises `EngineError` with one sentence if it cannot be converted, and `Cancelled` if
+    `is_cancelled` returned True.
     """
     from engine.adapters.conversion.converted_files import converted
     from engine.gguf.header import GgufHeader

@@ -1,6 +1,6 @@
-"""Adapters of the Hub on their way into the rack: pulled, checked, converted where they have to be.
+"""Pull adapters of the Hub for the rack, check them, and convert them if necessary.
 
-Everything here waits for the network or reads whole files, so the chat calls it in a thread.
+These functions wait for the network or read whole files, so the chat calls them in a thread.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from modelfiles.wording import printable
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """How somebody follows what goes on in the thread, and ends it."""
+    """Callbacks to follow and to cancel work in a thread."""
 
     on_bytes: Callable[[int, int], None] = lambda _done, _total: None
-    """Hears how much of a download is there, of how much."""
+    """Called with the bytes that have arrived and the total of a download."""
     on_progress: Callable[[float], None] = lambda _: None
-    """Hears how much of a conversion is done, from 0 to 1."""
+    """Called with the fraction of a conversion that is done, from 0 to 1."""
     is_cancelled: Callable[[], bool] = lambda: False
 
 
@@ -43,9 +43,9 @@ def pulled_for_rack(
     home: Path,
     watch: Watch,
 ) -> NewAdapter:
-    """Pull an adapter and return it for the rack, switched on at 1.0.
+    """Pull an adapter and return it for the rack, switched on at scale 1.0.
 
-    Raises `EngineError` or `StoreError` with a sentence, and `Cancelled` where `watch` said so.
+    Raises `EngineError` or `StoreError` with a sentence, and `Cancelled` if `watch` cancelled it.
     """
     label = remote.choice.label or remote.choice.weights.path
     reference = HubReference(remote.repo, label, "adapter")
@@ -60,11 +60,11 @@ def pulled_for_rack(
 
 
 def is_pulled(remote: RemoteAdapter, home: Path) -> bool:
-    """Whether this revision of an adapter lies on this machine, so that nothing is downloaded."""
+    """Return whether this revision of an adapter is on this machine already."""
     try:
         record = PulledAdapters(home).find(remote.repo, remote.choice.weights.path)
     except StoreError:
-        # Who pulls is told what is wrong.
+        # The pull itself reports what is wrong.
         return False
     return record is not None and record.revision == remote.revision and record.is_there
 
@@ -72,12 +72,12 @@ def is_pulled(remote: RemoteAdapter, home: Path) -> bool:
 def named_adapter(
     text: str, stack: AdapterStack, base: Path, home: Path, watch: Watch
 ) -> NewAdapter:
-    """Return the adapter that a person typed: a path, `hf.co/user/repo[:file]`, or a pulled one.
+    """Return the adapter that the user typed: a path, `hf.co/user/repo[:file]`, or a pulled name.
 
-    Raises as `pulled_for_rack`.
+    Raises the errors of `pulled_for_rack`.
     """
     text = text.strip()
-    # A path that is there wins over a name.
+    # An existing path takes precedence over a name.
     is_path = os.path.exists(os.path.expanduser(text))
     record = (
         None
@@ -103,7 +103,7 @@ def named_adapter(
 def adapter_of(
     record: PulledAdapter, stack: AdapterStack, base: Path, home: Path, watch: Watch
 ) -> NewAdapter:
-    """Return a pulled adapter for the rack, under the name that `--lora` and `ADAPTER` know."""
+    """Return a pulled adapter for the rack, under the name that `--lora` and `ADAPTER` use."""
     address = f"hf.co/{record.repo}"
     try:
         new = read_new_adapter(

@@ -1,4 +1,4 @@
-"""Adapters of the Hub that a person names: pulled, or found among those that were pulled before."""
+"""Find the pulled adapter that the user names, and pull it if necessary."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def pulled_adapter(
     on_bytes: Callable[[int, int], None] = lambda _done, _total: None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> PulledAdapter | None:
-    """Return the adapter that `hf.co/user/repo[:file or folder]` or a pulled name means.
+    """Return the adapter that `hf.co/user/repo[:file or folder]` or the name of a pulled one means.
 
-    A reference is pulled, unless its newest revision lies here already; so is a name whose file
-    is gone. None where the text is neither: a path, to those who ask. `home` is by default that
-    of all state; `on_bytes` hears how many bytes are there, of how many.
+    A reference is pulled unless its newest revision is here already, and so is a name whose file is
+    gone. Returns None if the text is neither; callers then take it for a path. `home` defaults to
+    the home of all state; `on_bytes` gets the bytes that have arrived and the total.
 
-    Raises `HubError` with one sentence where it cannot be had, `Cancelled` where
-    `is_cancelled` said so, `StoreError` where the record cannot be read or written.
+    Raises `HubError` with one sentence if the adapter cannot be pulled, `Cancelled` if
+    `is_cancelled` returned True, and `StoreError` if the record cannot be read or written.
     """
     from engine.errors import HubError
     from modelfiles.references.hub import HubReference
@@ -46,7 +46,7 @@ def pulled_adapter(
 
 
 def pulled_by(text: str, home: Path | None = None) -> PulledAdapter | None:
-    """Return the adapter that a name or a reference means, if it was pulled; asks nobody."""
+    """Return the pulled adapter that a name or a reference means, without asking the Hub."""
     from engine.hub.pull.adapter import known_adapter
     from modelfiles.errors import StoreError
     from modelfiles.references.hub import HubReference
@@ -57,7 +57,7 @@ def pulled_by(text: str, home: Path | None = None) -> PulledAdapter | None:
     try:
         hub = HubReference.parse(text, "adapter")
         return _called(text, home) if hub is None else known_adapter(hub, PulledAdapters(home))
-    except (StoreError, ValueError):  # whoever asks has an error of their own to tell
+    except (StoreError, ValueError):  # the caller reports an error of its own
         return None
 
 

@@ -1,4 +1,4 @@
-"""The Textual application: its themes, its start and its end."""
+"""The Textual application: its themes, start and end."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _HEIGHTS = [(0, "-short"), (22, "-tall")]
 
 
 class ChatApp(App[int]):
-    """A chat with one engine; without a model it begins with the list of models.
+    """A chat with one engine; without a model it opens with the list of models.
 
     Args:
-        settings: What the engine is told.
-        home: Folder of the settings file and of the engine's cache; None for none.
-        warning: What to say at the start; empty for nothing.
-        notes: What else is worth knowing at the start.
+        settings: Settings passed on to the engine and the chat.
+        home: Folder of the settings file and of the engine's cache; None for neither.
+        warning: Warning to show at the start; empty for none.
+        notes: Other messages to show at the start.
     """
 
     TITLE = "lora-tui"
@@ -52,7 +52,7 @@ class ChatApp(App[int]):
         notes: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        # Classes of the screen from a width or height on, in cells, for app.tcss.
+        # Minimum width or height in cells and the screen class it sets, for app.tcss.
         self.HORIZONTAL_BREAKPOINTS = _WIDTHS
         self.VERTICAL_BREAKPOINTS = _HEIGHTS
         self.engine = engine
@@ -80,7 +80,7 @@ class ChatApp(App[int]):
             self.call_after_refresh(self.chat.action_models)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Offer what has no key of its own."""
+        """Offer the commands that have no key of their own."""
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
         yield SystemCommand("Screenshot", "Save the screen as SVG", self.deliver_screenshot)
 
@@ -98,27 +98,27 @@ def read_library() -> Library:
 
 
 def open_store() -> ModelStore:
-    """Return the store in which a chat is saved as a model."""
+    """Return the store that chats are saved to as models."""
     from modelfiles.store.created import ModelStore
 
     return ModelStore(state_home(os.environ))
 
 
 def run_chat(model: Model, notes: Sequence[str] = ()) -> int:
-    """Chat with a model until the person quits, `notes` said first; returns the exit code."""
+    """Chat with a model until the user quits, showing `notes` first; return the exit code."""
     return app_of_this_machine(model, notes).run() or 0
 
 
 def run_picker() -> int:
-    """Let the person choose a model, then chat with it; returns the exit code."""
+    """Let the user choose a model, then chat with it; return the exit code."""
     return app_of_this_machine(None).run() or 0
 
 
 def app_of_this_machine(model: Model | None, notes: Sequence[str] = ()) -> ChatApp:
     """Return the application with the settings of this machine.
 
-    A settings file that is wrong costs a warning, not the chat: settings decide speed and memory,
-    and in the chat every one that matters can be changed.
+    A wrong settings file causes a warning and does not stop the chat: settings decide speed and
+    memory, and the chat can change every one that matters.
     """
     home = state_home(os.environ)
     try:

@@ -42,12 +42,12 @@ _LIGHT_BACKGROUNDS = ("7", "15")
 
 
 def theme_for(environ: Mapping[str, str]) -> Theme:
-    """Return the light theme where the terminal says in COLORFGBG that its background is light."""
+    """Return the light theme if COLORFGBG says that the terminal's background is light."""
     background = environ.get("COLORFGBG", "").rpartition(";")[2]
     return LIGHT if background in _LIGHT_BACKGROUNDS else DARK
 
 
 MUTED = "$foreground 60%"
-"""Style of what explains, beside what it explains."""
+"""Style of explanations beside what they explain."""
 FAINT = "$foreground 30%"
 """Style of what is off or empty."""

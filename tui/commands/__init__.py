@@ -1,7 +1,7 @@
 """The commands of `tui`, one module each, with `add_parser(subparsers)` and `run(args)`.
 
-Every command is imported for `tui --help`, so their modules import nothing heavy at the top:
-what a command works with is imported inside its functions.
+`tui --help` imports every command, so these modules import nothing heavy at the top; each function
+imports what it needs.
 """
 
 COMMANDS = (
@@ -20,10 +20,10 @@ COMMANDS = (
     "search",
     "pull",
 )
-"""What can stand after `tui`, in the order of its help."""
+"""Command names accepted after `tui`, in the order of its help."""
 
 LONG_WRITERS = ("convert", "fuse", "extract", "merge")
-"""Commands that write up to gigabytes, which must not stay behind where they are ended."""
+"""Commands that write up to gigabytes, which must not be left behind when they are interrupted."""
 
 ALIASES = {"ls": "list"}
-"""Second names; argparse's own would make their lines in `tui --help` wrap."""
+"""Second names; argparse's own aliases would make their lines in `tui --help` wrap."""

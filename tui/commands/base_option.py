@@ -1,4 +1,4 @@
-"""The base that an adapter is converted for: the one named, or the one model here that fits."""
+"""Choose the base that an adapter is converted for: the one named, or the only model that fits."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _MAX_LISTED = 6
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base and what a person calls it."""
+    """A base model and the name the user knows it by."""
 
     header: GgufHeader
     name: str = ""
-    """A model with this base, or '' where a file was named."""
+    """Name of a model with this base, or '' if the user named a file."""
 
     @property
     def shown(self) -> str:
-        """The model's name, else the file's."""
+        """The model's name, else the file's path."""
         return self.name or str(self.header.path)
 
     def said(self, sentence: str) -> str:
-        """Return a sentence with the model's name in place of where its file lies in the store."""
+        """Return a sentence with the model's name in place of its file's path in the store."""
         return sentence.replace(str(self.header.path), self.name) if self.name else sentence
 
 
 def named_base(reference: str, what: str = "--base") -> Base:
-    """Return the base that a person named: an existing GGUF file, else that of a model.
+    """Return the base that the user named: an existing GGUF file, else that of a model.
 
-    `what` is the argument that names it. Raises `BaseError`, `GgufError` or `ModelfilesError` with
-    one sentence where it is none.
+    `what` is the argument that names it, for error messages. Raises `BaseError`, `GgufError` or
+    `ModelfilesError` with one sentence if the reference leads to no usable base.
     """
     from engine.gguf.model_header import require_base
     from modelfiles.references.files import expand, gguf_at, is_there, looks_like_path
@@ -47,7 +47,7 @@ def named_base(reference: str, what: str = "--base") -> Base:
     path = expand(reference, Path.cwd(), f"{what} ")
     if is_there(path, f"{what} ") or looks_like_path(reference):
         return Base(require_base(gguf_at(path, f"{what} {reference}")))
-    # Only now: with what it looks into it takes 45 ms to import, a tenth of a conversion.
+    # Imported late: with its own imports it takes 45 ms, a tenth of a conversion.
     from modelfiles.library import open_library
 
     model = open_library().get(reference)
@@ -57,8 +57,8 @@ def named_base(reference: str, what: str = "--base") -> Base:
 def fitting_base(source: LoraSource, config: Mapping[str, Any] | None = None) -> Base:
     """Return the only base among this machine's models that an adapter fits.
 
-    All quantisations of a model count as one; of several the one is taken that bears the name of
-    the model that the adapter was trained on. Raises `TuiError` where none fits or several do.
+    All quantisations of a model count as one. Of several bases that fit, the one named like the
+    model that the adapter was trained on is taken. Raises `TuiError` if none fits or several do.
     """
     from engine.adapters.conversion.identity import base_fingerprint
     from engine.adapters.conversion.placement.make_plan import make_plan
@@ -70,7 +70,7 @@ def fitting_base(source: LoraSource, config: Mapping[str, Any] | None = None) ->
     fitting: dict[str, Base] = {}
     problems: list[str] = []
     models = [model for model in library.list() if model.problem is None]
-    # Of several with one base, the plainest and oldest speaks for it.
+    # Of several models with one base, name the one with the fewest adapters, then the oldest.
     names = [model.name for model in sorted(models, key=lambda m: (m.n_adapters, m.modified))]
     seen: set[Path] = set()
     with Progress() as progress:
@@ -89,7 +89,7 @@ def fitting_base(source: LoraSource, config: Mapping[str, Any] | None = None) ->
 
 
 def _header(library: Library, name: str, seen: set[Path]) -> GgufHeader | None:
-    """Return the header of a model's base; None if it was seen or cannot be read."""
+    """Return the header of a model's base, or None if it was seen before or cannot be read."""
     from engine.errors import EngineError
     from engine.gguf.model_header import require_base
     from modelfiles.errors import ModelfilesError
@@ -105,7 +105,7 @@ def _header(library: Library, name: str, seen: set[Path]) -> GgufHeader | None:
 
 
 def _is_called(base: Base, repository: str) -> bool:
-    """Whether a base bears the name of a repository: `Llama 3.2 1B` that of `meta/llama-3.2-1b`."""
+    """Return whether a base is named like a repository: `Llama 3.2 1B` like `meta/llama-3.2-1b`."""
     ours, theirs = (
         "".join(c for c in name.lower() if c.isalnum())
         for name in (base.header.text("general.name") or "", repository.rpartition("/")[2])

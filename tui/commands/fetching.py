@@ -1,4 +1,4 @@
-"""Downloads that a Modelfile asks for, with a progress bar on stderr."""
+"""Download files that a Modelfile or a command names, with a progress bar on stderr."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def download(reference: HubReference) -> Path:
-    """Bring a file of the Hugging Face Hub into its cache and return where it lies there.
+    """Download a file of the Hugging Face Hub into its cache and return its path there.
 
-    Raises `ReferenceNotFoundError` with the reason where it cannot.
+    Raises `ReferenceNotFoundError` with the reason on failure.
     """
     from engine.errors import HubError
     from engine.hub.pull.download import download as fetch
@@ -38,10 +38,11 @@ def convert_and_tell(
 ) -> Path:
     """Return the GGUF of an adapter named on the command line or in a Modelfile.
 
-    A bar shows on stderr while it is converted; `tell`, by default a note on stderr, hears that it
-    was and what is odd about it. `is_untied` takes the base as `tui merge` can make it, with an
-    output apart from its embeddings, so that adapters of either can be converted. Raises
-    `ReferenceNotFoundError` with the reason where it cannot be.
+    A progress bar shows on stderr during the conversion. Afterwards `tell`, by default a note on
+    stderr, gets the sentence about the conversion and the notices. `is_untied` treats the base as
+    `tui merge` can make it, with output weights separate from its embeddings, so that adapters of
+    either can be converted. Raises `ReferenceNotFoundError` with the reason if it cannot be
+    converted.
     """
     from engine.adapters.checking.tied_output import can_untie, is_tied, untied
     from engine.errors import EngineError
@@ -73,7 +74,7 @@ def convert_and_tell(
 def pull_and_tell(reference: str) -> PulledAdapter | None:
     """Return the adapter that a command line or a Modelfile names, with a bar on stderr.
 
-    As `pulled_adapter`, but raises `ReferenceNotFoundError` with the reason.
+    Like `pulled_adapter`, but raises `ReferenceNotFoundError` with the reason for a `HubError`.
     """
     from engine.errors import HubError
     from engine.resolve.pulled import pulled_adapter

@@ -84,7 +84,7 @@ def _scale(parser: argparse.ArgumentParser, text: str) -> float:
         scale = float(text)
     except ValueError:
         scale = math.nan
-    if not abs(scale) <= MAX_SCALE:  # neither is nan
+    if not abs(scale) <= MAX_SCALE:  # also true for nan
         parser.error(
             f"--lora-scale must be a number between -{MAX_SCALE:g} and {MAX_SCALE:g}, not '{text}'"
         )
@@ -99,11 +99,11 @@ def with_loras(
 ) -> Model:
     """Return the model with the options applied to its adapters, in order.
 
-    An option that names an adapter of the stack, or leads to the same file, sets its scale;
-    any other one is added at the end: a file, or the folder of a PEFT or MLX adapter, which goes
-    through `convert`, else an adapter of the Hub or one that was pulled, which `pull` brings.
-    Raises `ReferenceNotFoundError` where it is none or cannot be had; what a GGUF file holds is
-    not looked at here.
+    An option that names an adapter of the stack, or leads to the same file, sets its scale. Any
+    other adds an adapter at the end: a GGUF file; the folder of a PEFT or MLX adapter, which
+    `convert` converts; or an adapter of the Hub or one pulled before, which `pull` provides. Raises
+    `ReferenceNotFoundError` if it leads to no adapter; the content of a GGUF file is not checked
+    here.
     """
     for option in options:
         scale = DEFAULT_SCALE if option.scale is None else option.scale
@@ -121,9 +121,9 @@ def with_loras(
 
 
 def require_apart(out: Path, options: Iterable[LoraOption]) -> None:
-    """Raise `UsageError` where an output would take the place of what an option names, or is in.
+    """Raise `UsageError` if the output would replace, contain or lie in what an option names.
 
-    Of a folder that is converted nothing else tells where the adapter came from.
+    A folder that is converted may be the only copy of its adapter.
     """
     from tui.errors import UsageError
 
@@ -132,7 +132,7 @@ def require_apart(out: Path, options: Iterable[LoraOption]) -> None:
         try:
             named = Path(option.reference).expanduser().resolve()
         except (OSError, RuntimeError, ValueError):  # too long, no such home folder, a zero byte
-            continue  # the name of an adapter of the stack, or an error of its own
+            continue  # the name of an adapter of the stack, or an error reported elsewhere
         if named.exists() and (place.is_relative_to(named) or named.is_relative_to(place)):
             raise UsageError(
                 f"{out} is, or holds, what --lora {option.reference} names: name another with -o."
@@ -142,7 +142,7 @@ def require_apart(out: Path, options: Iterable[LoraOption]) -> None:
 def stack_of_model(model: Model) -> AdapterStack:
     """Return the model's adapters as a stack, each checked against the base.
 
-    What of them has no effect is noted on stderr. Raises `BaseError`, `AdapterError` or
+    Parts of them without effect are noted on stderr. Raises `BaseError`, `AdapterError` or
     `GgufError` for a wrong file, so that it is named before a worker starts loading gigabytes.
     """
     from engine.adapters.read import read_adapter

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction["Parser"]
 
 Run = Callable[[argparse.Namespace], int]
-"""What a command does with its arguments; returns the exit code."""
+"""The function of a command: takes its arguments and returns the exit code."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,14 +30,14 @@ class Parser(argparse.ArgumentParser):
         self._splits_positionals = takes_intermixed
 
     def error(self, message: str) -> NoReturn:
-        """Raise `UsageError` with argparse's sentence and where to find help."""
+        """Raise `UsageError` with argparse's sentence and a pointer to the help."""
         raise UsageError(f"{message} (see '{self.prog} --help')")
 
     # The namespace's type is a free variable in argparse's stubs, so it stays open here.
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
-        """Parse as argparse does, with the positional arguments in any place if so wished."""
+        """Parse as argparse does; with `takes_intermixed`, options may stand anywhere."""
         if not self._splits_positionals:
             return super().parse_known_args(args, namespace)
         self._splits_positionals = False  # Python 3.11's intermixed parsing calls back here

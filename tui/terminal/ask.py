@@ -1,4 +1,4 @@
-"""Questions that a command asks a person at a terminal, answered by y or n."""
+"""Yes-or-no questions that a command asks the user at a terminal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sys
 
 
 def has_terminal() -> bool:
-    """Whether there is somebody to ask: the answer comes from stdin, the question is on stderr."""
+    """Return whether a user can be asked: on stderr, with the answer from stdin."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def is_answered_yes(question: str) -> bool:
-    """Ask on the terminal; anything but a yes is a no."""
+    """Ask on the terminal and return whether the answer is `y` or `yes`."""
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,4 +1,4 @@
-"""Keys that are pressed before the screen stands."""
+"""Keep the keys that are pressed before the screen has started."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TextIO
 
 @contextmanager
 def keys_kept(stdin: TextIO) -> Iterator[None]:
-    """Leave the keys pressed from here on as they are, for the screen that is about to start.
+    """Keep the keys pressed in the block unchanged, for the screen that is about to start.
 
-    Until then the terminal works for a shell: it shows what is typed and turns Enter into a line
-    feed, which is ctrl+j to the screen. Loading the screen's code takes most of a second on a
-    busy machine, long enough to type a question.
+    Until the screen starts, the terminal is in its mode for a shell: it echoes keys and turns Enter
+    into a line feed, which is ctrl+j to the screen. Loading the screen's code takes most of a
+    second on a busy machine, long enough to type a question.
     """
     if sys.platform == "win32":
         yield
@@ -24,7 +24,7 @@ def keys_kept(stdin: TextIO) -> Iterator[None]:
     try:
         descriptor = stdin.fileno()
         before = termios.tcgetattr(descriptor)
-    except (AttributeError, OSError, termios.error):  # no file, or no terminal
+    except (AttributeError, OSError, termios.error):  # not a file, or not a terminal
         yield
         return
     kept = list(before)

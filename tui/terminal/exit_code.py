@@ -1,4 +1,4 @@
-"""What the program tells the shell when it ends."""
+"""Exit codes of the program."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ class ExitCode(IntEnum):
     FAILED = 1
     WRONG_USE = 2
     INTERRUPTED = 130
-    """128 and the number of SIGINT, as shells report a program that Ctrl+C has ended."""
+    """128 plus the number of SIGINT, as shells report a program that Ctrl+C has ended."""

@@ -1,4 +1,4 @@
-"""How the commands speak: data on stdout, narration on stderr, no control characters."""
+"""Write the output of commands: data on stdout, messages on stderr, no control characters."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def write_text(text: str) -> None:
 
 
 def write_source(text: str) -> None:
-    """Write a text that has to come back unchanged, such as a Modelfile.
+    """Write a text that must stay unchanged, such as a Modelfile.
 
-    It is cleaned only on a terminal: into a file or a pipe goes every character of it.
+    It is cleaned only on a terminal; a file or a pipe gets every character of it.
     """
     sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
 
@@ -29,7 +29,7 @@ def write_source(text: str) -> None:
 def write_json(document: Any) -> None:
     """Write one JSON document to stdout; control characters in it are escaped.
 
-    JSON is UTF-8, and paths need not be: their other bytes become U+FFFD.
+    JSON is UTF-8, and paths need not be: bytes that are not UTF-8 become U+FFFD.
     """
     import msgspec
 
@@ -41,7 +41,7 @@ def write_json(document: Any) -> None:
 
 
 def _as_utf_8(value: Any) -> Any:
-    """Return a document of builtins with U+FFFD for what UTF-8 cannot hold."""
+    """Return a document of builtins with U+FFFD for what UTF-8 cannot encode."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, dict):
@@ -50,12 +50,12 @@ def _as_utf_8(value: Any) -> Any:
 
 
 def warn(sentence: str) -> None:
-    """Say on stderr that something is not as the person may expect."""
+    """Print a warning on stderr about something the user may not expect."""
     _narrate("Warning", sentence)
 
 
 def note(sentence: str) -> None:
-    """Say on stderr what else is worth knowing."""
+    """Print additional information on stderr."""
     _narrate("Note", sentence)
 
 

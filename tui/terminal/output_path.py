@@ -1,4 +1,4 @@
-"""The files that commands write: named by the person, never overwritten by accident."""
+"""Resolve the output paths of commands, so that no file is overwritten by accident."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from tui.errors import TuiError, UsageError
 
 
 def output_path(text: str, *, is_forced: bool) -> Path:
-    """Return the path of an output, absolute; its folder exists. Of a link it is where that leads.
+    """Return the absolute path of an output whose folder exists; a link is resolved to its target.
 
-    Raises `TuiError` where something is there already and `is_forced` is not set, or is neither a
-    file nor a folder, `UsageError` where the folder is missing or the path cannot be one.
+    Raises `TuiError` if the path exists and `is_forced` is not set, or if it is neither a file nor
+    a folder; `UsageError` if its folder is missing or the text cannot be a path.
     """
     if text == "-":
         raise UsageError(

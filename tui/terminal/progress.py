@@ -1,4 +1,4 @@
-"""A progress bar on stderr for what takes longer than a person waits without wondering."""
+"""Show a progress bar on stderr for work that takes long."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Progress:
         self.close()
 
     def show(self, title: str, fraction: float) -> None:
-        """Show what is being done and how much of it is, from 0 to 1."""
+        """Show the current work and its fraction that is done, from 0 to 1."""
         self._show(title, min(max(fraction, 0.0), 1.0), 1.0, is_bytes=False)
 
     def show_bytes(self, title: str, done_bytes: int, total_bytes: int) -> None:
-        """Show what is being moved, how much of it is, how fast and how long it will take."""
+        """Show a transfer, its bytes so far, its speed and the time left."""
         self._show(title, float(min(done_bytes, total_bytes)), float(total_bytes), is_bytes=True)
 
     def _show(self, title: str, done: float, total: float, *, is_bytes: bool) -> None:
@@ -48,16 +48,16 @@ class Progress:
             return
         if self._bar is None:
             self._bar = _new_bar(_byte_columns() if is_bytes else _share_columns())
-            # What was there before the bar says nothing of the speed.
+            # Work done before the bar appeared must not count towards the speed.
             self._bar.add_task(title, total=total, completed=int(done))
             self._bar.start()
         (task,) = self._bar.tasks
         if is_bytes and task.description != title:
-            self._bar.reset(task.id)  # the speed of what was moved before says nothing of this
+            self._bar.reset(task.id)  # the speed of the transfer before says nothing about this one
         self._bar.update(task.id, completed=done, total=total, description=title)
 
     def close(self) -> None:
-        """Remove the bar for good; harmless when there is none."""
+        """Remove the bar for good; does nothing if there is none."""
         self._is_closed = True
         if self._bar is not None:
             self._bar.stop()

@@ -1,4 +1,4 @@
-"""How a command shades a field: with the terminal's colours, with shades, or with characters."""
+"""Shade the fields of a command's heat map: with colours, with shades, or with characters."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TextIO
 
 from tui.text.heat_map import LABEL_WIDTH, Cell, HeatMap
 
-# Colours of the 256 of xterm, from dark violet over green to yellow, evenly spaced in lightness
-# as matplotlib's viridis: the order can be told in grey, and by most who do not tell all colours.
+# Colours of xterm's 256, from dark violet over green to yellow, evenly spaced in lightness like
+# matplotlib's viridis: the order is visible in grey, and to most people with colour blindness.
 _RAMP = (53, 54, 60, 24, 30, 36, 71, 113, 149, 227)
 _FIRST_LIGHT = 5
-"""From that one on, dark figures can be read on it, and light ones no longer."""
+"""Index of the first colour on which dark figures are readable and light ones are not."""
 _SHADES = " ░▒▓█"
 _CHARACTERS = " .:=o*#%@"
 
 
 class Ink(StrEnum):
-    """What a field is shaded with."""
+    """How a field is shaded."""
 
     COLOUR = "colour"
     SHADES = "shades"
@@ -27,9 +27,9 @@ class Ink(StrEnum):
 
 
 def ink_for(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Ink:
-    """Return what suits a stream: on a terminal colours, elsewhere nothing but characters.
+    """Return what suits a stream: colours or shades on a terminal, characters elsewhere.
 
-    `NO_COLOR` (no-color.org) and a terminal that calls itself dumb are obeyed.
+    `NO_COLOR` (no-color.org) and `TERM=dumb` are respected.
     """
     if not stream.isatty():
         return Ink.CHARACTERS
@@ -40,7 +40,7 @@ def ink_for(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Ink:
 
 
 def map_lines(heat_map: HeatMap, ink: Ink) -> list[str]:
-    """Return a heat map as lines, its legend last; with colours, their escape sequences too."""
+    """Return a heat map as lines, its legend last; with colours, these include escape sequences."""
     lines = [heat_map.title]
     for panel in heat_map.panels:
         lines += ["", panel.heading.rstrip()]
@@ -69,7 +69,7 @@ def _field(cell: Cell, ink: Ink) -> str:
         return _coloured(cell.text, _step(cell.level, len(_RAMP)))
     steps = _SHADES if ink is Ink.SHADES else _CHARACTERS
     mark = steps[_step(cell.level, len(steps))]
-    # In the two blanks before the figures, so that columns stay where they are.
+    # Replaces the two blanks before the figures, so that columns stay aligned.
     return mark * 2 + cell.text[2:]
 
 

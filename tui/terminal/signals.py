@@ -1,4 +1,4 @@
-"""What a process does that the system tells to end: it takes with it what it has half written."""
+"""Unwind the program when the system tells it to end, so that half-written files are removed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from types import FrameType
 from typing import NoReturn
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Of `kill`, and of a terminal that was closed; Windows knows the first alone."""
+"""Signals of `kill` and of a closed terminal; Windows has only the first."""
 
 
 @contextmanager
 def unwound_by_signals() -> Iterator[None]:
-    """End by `SystemExit` with 128 + n while the block runs, so that its `finally` clauses run.
+    """Raise `SystemExit` with 128 + n on these signals, so that `finally` clauses run.
 
-    By default the system ends a process on the spot, and of a merge gigabytes stay behind. A signal
-    that is ignored, as under `nohup`, stays so. To be entered in the main thread.
+    By default the system ends the process at once, and a merge would leave gigabytes behind. A
+    signal that is ignored, as under `nohup`, stays ignored. Must be entered in the main thread.
     """
     taken = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
     for number in taken:

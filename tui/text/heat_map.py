@@ -1,4 +1,4 @@
-"""A grid of norms as rows of shaded cells with their numbers, the same in commands and chat."""
+"""Lay a grid of norms out as rows of shaded cells with numbers, for commands and chat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from engine.adapters.inspection.norm_grid import NormGrid
 
 LABEL_WIDTH = 5
-"""Cells of the column with the layers' numbers."""
+"""Width in cells of the column with the layers' numbers."""
 _CELL_WIDTH = 8
 _TOTAL_WIDTH = 7
 _MAX_HEADING = 11
@@ -23,11 +23,11 @@ _ABSENT = "·"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One field: its number as text, padded, and how dark it is shaded."""
+    """One field: its number as padded text, and how dark it is shaded."""
 
     text: str
     level: float | None
-    """From 0 to 1, the largest of the grid; None for a field that is not shaded."""
+    """From 0 to 1, the largest value of the grid; None for a field without shade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """As many columns as fit side by side."""
+    """As many columns as fit side by side, with their rows."""
 
     heading: str
     rows: tuple[Row, ...]
@@ -49,20 +49,20 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """A heat map in words and fields, ready to be coloured."""
+    """A heat map as text and fields, ready to be coloured."""
 
     title: str
     panels: tuple[Panel, ...]
     lowest: str
     highest: str
     unit: str
-    """What follows a number in the legend: ` %`, or empty."""
+    """Suffix of a number in the legend: ` %`, or empty."""
 
 
 def heat_map(grid: NormGrid, width: int) -> HeatMap:
     """Return the heat map of a grid in at most `width` cells, in several panels if it is wide.
 
-    A field is as dark as its share of the largest value, so half as dark is half as much.
+    A field's shade is its share of the largest value, so half as dark means half as much.
     """
     factor = 100.0 if grid.is_relative else 1.0
     values = [value * factor for value in grid.values]
@@ -118,7 +118,7 @@ def heat_map(grid: NormGrid, width: int) -> HeatMap:
 
 
 class _Numbers:
-    """Writes numbers with as many decimals as the largest of them deserves, in five characters."""
+    """Formats numbers with as many decimals as suit the largest, in five characters."""
 
     def __init__(self, peak: float) -> None:
         exponent = math.floor(math.log10(peak)) if peak > 0 and math.isfinite(peak) else 0
@@ -132,7 +132,7 @@ class _Numbers:
 
 
 def _headings(modules: Sequence[str]) -> list[str]:
-    """Return the modules' names without the part that tells nothing: `q` of `attn_q`."""
+    """Return the modules' names without redundant parts, such as `q` for `attn_q`."""
     short = [re.sub(r"^(attn|ffn)_|^.*\.|_proj$", "", module) for module in modules]
     if len(set(short)) < len(short):
         short = list(modules)

@@ -19,11 +19,11 @@ WEIGHTS_ONLY = (
 
 
 _SHOWN_DIGITS = 12
-"""Of a digest, as in `tui list`; the document has all 64."""
+"""Digits shown of a digest, as in `tui list`; the JSON document has all 64."""
 
 
 def identity_rows(inspection: Inspection, scale: float | None = None) -> list[tuple[str, str]]:
-    """Return what is to be said of an adapter itself, as names and values; nothing twice."""
+    """Return the facts about an adapter itself, as names and values, each once."""
     said = inspection.provenance
     tokens = " ".join(map(str, said.invocation_tokens))
     n_layers = len({t.place.layer for t in inspection.targets if t.place.layer is not None})
@@ -57,7 +57,7 @@ def identity_rows(inspection: Inspection, scale: float | None = None) -> list[tu
 
 
 def module_rows(inspection: Inspection) -> list[tuple[str, ...]]:
-    """Return a row for each kind of module, under headings."""
+    """Return a row for each kind of module, below a row of headings."""
     rows: list[tuple[str, ...]] = [
         ("module", "tensors", "rank", "alpha", "scaling", "type", "parameters", "size")
     ]
@@ -94,18 +94,18 @@ def module_lines(inspection: Inspection) -> list[str]:
 
 
 def type_text(target: Target) -> str:
-    """Return the types of both halves, once where they are equal: `F16`, `F16+F32`."""
+    """Return the types of both halves, or one if they are equal: `F16`, `F16+F32`."""
     a_type, b_type = target.a_type, target.b_type
     return a_type if a_type == b_type else f"{a_type}+{b_type}"
 
 
 def alpha_text(targets: Sequence[Target]) -> str:
-    """Return alpha, or the smallest and the largest; `none` where nothing is divided by a rank."""
+    """Return alpha, or its smallest and largest value; `none` if no tensor has one."""
     return range_text([target.alpha for target in targets if target.alpha])
 
 
 def range_text(numbers: Sequence[float]) -> str:
-    """Return one number, or the smallest and the largest: `8`, `4-16`; `none` of no number."""
+    """Return one number, or the smallest and the largest: `8`, `4-16`; `none` for no numbers."""
     if not numbers:
         return "none"
     low, high = min(numbers), max(numbers)

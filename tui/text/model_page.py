@@ -1,4 +1,4 @@
-"""The page and the document of `tui show`: all there is to say about one model."""
+"""The page and the JSON document of `tui show`, with everything about one model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TEMPLATE = "its own, used in place of the base's chat template (--template prin
 
 
 def overview(model: Model, base: BaseFacts, adapters: Sequence[Adapter], card: str | None) -> str:
-    """Return the page: a section each for what the model has."""
+    """Return the page, with a section for each part that the model has."""
     sections = [
         ("Model", _base_lines(base)),
         ("Adapters", _adapter_lines(model, adapters)),
@@ -117,7 +117,7 @@ def _base_lines(base: BaseFacts) -> list[str]:
 
 
 def _adapter_lines(model: Model, adapters: Sequence[Adapter]) -> list[str]:
-    """Return a row for each adapter, followed by what its file says of it."""
+    """Return a row for each adapter, followed by the description in its file."""
     rows = [
         (
             adapter.name,
@@ -138,7 +138,7 @@ def _adapter_lines(model: Model, adapters: Sequence[Adapter]) -> list[str]:
 
 
 def _without_effect_lines(model: Model) -> list[str]:
-    """Return what a Modelfile says to Ollama alone: kept, shown, without effect here."""
+    """Return the instructions that only Ollama uses: kept and shown, but without effect here."""
     rows = [
         ("renderer", model.renderer),
         ("parser", model.parser),

@@ -1,4 +1,4 @@
-"""Markdown as plain text: for the demo card, which is also a part of the README."""
+"""Convert Markdown to plain text, for the demo card, which is also part of the README."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _INLINE = (
 
 
 def plain_text(markdown: str) -> str:
-    """Return a text without its marks: headings, emphasis, code spans, links and tables.
+    """Return a text without the markup of headings, emphasis, code spans, links and tables.
 
-    Line breaks stay as they are; code blocks are indented by four blanks. Meant for texts of the
-    package itself: what it does not know stays as written.
+    Line breaks stay as they are; code blocks are indented by four blanks. Meant for the package's
+    own texts: markup it does not know stays as written.
     """
     return "\n".join(_lines(markdown.strip().splitlines())) + "\n"
 

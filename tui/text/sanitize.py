@@ -1,4 +1,4 @@
-"""What may reach a terminal: model output and file names without their control characters."""
+"""Remove the control characters of model output and file names before they reach a terminal."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _TABLE: dict[int, str | None] = {
 
 
 def printable(text: str) -> str:
-    r"""Return `text` without the characters that steer a terminal instead of being shown.
+    r"""Return `text` without the characters that control a terminal instead of being shown.
 
-    Control characters other than newline and tab, bidirectional overrides and lone surrogates
-    are dropped one by one, so a text may be cleaned fragment by fragment with the same result.
-    What follows a dropped ESC stays as plain text: `\x1b[31m` becomes `[31m`.
+    Control characters other than newline and tab, bidirectional overrides and lone surrogates are
+    dropped one by one, so a text may be cleaned fragment by fragment with the same result. The text
+    after a dropped ESC stays as plain text: `\x1b[31m` becomes `[31m`.
     """
     return text.translate(_TABLE)
 

@@ -20,9 +20,9 @@ def table_lines(rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """Return a sentence in lines of at most `width` cells, 20 at least.
+    """Return a sentence in lines of at most `width` cells; a width below 20 counts as 20.
 
-    A path or a reference that is longer is not cut, and none is broken at a hyphen: it could not be
+    A longer path or reference is not cut, and no word is broken at a hyphen, so that it can be
     copied.
     """
     import textwrap

@@ -1,4 +1,4 @@
-"""Facts as people read them: sizes, counts, durations, ages in Ollama's wording, addresses."""
+"""Format sizes, counts, durations, ages in Ollama's wording, and addresses of the Hub."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def size_text(size_bytes: int) -> str:
 
 
 def count_text(count: int) -> str:
-    """Return a count of parameters, `870`, `2.8M`, `7B`."""
+    """Return a count with its unit, `870`, `2.8M`, `7B`."""
     for unit, size in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("K", 10**3)):
         if count >= size:
             return f"{count / size:.1f}".removesuffix(".0") + unit
@@ -31,7 +31,7 @@ def count_text(count: int) -> str:
 
 
 def duration_text(duration_s: float) -> str:
-    """Return a duration in a unit that suits it, `35.20ms`, `1.25s`, `2m5.0s`."""
+    """Return a duration in a suitable unit, `35.20ms`, `1.25s`, `2m5.0s`."""
     if duration_s < 1:
         return f"{duration_s * 1000:.2f}ms"
     if duration_s < _MINUTE_S:

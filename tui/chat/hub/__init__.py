@@ -1,1 +1,1 @@
-"""Adapters of the Hugging Face Hub in the chat: searched, judged, pulled; no screen among it."""
+"""Find, check and pull adapters of the Hugging Face Hub for the chat; the screens are elsewhere."""

@@ -1,4 +1,4 @@
-"""The screen of one repository: its card, whether its adapters fit, and their way into the rack."""
+"""The screen of one repository: its card, whether its adapters fit, and pulling one of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _REFRESH_S = 0.1
 
 
 class Step(Enum):
-    """How far the person has gone."""
+    """Step of the dialog that the user has reached."""
 
     LOOKING = auto()
     ASKED = auto()
@@ -56,14 +56,14 @@ class Step(Enum):
 
 
 class HubAdapterScreen(ModalScreen[NewAdapter | None]):
-    """Gives the adapter that was pulled, ready for the rack, or None.
+    """Returns the adapter that was pulled, ready for the rack, or None.
 
     Args:
-        repository: What a search has told of it.
-        base: The header of the base that it is to fit.
+        repository: The repository as the search found it.
+        base: The header of the base to check against.
         base_file: The file of that base.
-        stack: Returns the adapters that are in the rack.
-        home: Where records of pulled adapters and converted ones are kept.
+        stack: Returns the adapters in the rack.
+        home: Folder of the records of pulled adapters and of converted ones.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.HUB_ADAPTER))
@@ -89,12 +89,12 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
         self._problem = ""
         self._step = Step.LOOKING
         self._is_here = False
-        """Whether what is asked for lies on this machine already."""
+        """Whether the chosen adapter is on this machine already."""
         self._stop = Event()
-        """Set when nobody waits any more for what is being pulled."""
+        """Set when the adapter being pulled is no longer wanted."""
         self._transfer = Transfer(0.0)
         self._fraction: float | None = None
-        """How much of a conversion is done; None where none is under way."""
+        """Fraction of the current conversion that is done, or None."""
         self._facts = Static("", markup=False, id="hub-facts")
         self._choices = Static("", markup=False, id="hub-choices")
         self._verdict = Static("", markup=False, id="hub-verdict")
@@ -102,7 +102,7 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
         self._card = VerticalScroll(id="hub-card", can_focus=False)
 
     def compose(self) -> ComposeResult:
-        """Lay out what is known, the verdict, what is asked, and the card."""
+        """Lay out the facts, the adapters, the verdict, the question or progress, and the card."""
         with Vertical(classes="dialog", id="hub-adapter") as box:
             box.border_title = printable_line(self._repository.name)
             yield self._facts
@@ -112,26 +112,26 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
             yield self._card
 
     def on_mount(self) -> None:
-        """Begin to look."""
+        """Start the look-up."""
         self.set_interval(_REFRESH_S, self._show_doing)
         # Not mounted before this returns, and the Hub may take seconds to answer.
         self.call_after_refresh(self._show)
         self._look()
 
     def on_unmount(self) -> None:
-        """Let what goes on in a thread end."""
+        """Let the thread of a pull end."""
         self._stop.set()
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is being asked of the Hub any more."""
+        """Whether every request to the Hub has ended."""
         is_known = self._found is not None and (
             not self._found.choices or self._index in self._fits
         )
         is_read = self._has_card or self._found is None
         return self._step is not Step.PULLING and ((is_known and is_read) or bool(self._problem))
 
-    # What is asked of the Hub ---------------------------------------------------------------
+    # Requests to the Hub --------------------------------------------------------------------
 
     @work(exclusive=True, group="look")
     async def _look(self) -> None:
@@ -150,7 +150,7 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
 
     @work(group="judge")
     async def _judge(self) -> None:
-        """Judge the adapter that is chosen; the answer for another one is kept for later."""
+        """Judge the chosen adapter; the verdict is kept even if another one is chosen meanwhile."""
         found, index = self._found, self._index
         if found is None or not found.choices or index in self._fits:
             return
@@ -195,7 +195,7 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
         if not stop.is_set():
             self.dismiss(new)
 
-    # What the person does -------------------------------------------------------------------
+    # Actions of the user --------------------------------------------------------------------
 
     def action_go_on(self) -> None:
         """Ask whether to pull, then pull; after an error try again."""
@@ -226,7 +226,7 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
             self._judge()
 
     def action_choose(self, step: int) -> None:
-        """Choose the adapter before or after, round and round."""
+        """Choose the adapter before or after, wrapping around."""
         found = self._found
         if found is None or len(found.choices) < 2 or self._step is Step.PULLING:
             return
@@ -247,10 +247,10 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
             self._card.scroll_page_down(animate=False)
 
     def action_leave(self) -> None:
-        """Cancel what goes on; where nothing does, go back to the list."""
+        """Cancel the pull or the question; without either, go back to the list."""
         match self._step:
             case Step.PULLING:
-                # The thread ends at its next chunk; what it has got by then is removed by it.
+                # The thread ends at its next chunk and removes the part downloaded by then.
                 self._stop.set()
                 self._step = Step.LOOKING
                 self._show()
@@ -261,7 +261,7 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
             case Step.LOOKING:
                 self.dismiss(None)
 
-    # What is shown --------------------------------------------------------------------------
+    # Display --------------------------------------------------------------------------------
 
     def _fail(self, sentence: str) -> None:
         self._problem = sentence

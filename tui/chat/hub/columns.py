@@ -1,4 +1,4 @@
-"""A repository of the Hub as one line of columns, as many as the width has room for."""
+"""Show a repository of the Hub as one line with as many columns as the width allows."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tui.text.sanitize import printable_line
 from tui.text.units import count_text, short_age_text, size_text
 
 _LEAST_NAME = 28
-"""Cells of the name under which a column less important gives way."""
+"""Width of the name in cells below which a less important column is dropped."""
 _UNKNOWN = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One fact of a repository."""
+    """One fact about a repository."""
 
     label: str
     width: int
     text: Callable[[Repository, datetime], str]
     order: Sort | None = None
-    """The order that goes by it."""
+    """The sort order that uses this column."""
     is_number: bool = True
 
     def cell(self, text: str) -> str:
@@ -38,7 +38,7 @@ class Column:
 
 
 def _cut(text: str, width: int) -> str:
-    """Return a text that takes at most `width` cells."""
+    """Return a text shortened to at most `width` cells."""
     return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
@@ -62,7 +62,7 @@ _GIVING_WAY = (LICENCE, AGE, LIKES, SIZE, DOWNLOADS)
 
 
 def columns_for(width: int) -> tuple[int, Sequence[Column]]:
-    """Return the width of the name and the columns beside it, in `width` cells."""
+    """Return the width of the name and the columns beside it, for `width` cells."""
     shown = list(COLUMNS)
     for column in _GIVING_WAY:
         if width - _needed(shown) >= _LEAST_NAME:
@@ -76,7 +76,7 @@ def _needed(columns: Sequence[Column]) -> int:
 
 
 def head_content(width: int, order: Sort) -> Content:
-    """Return the line over the rows; the column that they are ordered by stands out."""
+    """Return the line above the rows, with the column that orders them highlighted."""
     name_width, columns = columns_for(width)
     parts = [Content.styled(f"{'repository':<{name_width}}", MUTED)]
     for column in columns:
@@ -101,7 +101,7 @@ def row_content(repository: Repository, width: int, now: datetime) -> Content:
 
 
 def access_mark(repository: Repository) -> str:
-    """Return the word for who may download it, '' for everybody."""
+    """Return the word for restricted access, '' for a public repository."""
     if repository.is_private:
         return "private"
     return "gated" if repository.is_gated else ""

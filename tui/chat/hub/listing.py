@@ -1,4 +1,4 @@
-"""What searches of the Hub have found so far, as rows: filtered by words, in one order."""
+"""Collect the repositories found so far; filter them by words and order them."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from engine.hub.search.search import Repository, Sort
 from modelfiles.references.hub import without_host
 
 ORDERS: tuple[Sort, ...] = ("downloads", "likes", "recent")
-"""In the turn in which a key goes through them."""
+"""In the order in which a key cycles through them."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def normal_words(text: str) -> str:
-    """Return words as they are searched for: in small letters, one blank between two.
+    """Return the words in lower case with single blanks, as they are searched for.
 
-    Of the address of a repository that is what it is called.
+    The address of a repository is reduced to its owner and name.
     """
     return without_host(" ".join(text.lower().split()))
 
 
 class Listing:
-    """The repositories known, each with the searches that found it."""
+    """The known repositories, each with the searches that found it."""
 
     def __init__(self) -> None:
         self._known: dict[str, Repository] = {}
         self._found_by: dict[str, set[str]] = {}
 
     def clear(self) -> None:
-        """Forget everything: what was asked for is something else now."""
+        """Forget everything, because another scope is searched from now on."""
         self._known.clear()
         self._found_by.clear()
 
     def add(self, found: Iterable[Repository], words: str) -> None:
-        """Take what a search for `words` has found."""
+        """Add the results of a search for `words`."""
         for repository in found:
             self._known[repository.name] = repository
             self._found_by.setdefault(repository.name, set()).add(words)
 
     def rows(self, words: str, order: Sort) -> list[Repository]:
-        """Return what matches, first what has most, or is newest.
+        """Return the matching repositories in the given order, highest or newest first.
 
-        That is what a search for these words has found, whatever the Hub saw in it, and what
-        holds every word in its name, kind or licence: a letter typed filters at once.
+        A repository matches if a search for these words found it, whatever the Hub matched, or if
+        every word is part of its name, kind or licence, so that each typed letter filters at once.
         """
         wanted = words.split()
         matching = [

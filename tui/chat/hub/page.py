@@ -1,4 +1,4 @@
-"""What is known of one repository of the Hub, and how it is said."""
+"""Look up one repository of the Hub and put what is known about it into words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tui.text.sanitize import printable_line
 from tui.text.units import age_text, count_text, size_text
 
 _MAX_SHOWN = 5
-"""Adapters of one repository on the screen at a time."""
+"""Adapters of one repository shown at a time."""
 _KINDS = {"gguf": "GGUF", "peft": "PEFT", "mlx": "MLX"}
 
 
@@ -37,12 +37,12 @@ class Found:
     has_card: bool
 
     def remote(self, index: int) -> RemoteAdapter:
-        """Return one of its adapters as the pull takes it."""
+        """Return one of its adapters in the form that the pull takes."""
         return RemoteAdapter(self.repo, self.revision, self.choices[index], self.base_models)
 
 
 def looked_up(repo: str) -> Found:
-    """Ask the Hub for a repository. Raises `HubError`."""
+    """Look a repository up on the Hub; raise `HubError` on failure."""
     info = revision_of(HubReference(repo, None, "adapter"))
     has_card = any(file.path == CARD for file in info.files)
     choices = tuple(adapter_choices(info.files))
@@ -50,9 +50,9 @@ def looked_up(repo: str) -> Found:
 
 
 def card_of(found: Found) -> str:
-    """Return a repository's card as Markdown, asked of the Hub; or a line that says there is none.
+    """Return a repository's card as Markdown, or a line that says why there is none.
 
-    What keeps it from being read keeps nothing else: the verdict does not wait for it.
+    A card that cannot be read raises nothing: the verdict does not depend on it.
     """
     if not found.has_card:
         return "*It has no card.*"
@@ -63,7 +63,7 @@ def card_of(found: Found) -> str:
 
 
 def facts_content(repository: Repository, now: datetime) -> Content:
-    """Return what the search has told of it, in one line."""
+    """Return the facts from the search in one line."""
     downloads, likes = repository.downloads, repository.likes
     facts = [str(repository.kind)]
     if downloads is not None:
@@ -80,7 +80,7 @@ def facts_content(repository: Repository, now: datetime) -> Content:
 
 
 def choices_content(choices: Sequence[AdapterChoice], index: int) -> Content:
-    """Return the adapters of a repository, of many those around the one that is chosen."""
+    """Return the adapters of a repository; of many, those around the chosen one."""
     first = max(0, min(index - _MAX_SHOWN // 2, len(choices) - _MAX_SHOWN))
     lines = []
     for number in range(first, min(len(choices), first + _MAX_SHOWN)):
@@ -97,11 +97,11 @@ def choices_content(choices: Sequence[AdapterChoice], index: int) -> Content:
 
 
 def verdict_content(fit: Fit | None, base: GgufHeader) -> Content:
-    """Return whether an adapter fits the base, and why not; None is not known yet."""
+    """Return whether an adapter fits the base, and why not; a `fit` of None is not known yet."""
     name = printable_line(base.text("general.name") or base.path.stem)
     if fit is None:
         return Content.styled(f"checking whether it fits {name}…", MUTED)
-    # Where the base lies is the store's business: a digest of 64 digits.
+    # The base's path in the store is internal: a digest of 64 digits.
     reason = printable_line(fit.reason.replace(str(base.path), name))
     match fit.verdict:
         case Verdict.FITS:
@@ -114,7 +114,7 @@ def verdict_content(fit: Fit | None, base: GgufHeader) -> Content:
 
 
 def question_of(choice: AdapterChoice, fit: Fit, *, is_here: bool) -> str:
-    """Return what is asked before an adapter is pulled; `is_here` says that nothing is to be."""
+    """Return the question asked before a pull; `is_here` says that nothing needs downloading."""
     size = size_text(choice.size_bytes)
     head = "It is on this machine already:" if is_here else f"Pull {size},"
     steps = ("" if choice.kind == "gguf" else " convert it and") + " put it into the rack"

@@ -1,4 +1,4 @@
-"""The list of repositories: only the lines on the screen are drawn, however many there are."""
+"""The list of repositories, which draws only its visible lines, however many there are."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class HubRows(ScrollView, can_focus=False):
 
     @property
     def selected(self) -> Repository | None:
-        """The selected row, None where there is none."""
+        """The selected row, or None if there are no rows."""
         return self._rows[self._index] if self._rows else None
 
     def show(self, rows: Sequence[Repository]) -> None:
-        """Show other rows; one that somebody has moved to stays selected where it is still there.
+        """Show other rows; a row that the user has moved to stays selected if it is among them.
 
-        Otherwise the first one is.
+        Otherwise the first row is selected.
         """
         kept = self.selected.name if self._has_moved and self.selected is not None else None
         before = self._index
@@ -58,14 +58,14 @@ class HubRows(ScrollView, can_focus=False):
         if not self._has_moved:
             self.scroll_to(0, 0, animate=False, immediate=True)
         elif self._index != before:
-            # Rows that arrive above leave what is looked at where it is.
+            # Rows that arrive above leave the selected one where it is on the screen.
             self.scroll_to(
                 0, self.scroll_offset.y + self._index - before, animate=False, immediate=True
             )
         self.refresh()
 
     def move(self, step: int) -> None:
-        """Select the row `step` lines below, or the first or the last."""
+        """Select the row `step` lines below, limited to the first and the last."""
         if self._rows:
             self._select(max(0, min(len(self._rows) - 1, self._index + step)))
 
@@ -89,7 +89,7 @@ class HubRows(ScrollView, can_focus=False):
         return self.scrollable_content_region.width
 
     def on_resize(self) -> None:
-        """Lay the rows out anew."""
+        """Adjust to the new width, and keep the selected row visible."""
         self.virtual_size = Size(self._width, len(self._rows))
         if self._rows:
             region = Region(0, self._index, self._width, 1)
@@ -97,14 +97,14 @@ class HubRows(ScrollView, can_focus=False):
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """Choose a row."""
+        """Select the clicked row and choose it."""
         index = event.y + self.scroll_offset.y
         if 0 <= index < len(self._rows):
             self._select(index)
             self.post_message(self.Chosen())
 
     def render_line(self, y: int) -> Strip:
-        """Draw one line of the screen."""
+        """Return one line of the screen."""
         index = self.scroll_offset.y + y
         width = self._width
         if not 0 <= index < len(self._rows):

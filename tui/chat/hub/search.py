@@ -1,4 +1,4 @@
-"""One search of the Hub in a thread; the screen takes what has arrived at display rate."""
+"""Run one search of the Hub in a thread; the screen takes the results at display rate."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from engine.hub.search.base_names import BaseIdentity
 from engine.hub.search.search import Repository, Sort, search_adapters
 
 MAX_FOUND = 300
-"""Repositories of one search: more than anybody reads, and six pages of the Hub."""
+"""Repositories of one search: more than anyone reads, and six pages of the Hub."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of the Hub."""
+    """What a search asks the Hub for."""
 
     words: str = ""
     base: BaseIdentity | None = None
@@ -25,17 +25,17 @@ class Question:
 
 
 class HubSearch:
-    """Begins at once; `take` and the rest are for the thread of the screen."""
+    """Starts its thread at once; the methods are for the thread of the screen."""
 
     def __init__(self, question: Question) -> None:
         self.question = question
         self.error = ""
-        """One sentence where the search failed."""
+        """One sentence if the search failed, else empty."""
         self.n_found = 0
         self._arrived: deque[Repository] = deque()
         self._is_over = Event()
         self._is_given_up = Event()
-        # A daemon, because a request that hangs must not hold the end of the program back.
+        # A daemon, because a hanging request must not delay the end of the program.
         Thread(target=self._run, name="hub search", daemon=True).start()
 
     @property
@@ -44,7 +44,7 @@ class HubSearch:
         return self._is_over.is_set()
 
     def take(self) -> list[Repository]:
-        """Return what has arrived since the last time."""
+        """Return what has arrived since the last call."""
         found = []
         while self._arrived:
             found.append(self._arrived.popleft())
@@ -52,7 +52,7 @@ class HubSearch:
         return found
 
     def give_up(self) -> None:
-        """End the search where it is; what it still finds is lost."""
+        """End the search after its current result; later results are lost."""
         self._is_given_up.set()
 
     def _run(self) -> None:
@@ -66,7 +66,7 @@ class HubSearch:
                 self._arrived.append(repository)
         except EngineError as error:
             self.error = str(error)
-        except Exception as error:  # a thread has nobody else to tell
+        except Exception as error:  # a thread has no caller to raise to
             self.error = f"The search failed ({type(error).__name__}): try again."
         finally:
             self._is_over.set()

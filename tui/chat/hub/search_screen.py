@@ -1,4 +1,4 @@
-"""The screen that finds adapters on the Hugging Face Hub: words, a list, and what is searched."""
+"""The screen that finds adapters on the Hugging Face Hub: a search field, a list and its state."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from tui.chat.hub.words import HubWords
 from tui.chat.parts.background import in_background
 
 _FRAME_S = 1 / 30
-"""Rows that have arrived are shown this often: the first ones within a frame."""
+"""Interval at which new rows are shown, so that the first appear within a frame."""
 TYPING_PAUSE_S = 0.35
-"""Pause after the last letter before the Hub is asked anew."""
+"""Pause after the last letter before the Hub is asked again."""
 _WIDE = 84
-"""Cells of the dialog from which on its border names every key."""
+"""Width of the dialog in cells from which its border names every key."""
 
 
 @dataclass(slots=True)
 class HubVisit:
-    """What the next visit begins with: the words, what was searched, what was found."""
+    """State that the next visit continues with: the words, the scope and the results."""
 
     base: Path | None = None
     """The base that `listing` is for."""
@@ -50,13 +50,13 @@ class HubVisit:
 
 
 class HubScreen(ModalScreen[NewAdapter | None]):
-    """Gives an adapter that was pulled, or None.
+    """Returns an adapter that was pulled, or None.
 
     Args:
-        base: The file of the model that adapters are for.
-        stack: Returns the adapters that are in the rack.
-        home: Where records of pulled adapters and converted ones are kept.
-        visit: The last visit, which this one goes on with.
+        base: The file of the base model that adapters are for.
+        stack: Returns the adapters in the rack.
+        home: Folder of the records of pulled adapters and of converted ones.
+        visit: State of the last visit, which this one continues.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class HubScreen(ModalScreen[NewAdapter | None]):
         self._told = Static("", markup=False, id="hub-told")
 
     def compose(self) -> ComposeResult:
-        """Lay out the field, the line of what is searched, the list and what is wrong."""
+        """Lay out the field, the line on the search, the list, and the line for messages."""
         with Vertical(classes="dialog", id="hub") as box:
             box.border_title = "Adapters on the Hugging Face Hub"
             yield self._words
@@ -94,19 +94,19 @@ class HubScreen(ModalScreen[NewAdapter | None]):
             yield self._told
 
     def on_mount(self) -> None:
-        """Show what the last visit found, and search."""
+        """Show the results of the last visit, and search."""
         self._words.focus()
         self._frames = self.set_interval(_FRAME_S, self._take, pause=True)
         self._show_rows()
         self._begin()
 
     def on_unmount(self) -> None:
-        """Let the search end."""
+        """Give up the search."""
         if self._search is not None:
             self._search.give_up()
 
     def on_resize(self) -> None:
-        """Lay out anew what depends on the width."""
+        """Lay out again what depends on the width."""
         self.call_after_refresh(self._show_rows)
 
     @property
@@ -125,7 +125,7 @@ class HubScreen(ModalScreen[NewAdapter | None]):
         self._ask()
 
     def _ask(self) -> None:
-        """Ask the Hub; what an older question still brings is not looked at any more."""
+        """Ask the Hub; later results of an older question are ignored."""
         if self._header is None:
             return
         if self._search is not None:
@@ -140,11 +140,11 @@ class HubScreen(ModalScreen[NewAdapter | None]):
         self._show_rows()
 
     def _take(self) -> None:
-        """Show what has arrived since the last frame."""
+        """Show the rows that have arrived since the last frame."""
         search = self._search
         if search is None:
             return
-        is_over = search.is_over  # asked first: what arrives after it is taken next time
+        is_over = search.is_over  # read first: rows that arrive after it are taken next time
         if found := search.take():
             self._visit.listing.add(found, search.question.words)
         if is_over:
@@ -160,10 +160,10 @@ class HubScreen(ModalScreen[NewAdapter | None]):
 
     @property
     def _is_everything(self) -> bool:
-        """Whether any base is searched: also where this one has no name on the Hub."""
+        """Whether any base is searched for, also because this one has no name on the Hub."""
         return self._visit.is_everything or not (self._identity and self._identity.repositories)
 
-    # What the person does -------------------------------------------------------------------
+    # Actions of the user --------------------------------------------------------------------
 
     @on(HubWords.Changed)
     def _typed(self) -> None:
@@ -203,7 +203,7 @@ class HubScreen(ModalScreen[NewAdapter | None]):
     @on(HubWords.Submitted)
     @on(HubRows.Chosen)
     def _open(self) -> None:
-        # Imported when somebody looks closer: judging an adapter brings numpy.
+        # Imported on demand: judging an adapter imports numpy.
         from tui.chat.hub.adapter_screen import HubAdapterScreen
 
         repository = self._rows.selected
@@ -217,7 +217,7 @@ class HubScreen(ModalScreen[NewAdapter | None]):
         if new is not None:
             self.dismiss(new)
 
-    # What is shown --------------------------------------------------------------------------
+    # Display --------------------------------------------------------------------------------
 
     def _fail(self, sentence: str) -> None:
         self._error = sentence
@@ -230,7 +230,7 @@ class HubScreen(ModalScreen[NewAdapter | None]):
         self._rows.show(visit.listing.rows(self._wanted, visit.order))
         has_rows = bool(self._rows.rows)
         if has_rows and not self._rows.display:
-            self.call_after_refresh(self._show_rows)  # what is hidden has no width yet
+            self.call_after_refresh(self._show_rows)  # a hidden widget has no width yet
         self._head.update(
             head_content(max(1, self._rows.scrollable_content_region.width), visit.order)
         )

@@ -1,4 +1,4 @@
-"""What the screen of searches says: what is searched, what is wrong, what to try."""
+"""Texts of the search screen: what is searched, what is wrong, what to try."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ORDERS: dict[Sort, str] = {"downloads": "downloads", "likes": "likes", "recent"
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a search stands."""
+    """State of a search."""
 
     identity: BaseIdentity | None
     """The base; None while it is being read."""
@@ -31,12 +31,12 @@ class Status:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether the base has no name on the Hub."""
+        """Whether the base has no known repository on the Hub."""
         return self.identity is not None and not self.identity.repositories
 
 
 def state_content(status: Status) -> Content:
-    """Return the line under the field."""
+    """Return the line below the search field."""
     if status.identity is None:
         return Content.styled("" if status.error else "reading the base…", MUTED)
     name = printable_line(status.identity.name)
@@ -50,7 +50,7 @@ def state_content(status: Status) -> Content:
 
 
 def told_content(status: Status) -> Content:
-    """Return the sentences under the rows; empty where there is nothing to say."""
+    """Return the sentences below the rows; empty if there are none."""
     if status.error:
         again = " ctrl+r tries again." if status.identity is not None else ""
         return Content.styled(printable_line(status.error) + again, "$text-error")

@@ -1,4 +1,4 @@
-"""How a download goes: a bar, how much is there, how fast it comes, how long it will take."""
+"""Show the progress of a download: a bar, the size, the speed and the time left."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tui.text.units import duration_text, size_text
 
 _BAR_WIDTH = 16
 _LEAST_S = 0.5
-"""Time after which a rate means something."""
+"""Time before which a rate is too uncertain to show."""
 
 
 class Transfer:
-    """Bytes that arrive; `took` is called in the thread of the download, the rest shows it.
+    """Bytes that arrive; `took` is called in the thread of the download, `content` in the screen's.
 
     Args:
-        started_s: When it began, on any clock that only goes forward.
+        started_s: When it began, on any monotonic clock.
     """
 
     def __init__(self, started_s: float) -> None:
@@ -25,11 +25,11 @@ class Transfer:
         self._bytes: tuple[int, int] | None = None
 
     def took(self, done_bytes: int, total_bytes: int) -> None:
-        """Take how many bytes are there, of how many."""
+        """Record how many bytes have arrived, and of how many."""
         self._bytes = done_bytes, total_bytes
 
     def content(self, now_s: float, width: int) -> Content:
-        """Return the state as one line; in a narrow one without the bar."""
+        """Return the state as one line, without the bar if `width` is too small."""
         if self._bytes is None:
             return Content.styled("downloading…", MUTED)
         done, total = self._bytes
@@ -47,7 +47,7 @@ class Transfer:
 
 
 def _rounded(left_s: float) -> str:
-    """Return a time in whole seconds: a guess needs no more."""
+    """Return a time as text in whole seconds: an estimate needs no more."""
     return (
         duration_text(round(left_s)).replace(".00s", "s").replace(".0s", "s")
         if left_s >= 1

@@ -1,4 +1,4 @@
-"""The field in which the words of a search are typed; its keys also steer the list below it."""
+"""The search field for words, whose keys also control the list below it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Wish = Literal[
 
 
 class HubWords(Input):
-    """Keeps the focus: letters are for the field, the other keys are told as wishes, in turn."""
+    """Keeps the focus: letters go into the field, other keys are posted as wishes, in order."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.HUB))
 
@@ -31,9 +31,9 @@ class HubWords(Input):
             self.wish = wish
 
     def action_wish(self, wish: Wish) -> None:
-        """Tell what the person wants."""
+        """Post the wish of a key."""
         self.post_message(self.Wished(wish))
 
     async def on_key(self, event: events.Key) -> None:
-        """Obey the keys of the list in the order in which they were typed."""
+        """Run the bindings of the list's keys in the order in which they were typed."""
         await run_own_key(self, event, Place.HUB)

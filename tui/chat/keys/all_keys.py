@@ -1,4 +1,4 @@
-"""Every key of the chat, once: bindings, help, footer and README are made from this table."""
+"""The table of all keys of the chat, from which bindings, help, footer and README are made."""
 
 from __future__ import annotations
 

@@ -35,15 +35,15 @@ class Key:
     """What the key does, for the help and the README."""
     place: Place
     shown: str = ""
-    """How the keys are written for people; empty shows `keys`."""
+    """The keys as shown to the user; empty shows `keys`."""
     hint: str = ""
     """One or two words for the footer; empty keeps the key out of it."""
     hint_keys: str = ""
-    """The keys as the footer writes them; empty takes the first of `shown`."""
+    """The keys as the footer shows them; empty takes the first of `shown`."""
     is_priority: bool = False
     """Whether the key wins over the focused widget's own use of it."""
 
     @property
     def label(self) -> str:
-        """The keys as written for people."""
+        """The keys as shown to the user."""
         return self.shown or self.keys.replace(",", ", ")

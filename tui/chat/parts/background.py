@@ -1,4 +1,4 @@
-"""Work in threads that nobody waits for at the end: quitting never waits for the network."""
+"""Run work in daemon threads, so that quitting never waits for the network."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ _Result = TypeVar("_Result")
 
 
 async def in_background(function: Callable[[], _Result]) -> _Result:
-    """Return what `function` returns, or raise what it raises, in a daemon thread of its own.
+    """Run `function` in a daemon thread of its own and return or raise its outcome.
 
-    `asyncio.to_thread` would hold the end of the program back until a request has had its
-    timeouts.
+    `asyncio.to_thread` would delay the end of the program until a pending request has timed out.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[_Result] = loop.create_future()
@@ -25,7 +24,7 @@ async def in_background(function: Callable[[], _Result]) -> _Result:
         tell: Callable[[], None]
         try:
             tell = partial(_returned, ended, function())
-        except Exception as error:  # handed to whoever awaits, whatever it is
+        except Exception as error:  # passed to the awaiter, whatever it is
             tell = partial(_failed, ended, error)
         with suppress(RuntimeError):  # the loop is closed: the program has ended
             loop.call_soon_threadsafe(tell)

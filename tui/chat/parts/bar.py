@@ -1,4 +1,4 @@
-"""A scale as a short bar of characters."""
+"""Draw a scale or a fraction as a short bar of characters."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _RIGHT_HALF, _LEFT_HALF = "╺", "╸"
 def scale_bar(scale: float, width: int, *, is_active: bool) -> Content:
     """Return the scale as a bar of `width` cells, drawn in half cells.
 
-    One whole bar is 1.0, the strength the adapter was trained at. Beyond that a brighter part
-    grows over it until 2.0. Negative scales grow from the right, in another colour.
+    One whole bar is 1.0, the strength the adapter was trained at. From 1.0 to 2.0 a brighter part
+    grows over it. Negative scales grow from the right, in another colour.
     """
     if not is_active:
         return Content.styled(_TRACK * width, FAINT)

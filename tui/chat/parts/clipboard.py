@@ -1,4 +1,4 @@
-"""Copying text: the system's clipboard tool where there is one, else the terminal (OSC 52)."""
+"""Copy text with the system's clipboard tool, if there is one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TIMEOUT_S = 5.0
 def clipboard_commands(
     environ: Mapping[str, str] = os.environ, platform: str = sys.platform
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the commands that can take a text on stdin here, best first."""
+    """Yield the commands that copy their stdin to the clipboard on this system, best first."""
     if platform == "darwin":
         yield ("pbcopy",)
     elif platform == "win32":
@@ -32,16 +32,16 @@ def clipboard_commands(
 def copy_with_tool(
     text: str, environ: Mapping[str, str] = os.environ, platform: str = sys.platform
 ) -> str | None:
-    """Copy with the first tool that works and return its name, None where none does.
+    """Copy with the first tool that works and return its name, or None if none works.
 
-    Blocks for up to some seconds; call it in a thread.
+    Blocks for up to 5 s per tool; call it in a thread.
     """
     for command in clipboard_commands(environ, platform):
         program = shutil.which(command[0], path=environ.get("PATH"))
         if program is None:
             continue
         try:
-            # xclip keeps running to serve the selection, with stdout open: nothing is captured.
+            # xclip keeps running with stdout open to serve the selection, so no output is captured.
             subprocess.run(
                 [program, *command[1:]],
                 input=text.encode(),

@@ -20,7 +20,7 @@ class Prompt(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.PROMPT))
 
     class Sent(Message):
-        """The person wants to send the text; whoever refuses it gives it back."""
+        """The user wants to send the text; a receiver that refuses it gives it back."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -37,14 +37,14 @@ class Prompt(TextArea):
             compact=True,
         )
         self.last_sent = ""
-        """What the up arrow brings back to an empty prompt."""
+        """The text that the up arrow recalls into an empty prompt."""
 
     async def _on_key(self, event: events.Key) -> None:
-        """Obey the prompt's own keys before the text area inserts them."""
+        """Handle the prompt's own keys before the text area inserts them."""
         await run_own_key(self, event, Place.PROMPT)
 
     def action_send(self) -> None:
-        """Send the text unless it is blank, and be empty for what is typed next."""
+        """Send the text unless it is blank, and clear the prompt."""
         if text := self.text.strip():
             self.last_sent = text
             self.clear()
@@ -56,17 +56,17 @@ class Prompt(TextArea):
         self.scroll_cursor_visible()
 
     def action_recall(self) -> None:
-        """Bring the last message back to an empty prompt; elsewhere move the cursor up."""
+        """Recall the last message into an empty prompt; otherwise move the cursor up."""
         if self.text:
             self.action_cursor_up()
         else:
             self.put(self.last_sent)
 
     def give_back(self, text: str) -> None:
-        """Put back a text that was refused, before what has been typed since."""
+        """Put back a text that was refused, before the text typed since."""
         self.put(f"{text}\n{self.text}" if self.text else text)
 
     def put(self, text: str) -> None:
-        """Replace the text, the cursor at its end."""
+        """Replace the text and move the cursor to its end."""
         self.text = text
         self.move_cursor(self.document.end)

@@ -1,4 +1,4 @@
-"""The list above the prompt of what a command that is being typed can become."""
+"""The list above the prompt that shows how the command being typed can be completed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tui.text.sanitize import printable_line
 
 
 class Suggestions(Static):
-    """Only shows: Tab takes what `completed` says, every other key stays with the prompt."""
+    """Only shows: Tab takes the text of `completed`, every other key stays with the prompt."""
 
     def __init__(self, model_names: Callable[[], Sequence[str]], *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__("", markup=False, id=id)
@@ -41,7 +41,7 @@ class Suggestions(Static):
         return completed(self._text, self._found)
 
     def suggest(self, text: str) -> None:
-        """Show what `text` can become; nothing where it is no command."""
+        """Show the completions of `text`; nothing if it is not a command."""
         had_names_next = is_model_name_next(self._text)
         self._text = text
         if is_model_name_next(text) and not had_names_next:

@@ -1,4 +1,4 @@
-"""The dialog that adds an adapter by its path, and converts it first where it is no GGUF."""
+"""The dialog that adds an adapter by its path or name, and pulls or converts it if necessary."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _REFRESH_S = 0.1
 
 
 class AddAdapterScreen(ModalScreen[NewAdapter | None]):
-    """Asks for a path until it leads to an adapter that fits, or gives None.
+    """Asks until the input leads to an adapter that fits; returns it, or None if cancelled.
 
     Args:
-        stack: The adapters that are there already.
-        base: The file of the model that it is for.
-        home: Where records of pulled adapters and converted ones are kept.
+        stack: The adapters in the rack.
+        base: The file of the base model.
+        home: Folder of the records of pulled adapters and of converted ones.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.ADD))
@@ -49,14 +49,14 @@ class AddAdapterScreen(ModalScreen[NewAdapter | None]):
         self._base = base
         self._home = home
         self._transfer: Transfer | None = None
-        """A download; None where none is under way."""
+        """The current download, or None."""
         self._fraction: float | None = None
-        """How much of a conversion is done; None where none is under way."""
+        """Fraction of the current conversion that is done, or None."""
         self._stop = Event()
-        """Set when nobody waits any more for what is being read."""
+        """Set when the result of the current work is no longer wanted."""
 
     def compose(self) -> ComposeResult:
-        """Lay out the field and the line that says what is wrong."""
+        """Lay out the field and the line for problems and progress."""
         with Vertical(classes="dialog", id="add") as box:
             box.border_title = "Add an adapter"
             box.border_subtitle = "Enter adds · Tab completes · Esc cancels"
@@ -76,16 +76,16 @@ class AddAdapterScreen(ModalScreen[NewAdapter | None]):
             yield Static("", markup=False, id="problem")
 
     def on_mount(self) -> None:
-        """Begin with the field."""
+        """Focus the field and start showing progress."""
         self.query_one(Input).focus()
         self.set_interval(_REFRESH_S, self._show_progress)
 
     def action_complete(self) -> None:
-        """Take the path suggested behind the cursor."""
+        """Accept the path suggested behind the cursor."""
         self.query_one(Input).action_cursor_right()
 
     def action_cancel(self) -> None:
-        """Add nothing; a conversion under way ends after the pair it is at."""
+        """Add nothing; a running conversion ends after its current pair."""
         self._stop.set()
         self.dismiss(None)
 
@@ -119,7 +119,7 @@ class AddAdapterScreen(ModalScreen[NewAdapter | None]):
         self.dismiss(new)
 
     def _watch(self, stop: Event) -> Watch:
-        """Return what keeps how far it is, called in its thread, until nobody waits for it."""
+        """Return callbacks that record the progress of a thread until `stop` is set."""
         transfer = Transfer(time.monotonic())
 
         def took(done_bytes: int, total_bytes: int) -> None:
@@ -148,12 +148,12 @@ class PathSuggester(Suggester):
         super().__init__(use_cache=False, case_sensitive=True)
 
     async def get_suggestion(self, value: str) -> str | None:
-        """Return the first match, None where there is none."""
+        """Return the first match, or None."""
         return await asyncio.to_thread(suggested_path, value)
 
 
 def suggested_path(typed: str) -> str | None:
-    """Return `typed` completed to the first folder or GGUF file in the order of the alphabet."""
+    """Return `typed` completed to the alphabetically first folder or GGUF file."""
     head, slash, start = typed.rpartition("/")
     if not typed or typed == "~":
         return None

@@ -1,4 +1,4 @@
-"""What the rack tells of the selected adapter and of the whole stack."""
+"""Details of the selected adapter and of the whole stack, for the rack."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def details_content(adapter: Adapter, effect: AdapterEffect | None = None) -> Co
 
 
 def total_content(mix: Mix, state: StackState) -> Content:
-    """Return what the stack does and how, how many adapters are on and the memory of all."""
+    """Return the stack's effect and form, the number of adapters on, and the memory of all."""
     stack = mix.stack
     if not len(stack):
         return Content("")
@@ -75,9 +75,9 @@ def stack_content(state: StackState) -> Content:
 
 
 def short_path(path: str) -> str:
-    """Return a path with the home folder as `~` and the hash of a kept file cut to 12 digits.
+    """Return a path with the home folder as `~` and the hash of a stored file cut to 12 digits.
 
-    What lies in the Hub's cache is told by its reference, `hf.co/user/repo:file`.
+    A file in the Hub's cache is shown as its reference, `hf.co/user/repo:file`.
     """
     pulled = hub_address(path)
     if pulled:

@@ -1,4 +1,4 @@
-"""What the measured effect of a stack and of one adapter means, in words."""
+"""Put the measured effect of a stack or of one adapter into words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NO_EFFECT = "no effect"
 
 
 def effect_text(nats: float) -> str:
-    """Return an effect with two significant digits, `1.8 nats`, or `no effect`."""
+    """Return an effect with two significant digits, such as `1.8 nats`, or `no effect`."""
     if nats < NEXT_TO_NONE_NATS:
         return NO_EFFECT
     rounded = float(f"{nats:.1e}")
@@ -20,7 +20,7 @@ def effect_text(nats: float) -> str:
 
 
 def usage_texts(effect: AdapterEffect) -> tuple[str, ...]:
-    """Return what one adapter does alone: `effect alone 1.2 nats` and `32 of 32 tensors used`."""
+    """Return one adapter's own effect: `effect alone 1.2 nats` and `32 of 32 tensors used`."""
     text = effect_text(effect.effect_nats)
     alone = text if text == NO_EFFECT else f"effect alone {text}"
     if effect.n_used is None:

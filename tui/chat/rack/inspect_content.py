@@ -1,4 +1,4 @@
-"""What the chat shows of an inspected adapter, coloured by the theme."""
+"""Page of an inspected adapter in the chat, coloured by the theme."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LABEL_WIDTH = 14
 _LEAST_ROOM = 10
 _LEGEND_STEPS = 12
 _DARK_FROM = 0.62
-"""Share of the colour from which the background's own colour is easier to read on it."""
+"""Share of the colour from which text in the background's colour is easier to read on it."""
 
 
 def inspection_content(
@@ -43,7 +43,7 @@ def inspection_content(
 
 
 def map_lines(heat: HeatMap) -> list[Content]:
-    """Return a heat map as lines, darker fields nearer to the theme's primary colour."""
+    """Return a heat map as lines; a higher level is shaded nearer to the primary colour."""
     lines = [Content.styled(heat.title, MUTED)]
     for panel in heat.panels:
         lines.append(Content.styled(panel.heading, MUTED))
@@ -83,7 +83,7 @@ def _fit_lines(inspection: Inspection) -> list[Content]:
 
 
 def _overlap_lines(overlaps: Sequence[Overlap], name: str) -> list[Content]:
-    """Return how one adapter overlaps with each of the others, after a blank line."""
+    """Return the overlaps of one adapter with each of the others, after a blank line."""
     lines: list[Content] = []
     for overlap in overlaps:
         if name in (overlap.first, overlap.second):

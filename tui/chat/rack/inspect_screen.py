@@ -1,4 +1,4 @@
-"""The screen that tells what the adapters of the stack change, and whether they get along."""
+"""The screen that shows what the adapters of the stack change, and how far they overlap."""
 
 from __future__ import annotations
 
@@ -42,14 +42,13 @@ def new_base_norms() -> BaseNorms:
 
 
 class InspectScreen(ModalScreen[None]):
-    """Shows one adapter at a time; everything is computed in threads, from what is known first.
+    """Shows one adapter at a time; threads compute the content, the quickest parts first.
 
     Args:
         stack: The adapters, whose scales are shown.
-        base: The model file that they are used with.
-        index: The adapter to begin with.
-        base_norms: Norms of the base's weights that an earlier visit has read, and the place for
-            those that this one reads.
+        base: The file of the base model.
+        index: The adapter to start with.
+        base_norms: Norms of the base's weights from earlier visits; those read here are added.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.INSPECT))
@@ -65,7 +64,7 @@ class InspectScreen(ModalScreen[None]):
         self._overlaps: tuple[Overlap, ...] = ()
         self._doing = ""
         self._fraction = 0.0
-        """Written by the thread that works, read by the timer that shows it."""
+        """Written by the working thread, read by the timer that shows it."""
         self._timer: Timer | None = None
         self._has_ended = Event()
         self._names = Static("", markup=False, id="inspect-names")
@@ -74,7 +73,7 @@ class InspectScreen(ModalScreen[None]):
         self._scroll = VerticalScroll(self._body, id="inspect-scroll", can_focus=False)
 
     def compose(self) -> ComposeResult:
-        """Lay out the names, the page and what is being done."""
+        """Lay out the names, the page and the line for progress."""
         with Vertical(classes="dialog", id="inspect") as box:
             box.border_title = "Inspect"
             box.border_subtitle = "←→ adapter · ↑↓ scroll · Esc closes"
@@ -83,13 +82,13 @@ class InspectScreen(ModalScreen[None]):
             yield self._state
 
     def on_mount(self) -> None:
-        """Begin to compute."""
+        """Start computing."""
         self._show()
         self._timer = self.set_interval(_PROGRESS_EVERY_S, self._show_state)
         self._compute()
 
     def on_resize(self) -> None:
-        """Lay the heat map out anew."""
+        """Lay the heat map out again."""
         self.call_after_refresh(self._show)
 
     def on_unmount(self) -> None:
@@ -98,11 +97,11 @@ class InspectScreen(ModalScreen[None]):
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is being computed any more."""
+        """Whether all computation has ended."""
         return not self._doing and (bool(self._inspections) or bool(self._problems))
 
     def action_show(self, step: int) -> None:
-        """Show the adapter before or after, round and round."""
+        """Show the adapter before or after, wrapping around."""
         self._index = (self._index + step) % len(self._entries)
         self._scroll.scroll_home(animate=False)
         self._show()
@@ -152,7 +151,7 @@ class InspectScreen(ModalScreen[None]):
             self._show()
         waiting = set(self._inspections)
         while waiting:
-            # The one that is looked at comes first.
+            # The adapter on display comes first.
             index = self._index if self._index in waiting else min(waiting)
             waiting.discard(index)
             await self._try(index, partial(self._compared, index))
@@ -195,7 +194,7 @@ class InspectScreen(ModalScreen[None]):
         self._state.update(text)
 
     def _names_content(self) -> Content:
-        """Return the names, the first ones left out where the one shown would not be seen."""
+        """Return the names, dropping the first ones if the one on display would not be visible."""
         names = [f" {printable_line(entry.adapter.name)} " for entry in self._entries]
         first = 0
         room = self._names.size.width

@@ -27,16 +27,16 @@ EMPTY_TEXT = "No adapters yet.\nPress + to add one by its path,\n/ to find one o
 
 
 class Rack(Vertical, can_focus=True):
-    """Shows a `Mix` and posts the changes that the person wants; it makes none by itself."""
+    """Shows a `Mix` and posts the changes that the user wants; it makes none itself."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.RACK))
 
     selected: reactive[int] = reactive(0)
 
     class ChangeWanted(Message):
-        """The person wants another mix; `change` makes it of the one of now.
+        """The user wants another mix, which `change` makes of the current one.
 
-        A change instead of a mix: of keys pressed faster than they are drawn, none is lost.
+        A function instead of a mix, so that no key is lost if keys come faster than they are drawn.
         """
 
         def __init__(self, change: Callable[[Mix], Mix]) -> None:
@@ -44,29 +44,29 @@ class Rack(Vertical, can_focus=True):
             self.change = change
 
     class AddWanted(Message):
-        """The person wants to add an adapter."""
+        """The user wants to add an adapter."""
 
     class HubWanted(Message):
-        """The person wants to find adapters on the Hub."""
+        """The user wants to find adapters on the Hub."""
 
     class InspectWanted(Message):
-        """The person wants to know what the adapters change, first the one at `index`."""
+        """The user wants to see what the adapters change, starting with the one at `index`."""
 
         def __init__(self, index: int) -> None:
             super().__init__()
             self.index = index
 
     class LiveWanted(Message):
-        """The person wants changes to apply in the middle of an answer, or no longer."""
+        """The user wants to switch whether changes apply in the middle of an answer."""
 
     class HelpWanted(Message):
-        """The person wants to see the keys."""
+        """The user wants to see the keys."""
 
     class Left(Message):
-        """The person wants to go back to the prompt."""
+        """The user wants to go back to the prompt."""
 
     class Told(Message):
-        """Something for the person to read."""
+        """A sentence for the user."""
 
         def __init__(self, sentence: str, *, is_warning: bool = False) -> None:
             super().__init__()
@@ -85,7 +85,7 @@ class Rack(Vertical, can_focus=True):
         self._total = Static("", markup=False, id="rack-total")
 
     def compose(self) -> ComposeResult:
-        """Lay out the title, the rows and what is known of the selected one."""
+        """Lay out the title, the rows and the details of the selected one."""
         yield self._title
         yield self._empty
         yield self._rows
@@ -102,7 +102,7 @@ class Rack(Vertical, can_focus=True):
         return list(self._rows.query(RackRow))
 
     async def show(self, mix: Mix, state: StackState) -> None:
-        """Show another mix; the same adapter stays selected where it is still there."""
+        """Show another mix; the same adapter stays selected if it is still there."""
         self.state = state
         old_names = [entry.adapter.name for entry in self.mix.stack]
         names = [entry.adapter.name for entry in mix.stack]
@@ -170,11 +170,11 @@ class Rack(Vertical, can_focus=True):
         self.post_message(self.AddWanted())
 
     def action_hub(self) -> None:
-        """Ask for the adapters of the Hub."""
+        """Ask for the search of the Hub."""
         self.post_message(self.HubWanted())
 
     def action_inspect(self) -> None:
-        """Ask what the adapters change."""
+        """Ask for the inspection of the adapters."""
         if self._selected_name() is not None:
             self.post_message(self.InspectWanted(self.selected))
 
@@ -187,7 +187,7 @@ class Rack(Vertical, can_focus=True):
             self.post_message(self.Told(f"{entry.adapter.name} is removed: u brings it back."))
 
     def action_undo(self) -> None:
-        """Bring the removed adapter back with its scale."""
+        """Restore the removed adapter with its scale."""
         if self._removed is None:
             self.post_message(self.Told("No adapter was removed.", is_warning=True))
             return
@@ -196,7 +196,7 @@ class Rack(Vertical, can_focus=True):
         self._want(lambda mix: mix.with_inserted(index, entry))
 
     def action_toggle_live(self) -> None:
-        """Ask for changes to apply in the middle of an answer, or no longer."""
+        """Ask to switch whether changes apply in the middle of an answer."""
         self.post_message(self.LiveWanted())
 
     def action_help(self) -> None:
@@ -208,7 +208,7 @@ class Rack(Vertical, can_focus=True):
         self.post_message(self.Left())
 
     async def on_key(self, event: events.Key) -> None:
-        """Obey the rack's own keys."""
+        """Handle the rack's own keys."""
         await run_own_key(self, event, Place.RACK)
 
     def on_focus(self) -> None:

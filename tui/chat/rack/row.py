@@ -15,7 +15,7 @@ from tui.text.sanitize import printable_line
 from tui.text.units import size_text
 
 _WIDE = 38
-"""Cells from which rank and size fit beside the bar."""
+"""Width in cells from which rank and size fit beside the bar."""
 
 
 class RackRow(Static):
@@ -44,13 +44,13 @@ class RackRow(Static):
         self.refresh(layout=False)
 
     def render(self) -> Content:
-        """Return the row in the width it has."""
+        """Return the row in the width of the widget."""
         return row_content(
             self.index, self.entry, self.content_size.width, is_bypassed=self.is_bypassed
         )
 
     def on_click(self, event: events.Click) -> None:
-        """Tell the rack where the row was clicked."""
+        """Post where the row was clicked."""
         event.stop()
         self.post_message(self.Clicked(self.index, event.x <= 4))
 
@@ -74,7 +74,7 @@ def row_content(index: int, entry: StackEntry, width: int, *, is_bypassed: bool)
         Content.styled(f"{number} ", MUTED),
         Content.styled(f"{mark} ", "$success" if is_active else MUTED),
         Content(set_cell_size(name, name_width) + " "),
-        # Bypassed, the row still tells what comes back.
+        # While bypassed, the row still shows the scale that comes back.
         Content.styled(bar.plain, FAINT) if is_bypassed else bar,
         Content.styled(f" {entry.scale:5.2f}", "" if is_active else MUTED),
         Content.styled(extra, MUTED),

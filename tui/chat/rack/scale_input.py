@@ -16,7 +16,7 @@ from tui.errors import TuiError
 
 
 class ScaleInput(Input):
-    """Takes a number from -2 to 2; a wrong one leaves the field open with what was typed."""
+    """Takes a number from -2 to 2; an invalid one leaves the field open with the typed text."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.SCALE))
 
@@ -29,14 +29,14 @@ class ScaleInput(Input):
             self.scale = scale
 
     class Refused(Message):
-        """What was typed is no scale."""
+        """The typed text is not a valid scale."""
 
         def __init__(self, sentence: str) -> None:
             super().__init__()
             self.sentence = sentence
 
     class Cancelled(Message):
-        """The field was left without a new scale."""
+        """The field was closed without a new scale."""
 
     def __init__(self, adapter_name: str, scale: float) -> None:
         super().__init__(
@@ -46,7 +46,7 @@ class ScaleInput(Input):
         self.border_title = "scale"
 
     async def action_submit(self) -> None:
-        """Take the scale, or say what is wrong with it."""
+        """Post the scale and close the field, or post what is wrong with the text."""
         try:
             scale = parse_scale(self.value)
         except TuiError as error:

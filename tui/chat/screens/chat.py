@@ -55,9 +55,9 @@ class ChatScreen(CopyingScreen):
     """Shows a session and turns keys into its methods; it decides nothing about the chat.
 
     Args:
-        settings: What the engine is told.
-        home: Folder of the settings file and of the engine's cache; None for none.
-        warning: What to say at the start; empty for nothing.
+        settings: Settings of the session.
+        home: Folder of the settings file and of the engine's cache; None for neither.
+        warning: Warning to show at the start; empty for none.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.CHAT))
@@ -82,7 +82,7 @@ class ChatScreen(CopyingScreen):
         )
         self._warning = warning
         self.apply_delay_s = 0.1
-        """Pause after the last change before the engine is asked: a held key asks once."""
+        """Pause after the last change before the engine is asked, so that a held key asks once."""
         self._first_model = model
         self._library = library
         self._commands = SlashRunner(self.session, self, library, store, home)
@@ -110,7 +110,7 @@ class ChatScreen(CopyingScreen):
         yield self._status
 
     def on_mount(self) -> None:
-        """Show the first frame; the model is loaded after it."""
+        """Show the first frame, then load the model."""
         self._prompt.focus()
         self.session_changed()
         self._draw()
@@ -145,10 +145,10 @@ class ChatScreen(CopyingScreen):
 
     @property
     def is_drawn(self) -> bool:
-        """Whether everything the session has told is on the screen."""
+        """Whether every event of the session is on the screen."""
         return self._drawing.is_idle
 
-    # What the session tells -----------------------------------------------------------------
+    # Events of the session ------------------------------------------------------------------
 
     def session_changed(self) -> None:
         """Show the phase and the numbers."""
@@ -175,11 +175,11 @@ class ChatScreen(CopyingScreen):
         self._drawing.later(lambda: self._conversation.add(entry))
 
     def entry_removed(self, entry: Entry) -> None:
-        """Take the last message away."""
+        """Remove a message from the conversation."""
         self._drawing.later(lambda: self._conversation.remove_entry(entry))
 
     def answer_grew(self, answer: Answer) -> None:
-        """Hand the longer text to its message."""
+        """Pass the longer text to its message."""
         self._drawing.later(lambda: self._grow(answer))
 
     def answer_ended(self, answer: Answer) -> None:
@@ -200,7 +200,7 @@ class ChatScreen(CopyingScreen):
         if isinstance(view, AnswerView):
             view.end(answer)
 
-    # What the person does -------------------------------------------------------------------
+    # Actions of the user --------------------------------------------------------------------
 
     @on(Prompt.Sent)
     def _sent(self, event: Prompt.Sent) -> None:
@@ -264,7 +264,7 @@ class ChatScreen(CopyingScreen):
         self._status.is_following = event.is_following
 
     def on_descendant_focus(self) -> None:
-        """Show the keys of where the focus is."""
+        """Show the keys of the focused part."""
         self._status.is_in_rack = self._is_in_rack
         self.set_class(self._is_in_rack, "-in-rack")
 
@@ -279,7 +279,7 @@ class ChatScreen(CopyingScreen):
         if self._is_in_rack:
             self.set_focus(self._prompt)
         elif self._prompt.text.startswith("/"):
-            # In the prompt's turn: letters typed just before count, as they do for Enter.
+            # In the prompt's turn, so that letters typed just before count, as they do for Enter.
             self._prompt.call_later(self._complete_or_leave)
         else:
             self._enter_rack()
@@ -292,12 +292,12 @@ class ChatScreen(CopyingScreen):
             self._enter_rack()
 
     def _enter_rack(self) -> None:
-        # On a narrow terminal the rack is only there while it is used.
+        # On a narrow terminal the rack is visible only while it is used.
         self.add_class("-in-rack")
         self.set_focus(self._rack)
 
     def action_bypass(self) -> None:
-        """Hear the bare base, or restore the stack."""
+        """Bypass the adapters, or restore the stack."""
         if not len(self.session.mix.stack):
             self.told("There are no adapters to bypass.", "warning")
         elif self.session.change_mix(self.session.mix.with_bypass_toggled()):
@@ -315,7 +315,7 @@ class ChatScreen(CopyingScreen):
             view.show_thought()
 
     def action_new_chat(self) -> None:
-        """Begin a new conversation under the same stack."""
+        """Start a new conversation under the same stack."""
         self.session.new_chat()
         self._prompt.focus()
 
@@ -334,11 +334,11 @@ class ChatScreen(CopyingScreen):
             self.open_model(model)
 
     def action_hub(self) -> None:
-        """Find adapters on the Hub."""
+        """Open the screen that finds adapters on the Hub."""
         self.rack_screens.find()
 
     def open_hub(self, words: str) -> None:
-        """Find adapters on the Hub by words."""
+        """Open the screen that finds adapters on the Hub, with these words."""
         self.rack_screens.find(words)
 
     def action_page_up(self) -> None:

@@ -1,4 +1,4 @@
-"""Copying from the chat, and the key that quits where there is nothing to copy."""
+"""Copying from the chat, and the key that quits if nothing is selected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUIT_WINDOW_S = 2.0
 
 
 class CopyingScreen(Screen[None]):
-    """A screen from whose conversation and prompt text can be copied."""
+    """A screen that can copy text from its conversation and prompt."""
 
     session: ChatSession
     _quit_timer: Timer | None = None
@@ -38,7 +38,7 @@ class CopyingScreen(Screen[None]):
 
     @work(group="copy", exclusive=True)
     async def action_copy_or_quit(self) -> None:
-        """Copy the selection; with none, quit when pressed twice."""
+        """Copy the selection; without one, quit on the second press."""
         selected = self.get_selected_text() or self.query_one(Prompt).selected_text
         if selected:
             await self._copy(selected, "The selection")

@@ -1,4 +1,4 @@
-"""The screens that lead into the rack or look at it: opened over the chat, each at its request."""
+"""Open the screens that add adapters to the rack or inspect them, over the chat."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class RackScreens:
-    """Opens them for the model that is loaded, and puts what they give into the mix.
+    """Opens the screens for the loaded model, and adds their results to the mix.
 
     Args:
         chat: The screen that they are opened over.
-        session: Whose mix gets what they give.
-        home: Where state is kept; None for the person's own folder.
+        session: The session whose mix gets the results.
+        home: Folder of all state; None for the user's own.
         tell: Shows a notice.
-        apply: Makes the engine use the mix shown.
+        apply: Makes the engine use the displayed mix.
     """
 
     def __init__(
@@ -46,21 +46,21 @@ class RackScreens:
         self._tell = tell
         self._apply = apply
         self.base_norms: BaseNorms | None = None
-        """Norms of the base's weights that a visit has read."""
+        """Norms of the base's weights that earlier visits have read."""
         self._visit: HubVisit | None = None
 
     def add(self) -> None:
-        """Ask for an adapter by its path or its name."""
+        """Ask for an adapter by its path or name."""
         if (model := self._loaded_model()) is not None:
             screen = AddAdapterScreen(self._session.mix.stack, model.base, self._state_home())
             self._chat.app.push_screen(screen, self._added)
 
     def find(self, words: str = "") -> None:
-        """Find an adapter on the Hub; without words, go on where the last visit ended."""
+        """Find an adapter on the Hub; without words, continue the last visit."""
         model = self._loaded_model()
         if model is None:
             return
-        # Imported when somebody asks for it: most chats never do.
+        # Imported on demand: most chats never need it.
         from tui.chat.hub.search_screen import HubScreen, HubVisit
 
         visit = self._visit = self._visit or HubVisit()
@@ -70,8 +70,8 @@ class RackScreens:
         self._chat.app.push_screen(screen, self._added)
 
     def inspect(self, index: int) -> None:
-        """Tell what the adapters change, first the one at `index`."""
-        # Imported when somebody asks for it: the screen brings numpy.
+        """Show what the adapters change, starting with the one at `index`."""
+        # Imported on demand: the screen imports numpy.
         from tui.chat.rack.inspect_screen import InspectScreen, new_base_norms
 
         norms = self.base_norms = self.base_norms or new_base_norms()
@@ -91,12 +91,12 @@ class RackScreens:
             self._apply()
 
     def _loaded_model(self) -> Model | None:
-        """Return the model that adapters are for; None, and a notice, where there is none yet."""
+        """Return the model that adapters are for, or None, with a notice, if none is loaded yet."""
         match self._session.phase:
             case Phase.EMPTY:
                 self._tell(NO_MODEL, "warning")
             case Phase.LOADING:
-                # What is added now would be lost: the model brings its own stack.
+                # An adapter added now would be lost: the model brings its own stack.
                 self._tell("Adapters can be added once the model is loaded.", "warning")
             case _:
                 return self._session.model

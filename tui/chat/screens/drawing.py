@@ -1,4 +1,4 @@
-"""Changes of the screen, carried out one after another in the order they were told."""
+"""Apply changes to the screen one after another, in the order of their events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Drawing:
-    """A queue of changes; the session tells faster than widgets can be mounted."""
+    """A queue of changes: events arrive faster than widgets can be mounted."""
 
     def __init__(self) -> None:
         self._updates: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
@@ -15,16 +15,16 @@ class Drawing:
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything told is on the screen."""
+        """Whether every change has been applied."""
         return self._n_undone == 0
 
     def later(self, update: Callable[[], object]) -> None:
-        """Carry out `update`, which may return a coroutine, after those before it."""
+        """Queue `update`, which may return a coroutine, behind the changes before it."""
         self._n_undone += 1
         self._updates.put_nowait(update)
 
     async def run(self) -> None:
-        """Carry out updates until cancelled."""
+        """Apply the changes until cancelled."""
         while True:
             update = await self._updates.get()
             result = update()

@@ -1,4 +1,4 @@
-"""The keys of the chat on one screen, made from the table of keys."""
+"""The screen that lists the keys of the chat, made from the table of keys."""
 
 from __future__ import annotations
 

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from modelfiles.library import Library, ListedModel
 
 _ORIGINS = {"package": "bundled", "ollama": "Ollama"}
-"""What stands in place of the age of a model that was not created here."""
+"""Shown in place of the age of a model that was not created here."""
 
 
 class ModelsScreen(ModalScreen[Model | None]):
-    """Gives the model chosen, resolved, or None."""
+    """Returns the chosen model, resolved, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.PICKER))
 
@@ -41,7 +41,7 @@ class ModelsScreen(ModalScreen[Model | None]):
         self._current = current
 
     def compose(self) -> ComposeResult:
-        """Lay out the list and the line that says what is wrong."""
+        """Lay out the list and the line for problems."""
         with Vertical(classes="dialog", id="models") as box:
             box.border_title = "Models"
             box.border_subtitle = "Enter opens · Esc goes back"

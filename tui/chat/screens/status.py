@@ -1,4 +1,4 @@
-"""The last line of the chat: what the engine does, its numbers, and the main keys."""
+"""The last line of the chat: the state of the engine, its numbers, and the main keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BAR_WIDTH = 12
 _SMALL_BAR_WIDTH = 6
 _GAP = 2
 _KEYS_WIDTH = 20
-"""Room kept for the first keys: less important numbers give way to them."""
+"""Width kept for the first keys: less important numbers give way to them."""
 
 
 class Status(Static):
@@ -38,7 +38,7 @@ class Status(Static):
         self.refresh()
 
     def render(self) -> Content:
-        """Return the line in the width there is."""
+        """Return the line in the width of the widget."""
         width = self.content_size.width
         hints = self._hints()
         enough = (c for c in self._variants if c.cell_length + _KEYS_WIDTH <= width)
@@ -75,7 +75,8 @@ def state_contents(
 ) -> tuple[Content, ...]:
     """Return the left part, such as `62 tok/s · context 512 / 4096 · swap 9 ms · writing`.
 
-    The first one says the most; each of the others is shorter, for where it does not fit.
+    The variants are ordered from the fullest to the shortest, for widths where the fuller do not
+    fit.
     """
     if phase is Phase.LOADING:
         bar = progress_bar(meter.load_fraction, _BAR_WIDTH)
@@ -105,7 +106,7 @@ def state_contents(
 
 
 def _state_contents(phase: Phase, meter: Meter) -> list[list[Content]]:
-    """Return what goes on, at most one word of it, the longer way to say it first."""
+    """Return the variants of the current state, each at most one item, the longest first."""
     if phase is Phase.PREFILL:
         return [[] if meter.n_prompt else [Content("reading")]]
     if phase is Phase.WRITING:

@@ -1,4 +1,4 @@
-"""The title row: the model's name and what is known of its base."""
+"""The title row: the model's name and a description of its base."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Title(Static):
         super().__init__("", markup=False, id=id)
 
     def show(self, name: str, state: str) -> None:
-        """Show a model; `state` is the base's description, or what is being done with it."""
+        """Show a model; `state` is the base's description, or its loading state."""
         self.update(
             Content.assemble(
                 Content.styled(printable_line(name), "bold"),

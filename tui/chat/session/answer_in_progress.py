@@ -1,4 +1,4 @@
-"""One answer while it is written: its text, its numbers and the stacks it is written under."""
+"""Track one answer while it is written: its text, statistics and the stacks it is written under."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHY_KEPT = (
 
 
 class Answering:
-    """Turns the events of one generation into an answer and the footer's numbers."""
+    """Turns the events of one generation into an answer and the footer's statistics."""
 
     def __init__(
         self,
@@ -48,17 +48,17 @@ class Answering:
 
     @property
     def why_approximate(self) -> str:
-        """Why an approximate answer is so, in a sentence."""
+        """Sentence that says why an approximate answer is approximate."""
         return WHY_LIVE if self.is_changed else WHY_KEPT
 
     def change(self, mix: Mix) -> None:
-        """Take note of a mix that has come into force while the answer is written."""
+        """Record a mix that came into force while the answer is being written."""
         if mix.in_force.digest != self._last.in_force.digest:
             self.is_changed = self.is_approximate = True
         self._last = mix
 
     def take(self, event: GenerationEvent) -> None:
-        """Take the next event of the generation."""
+        """Apply the next event of the generation."""
         meter = self._meter
         if isinstance(event, PromptProgress):
             meter.n_prefilled, meter.n_prompt = event.n_done, event.n_total
@@ -74,23 +74,23 @@ class Answering:
             self._end(event)
 
     def fail(self, sentence: str) -> None:
-        """Record that the engine gave up."""
+        """Record that the engine failed."""
         self.answer = self._conversation.fail_answer(self.answer, sentence)
 
     def give_up(self) -> None:
-        """Record that nobody waits for the rest."""
+        """Record an unfinished answer as stopped, because its remaining events will not arrive."""
         if self.answer.state is AnswerState.WRITING:
             self.answer = self._conversation.stop_answer(self.answer)
 
     def _end(self, finished: Finished) -> None:
         if finished.reason != "failed":
-            # The engine knows best: a change after the last token has changed nothing.
+            # The engine's word is final: a change after the last token has changed nothing.
             self.is_approximate = finished.stats.is_approximate
             digest = self._last.in_force.digest
             self._facts.formed(digest, finished.stats.form)
             self._facts.answered(digest, is_approximate=self.is_approximate)
         else:
-            # An engine that crashed has lost what it had read.
+            # An engine that crashed has lost its KV cache.
             self._facts.forget_chat()
         self._relabel()
         self.answer = self._conversation.end_answer(self.answer, finished)

@@ -1,4 +1,4 @@
-"""What an answer is labelled with when its stack changed while it was written."""
+"""Label an answer whose stack changed while it was written."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from engine.stack import AdapterStack, StackEntry
 from tui.chat.session.mix import Mix
 
 _MOST = 4
-"""Adapters named in the label of a changed stack; the others are counted."""
+"""Adapters named in the label of a changed stack; the others are only counted."""
 
 
 def answer_label(first: Mix, last: Mix, *, is_changed: bool, is_approximate: bool) -> str:
     """Return the label of an answer that began under one mix and ended under another.
 
-    `is_changed` says whether the mix changed while it was written, be it back to the first one.
+    `is_changed` says whether the mix changed in between, even if it changed back.
     """
     marks = [word for word in ("live" * is_changed, "approximate" * is_approximate) if word]
     words = changed_text(first, last) if is_changed else first.label

@@ -1,4 +1,4 @@
-"""The mix that is shown and the one that the engine uses, brought into agreement."""
+"""Keep the displayed mix and the one that the engine uses in agreement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tui.chat.session.observer import Observer
 
 
 class Mixing:
-    """Applies the mix shown; where the engine refuses it, the accepted one is shown again.
+    """Applies the displayed mix; if the engine refuses it, the accepted one is shown again.
 
     Args:
         set_stack: Makes the engine use the mix's stack; raises `EngineError`.
@@ -25,7 +25,7 @@ class Mixing:
         self._turn = asyncio.Lock()
 
     async def apply(self) -> bool:
-        """Make the engine use the mix shown; returns whether it was asked for another stack."""
+        """Make the engine use the displayed mix; return whether it was asked for another stack."""
         is_asked = False
         async with self._turn:
             while self.shown != self.accepted:

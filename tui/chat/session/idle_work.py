@@ -1,4 +1,4 @@
-"""What the engine does while nobody asks: one task, superseded by whatever comes next."""
+"""Let the engine prepare while the chat is idle: one task, superseded by whatever comes next."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tui.chat.session.stack_facts import StackFacts
 
 
 class Settling:
-    """Runs the engine's `settle` once at a time and takes note of what it tells.
+    """Runs the engine's `settle` once at a time and records its events.
 
-    A failure in the background hurts nobody who waits: its sentence is told once.
+    A failure in the background delays no answer, so its sentence is shown only once.
 
     Args:
-        facts: Takes what is learnt of the stack.
-        meter: Takes the progress.
+        facts: Records what is learnt about the stack.
+        meter: Records the progress.
     """
 
     def __init__(self, engine: Engine, observer: Observer, facts: StackFacts, meter: Meter) -> None:
@@ -40,12 +40,12 @@ class Settling:
         thinks: bool | None,
         delay_s: float,
     ) -> None:
-        """Make ready for an answer under the stack in force, in place of what went on."""
+        """Prepare for an answer under the stack in force, replacing the current run."""
         self.cancel()
         before = frozenset(self._tasks)
 
         async def run() -> None:
-            # One at a time: the engine is asked anew once it has been told to stop.
+            # One run at a time: wait for the engine to end the one that was cancelled.
             if before:
                 await asyncio.wait(before)
             events = self._engine.settle(
@@ -60,12 +60,12 @@ class Settling:
     def cancel(self) -> None:
         """Ask the run to end, if there is one; `end` waits for it."""
         for task in self._tasks:
-            # Once: a second one would interrupt the engine's word to its worker to stop.
+            # Only once: a second cancellation would interrupt the engine while it stops its worker.
             if not task.cancelling():
                 task.cancel()
 
     async def end(self) -> None:
-        """Return once nothing runs any more."""
+        """Cancel the run and wait until it has ended."""
         self.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)

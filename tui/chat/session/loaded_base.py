@@ -1,4 +1,4 @@
-"""Which base the engine holds, and under which settings."""
+"""Track which base the engine holds, and under which settings."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tui.settings import Settings
 
 
 class Loading:
-    """Loads bases; an engine that refuses one, or settings, keeps what it had.
+    """Loads bases; an engine that refuses a base or settings keeps the previous ones.
 
     Args:
-        settings: What the engine is told before the first load.
-        cache_folder: Absolute path of the engine's folder on disk; None for none.
+        settings: Settings sent to the engine before the first load.
+        cache_folder: Absolute path of the engine's folder on disk; None for no such folder.
     """
 
     def __init__(self, engine: Engine, settings: Settings, cache_folder: Path | None) -> None:
         self.settings = settings
         """The settings in force."""
         self.info: BaseInfo | None = None
-        """What the loaded base is; None where none is loaded."""
+        """Description of the loaded base; None if none is loaded."""
         self._engine = engine
         self._cache_folder = cache_folder
         self._is_configured = False
@@ -32,10 +32,10 @@ class Loading:
         self._spec: LoadSpec | None = None
 
     async def configure(self, change: Callable[[Settings], Settings]) -> None:
-        """Tell the engine changed settings; raises `EngineError`.
+        """Send changed settings to the engine; raise `EngineError` if it refuses them.
 
-        A change instead of settings: of changes made faster than the engine takes them none is
-        lost.
+        `change` is a function instead of new settings, so that of several changes made faster than
+        the engine takes them none is lost.
         """
         async with self._turn:
             settings = change(self.settings)
@@ -43,18 +43,18 @@ class Loading:
             self.settings, self._is_configured = settings, True
 
     def is_loaded(self, base: Path, parameters: Parameters) -> bool:
-        """Whether this very base is loaded as these parameters want it."""
+        """Return whether this base is loaded with the load-time values of these parameters."""
         return _spec(base, parameters) == self._spec
 
     def loads_again(self, parameters: Parameters) -> bool:
-        """Whether these parameters want the base that is loaded to be loaded otherwise."""
+        """Return whether these parameters require the loaded base to be loaded again."""
         loaded = Parameters() if self._spec is None else self._spec.parameters
         return parameters.load_time != loaded
 
     async def load(
         self, base: Path, parameters: Parameters, on_progress: Callable[[float], None]
     ) -> BaseInfo:
-        """Load a base, which begins without a stack; raises `EngineError`."""
+        """Load a base, which starts without a stack; raise `EngineError` on failure."""
         if not self._is_configured:
             await self.configure(lambda settings: settings)
         spec = _spec(base, parameters)

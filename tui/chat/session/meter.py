@@ -27,15 +27,15 @@ class Meter:
     """Tokens of the context in use."""
     tokens_per_s: float = 0.0
     is_stopped: bool = False
-    """Whether the last answer was cut short."""
+    """Whether the last answer was stopped before its end."""
     n_prepared: int = 0
     n_to_prepare: int = 0
-    """Tokens of the conversation read in the background, and those there are; 0 of 0 where nothing
-    is being read."""
+    """Tokens of the conversation read in the background, and how many there are to read; both 0 if
+    none are being read."""
     swap_s: float = 0.0
-    """Time the engine took to apply the last stack; 0 where it did not say."""
+    """Time the engine took to apply the last stack; 0 if it did not report one."""
 
     def restart(self) -> None:
-        """Begin the numbers of another answer."""
+        """Reset the numbers for another answer."""
         self.n_prefilled, self.n_prompt, self.tokens_per_s = 0, 0, 0.0
         self.is_stopped = False

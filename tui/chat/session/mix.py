@@ -1,4 +1,4 @@
-"""What the rack holds: a stack, and whether all of it is bypassed to hear the bare base."""
+"""The content of the rack: a stack, and whether it is bypassed to run the bare base."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tui.errors import TuiError
 
 
 class ScaleError(TuiError):
-    """A typed scale is not a number of the range."""
+    """A typed scale is not a number in the range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """An immutable value: every change gives a new one.
+    """An immutable value: every change returns a new one.
 
-    Adapters are named, not numbered: a key that was pressed before the screen caught up with a
-    removal then changes nothing instead of another adapter.
+    Adapters are identified by name, not by number: a key pressed before the screen has shown a
+    removal then changes nothing, instead of another adapter.
     """
 
     stack: AdapterStack = AdapterStack()  # noqa: RUF009  # immutable
@@ -27,43 +27,43 @@ class Mix:
 
     @property
     def in_force(self) -> AdapterStack:
-        """The stack that the engine is to apply."""
+        """The stack that the engine should apply."""
         return self.stack.bypassed() if self.is_bypassed else self.stack
 
     @property
     def label(self) -> str:
-        """What an answer under this mix is labelled with."""
+        """Label of an answer under this mix."""
         return "base (adapters bypassed)" if self.is_bypassed else self.stack.label
 
     def with_stack(self, stack: AdapterStack) -> Self:
-        """Return the mix with another stack; whether it is bypassed stays."""
+        """Return the mix with another stack, bypassed or not as before."""
         return replace(self, stack=stack)
 
     def with_bypass_toggled(self) -> Self:
-        """Return the mix bypassed, or the very same stack in force again."""
+        """Return the mix bypassed, or with the same stack in force again."""
         return replace(self, is_bypassed=not self.is_bypassed)
 
     def toggled(self, name: str) -> Self:
-        """Switch an adapter on or off."""
+        """Return the mix with an adapter switched on or off."""
         return self._changed(name, lambda: self.stack.toggled(name))
 
     def rescaled(self, name: str, step: float) -> Self:
-        """Move a scale by `step`, within the range and without rounding drift."""
+        """Return the mix with a scale moved by `step`, within the range, without rounding drift."""
         entry = self.stack.find(name)
         scale = 0.0 if entry is None else round(entry.scale + step, 2)
         return self.with_scale(name, min(SCALE_MAX, max(SCALE_MIN, scale)))
 
     def with_scale(self, name: str, scale: float) -> Self:
-        """Set a scale."""
-        # Adding zero turns -0.0, which would be shown as such, into 0.0.
+        """Return the mix with an adapter's scale set."""
+        # Adding zero turns -0.0, which would be shown with its sign, into 0.0.
         return self._changed(name, lambda: self.stack.with_scale(name, scale + 0.0))
 
     def without(self, name: str) -> Self:
-        """Remove an adapter."""
+        """Return the mix without an adapter."""
         return self._changed(name, lambda: self.stack.without(name))
 
     def with_inserted(self, index: int, entry: StackEntry) -> Self:
-        """Put an adapter with its scale at `index`, unless its name is there already."""
+        """Return the mix with an adapter inserted at `index`, unless its name is taken."""
         entries = self.stack.entries
         if self.stack.find(entry.adapter.name) is not None:
             return self
@@ -74,7 +74,7 @@ class Mix:
 
 
 def parse_scale(text: str) -> float:
-    """Return the scale that a person typed; raises `ScaleError` with a sentence."""
+    """Return the scale that the user typed; raise `ScaleError` with a sentence if it is invalid."""
     try:
         scale = float(text.strip().replace(",", "."))
     except ValueError:

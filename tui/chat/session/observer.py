@@ -1,4 +1,4 @@
-"""What a chat session tells the screen: its phase, its numbers and what has happened."""
+"""The interface of a chat session to the screen: its phase, its statistics and its events."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Severity = Literal["information", "warning", "error"]
 
 ANSWERING = "An answer is being written: Esc stops it."
 NO_MODEL = "No model is loaded: ctrl+o chooses one."
-"""What is said where something has to wait for the answer, or for a model."""
+"""Shown when an action has to wait for the answer, or for a model."""
 
 
 class Observer(Protocol):
-    """What a session tells the screen, always on the event loop."""
+    """Receives the events of a session, always on the event loop."""
 
     def session_changed(self) -> None:
         """The phase or a number has changed."""
 
     def mix_changed(self) -> None:
-        """The rack shows another mix."""
+        """The displayed mix has changed."""
 
     def facts_changed(self) -> None:
-        """More, or less, is known of the stack that the rack shows."""
+        """What is known of the displayed stack has changed."""
 
     def chat_restarted(self) -> None:
         """The conversation was replaced."""
@@ -33,13 +33,13 @@ class Observer(Protocol):
         """A message was added at the end."""
 
     def entry_removed(self, entry: Entry) -> None:
-        """The last message was taken away."""
+        """A message was removed from the end."""
 
     def answer_grew(self, answer: Answer) -> None:
-        """A piece was added to the answer being written."""
+        """Text was added to the answer being written."""
 
     def answer_ended(self, answer: Answer) -> None:
-        """The answer is over, whatever ended it."""
+        """The answer has ended, for whatever reason."""
 
     def told(self, sentence: str, severity: Severity) -> None:
-        """Something for the person to read."""
+        """A sentence for the user is to be shown."""

@@ -1,4 +1,4 @@
-"""One chat: the conversation, the mix and the engine, kept in agreement; screens only show it."""
+"""One chat without a screen: keep the conversation, the mix and the engine in agreement."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from tui.conversation import Conversation
 from tui.settings import Settings
 
 STACK_PAUSE_S = 0.3
-"""Pause after a change of the stack before it is prepared for: scales are changed in steps."""
+"""Pause after a change of the stack before preparing for it, because scales change in steps."""
 
 
 class ChatSession:
     """Everything the chat does, without a screen.
 
     The mix is shown at once and applied later (`apply_mix`): not while an answer streams, unless
-    the settings say `live`. It is never one that the engine has refused: on an error the last
-    accepted one comes back. While nothing is asked, the engine makes ready for the next answer.
+    the settings say `live`. If the engine refuses a mix, the last accepted one comes back. While
+    the chat is idle, the engine prepares for the next answer.
 
     Args:
-        settings: What the engine is told before the first load; `configure` changes them.
-        cache_folder: Absolute path of the engine's folder on disk; None for none.
+        settings: Settings sent to the engine before the first load; `configure` changes them.
+        cache_folder: Absolute path of the engine's folder on disk; None for no such folder.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ChatSession:
 
     @property
     def base(self) -> BaseInfo | None:
-        """The base that is loaded."""
+        """The loaded base, or None."""
         return self._loading.info
 
     @property
@@ -84,7 +84,7 @@ class ChatSession:
 
     @property
     def mix(self) -> Mix:
-        """The mix shown."""
+        """The displayed mix."""
         return self._mixing.shown
 
     @property
@@ -99,12 +99,12 @@ class ChatSession:
 
     @property
     def is_applied(self) -> bool:
-        """Whether the engine uses the mix shown."""
+        """Whether the engine uses the displayed mix."""
         return self.mix == self._mixing.accepted
 
     @property
     def stack_state(self) -> StackState:
-        """What is known of the stack of the mix shown."""
+        """What is known of the stack of the displayed mix."""
         return self._facts.state(
             self.mix.in_force,
             swap=self.settings.swap,
@@ -113,13 +113,13 @@ class ChatSession:
         )
 
     def expect(self, model: Model) -> None:
-        """Say which model `open` will load first: from now on a question waits for it."""
+        """Announce the model that `open` will load first, so that questions wait for it."""
         self.model = self._expected = model
         self._restart()
         self._enter(Phase.LOADING)
 
     async def open(self, model: Model) -> None:
-        """Load a model, or only swap the stack where the base is the one already loaded."""
+        """Load a model, or only swap the stack if its base is already loaded."""
         is_expected = model is self._expected
         self._expected = None
         if (self.is_answering or self.phase is Phase.LOADING) and not is_expected:
@@ -134,7 +134,7 @@ class ChatSession:
             self.model = model
             self._restart()
         try:
-            # The header checks name a wrong file before gigabytes are read for nothing.
+            # The header checks report a wrong file before gigabytes are read in vain.
             stack, sentences = await asyncio.to_thread(read_stack, model)
             if not self._loading.is_loaded(model.base, model.parameters):
                 await self._load(model.base, model.parameters)
@@ -157,11 +157,11 @@ class ChatSession:
         await self.answer_waiting()
 
     async def close(self) -> None:
-        """End what runs in the background; the engine stays open."""
+        """End the background work; the engine stays open."""
         await self._settling.end()
 
     async def configure(self, change: Callable[[Settings], Settings]) -> bool:
-        """Use changed settings until the program ends; False (and a notice) where refused."""
+        """Use changed settings until the program ends; return False, with a notice, if refused."""
         self._settling.cancel()
         try:
             await self._loading.configure(change)
@@ -175,7 +175,7 @@ class ChatSession:
         return False
 
     def new_chat(self) -> bool:
-        """Begin a new conversation under the same stack; refused while an answer is written."""
+        """Start a new conversation under the same stack; refused while an answer is written."""
         if self.is_answering:
             self._tell(ANSWERING, "warning")
             return False
@@ -190,7 +190,7 @@ class ChatSession:
         return True
 
     def note(self, heading: str, text: str) -> None:
-        """Show what a command has to say, at the end of the conversation."""
+        """Show the output of a command at the end of the conversation."""
         self._observer.entry_added(self.conversation.note(heading, text))
 
     def set_system(self, system: str | None) -> None:
@@ -203,8 +203,8 @@ class ChatSession:
     async def set_parameters(self, parameters: Parameters) -> bool:
         """Use other parameters from the next answer on; the stack stays.
 
-        Where one of them decides how the base is loaded, the base is loaded again. False (and a
-        notice) where the engine refuses that: the old parameters then stay.
+        If one of them affects how the base is loaded, the base is loaded again. If the engine
+        refuses that, the old parameters stay, and False is returned with a notice.
         """
         if self.model is None or self.phase is not Phase.READY:
             self._tell("Parameters can be set once a model is loaded.", "warning")
@@ -225,20 +225,20 @@ class ChatSession:
         return not is_refused
 
     def loads_again(self, parameters: Parameters) -> bool:
-        """Whether setting these parameters loads the base again."""
+        """Return whether setting these parameters loads the base again."""
         return self._loading.loads_again(parameters)
 
     async def answer_waiting(self) -> None:
-        """Answer the question that has waited while a base was loaded, if there is one."""
+        """Answer the question that waited while a base was loaded, if there is one."""
         if self._is_waiting and self.phase is Phase.READY:
             self._is_waiting = False
             await self.answer()
 
     def ask(self, text: str) -> bool:
-        """Add a question; False (and a notice) where it cannot be taken now.
+        """Add a question; return False, with a notice, if it cannot be taken now.
 
-        True asks the caller to run `answer`, which does nothing while the model loads: the
-        question then waits.
+        True asks the caller to run `answer`, which does nothing while the model loads: the question
+        then waits.
         """
         if self.is_answering:
             self._tell(ANSWERING, "warning")
@@ -259,7 +259,7 @@ class ChatSession:
         return True
 
     def ask_again(self) -> bool:
-        """Take back the answer to the last question; True asks the caller to run `answer`."""
+        """Take back the last answer; return True to ask the caller to run `answer`."""
         if self.is_answering:
             self._tell(ANSWERING, "warning")
             return False
@@ -276,7 +276,7 @@ class ChatSession:
         return True
 
     async def answer(self) -> None:
-        """Answer the last question under the mix shown; ends when the answer has ended."""
+        """Answer the last question under the displayed mix; return when the answer has ended."""
         if self.phase is Phase.LOADING:
             # The base began to be loaded again between the question and this call.
             self._is_waiting = True
@@ -302,7 +302,7 @@ class ChatSession:
                     self._observer.answer_grew(writing.answer)
                     self.phase = Phase.WRITING
                 if self._wants_stop and not isinstance(event, Finished):
-                    # An engine that was still starting when Esc was pressed knew of no answer.
+                    # An engine that was still starting when Esc was pressed had no answer to stop.
                     await self.engine.cancel()
                 self._observer.session_changed()
         except EngineError as error:
@@ -321,7 +321,7 @@ class ChatSession:
         self._settle(STACK_PAUSE_S if has_changed else 0.0)
 
     async def stop(self) -> bool:
-        """Stop the answer; False where none is being written."""
+        """Stop the answer; return False if none is being written."""
         if not self.is_answering:
             return False
         self._wants_stop = True
@@ -329,7 +329,7 @@ class ChatSession:
         return True
 
     def change_mix(self, mix: Mix) -> bool:
-        """Show another mix; True asks the caller to run `apply_mix` soon.
+        """Show another mix; return True to ask the caller to run `apply_mix` soon.
 
         While an answer streams the mix is only shown, unless the settings say `live`: it is applied
         once the answer has ended.
@@ -347,7 +347,7 @@ class ChatSession:
         return self.phase is Phase.READY
 
     async def apply_mix(self) -> None:
-        """Make the engine use the mix shown; where it refuses, the accepted one is shown again."""
+        """Make the engine use the displayed mix; if it refuses, the accepted one is shown again."""
         if self.phase is Phase.READY:
             await self._mixing.apply()
             self._settle(STACK_PAUSE_S)
@@ -365,7 +365,7 @@ class ChatSession:
         self._observer.session_changed()
 
     async def _load(self, base: Path, parameters: Parameters) -> None:
-        """Load a base, which begins without a stack, and tell what differs from the wish."""
+        """Load a base, which starts without a stack, and show the notices about it."""
         await self._settling.end()
         info = await self._loading.load(base, parameters, self._on_load_progress)
         self._mixing.accepted = Mix()
@@ -376,7 +376,7 @@ class ChatSession:
             self._tell(sentence, "warning")
 
     def _settle(self, delay_s: float) -> None:
-        """Let the engine make ready for the next answer, in place of what it prepared before."""
+        """Let the engine prepare for the next answer, replacing any earlier preparation."""
         model = self.model
         if model is not None and self.phase is Phase.READY:
             self._settling.begin(self.conversation.prompt(), model, self.thinks, delay_s)

@@ -1,4 +1,4 @@
-"""What is known of the stack in force: its effect, its form, whether the next answer is exact."""
+"""Track what is known of the stack in force: its effect, its form, and whether it is exact."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from engine.stack import AdapterStack
 
 @dataclass(frozen=True, slots=True)
 class StackState:
-    """What the rack tells of one stack; a field that is not known shows nothing."""
+    """What the rack shows of one stack; unknown fields show nothing."""
 
     effect_nats: float | None = None
     """Mean KL divergence of the next-token distribution against the bare base, in nats."""
     form: Form = "none"
     reason: str = ""
-    """Why this form, as one clause; empty where it was not chosen."""
+    """Why this form, as one clause; empty if it was not chosen."""
     is_approximate: bool = False
-    """Whether an answer under it rests on what another stack has read."""
+    """Whether an answer under it relies on a context that another stack has read."""
     is_live: bool = False
     """Whether a change applies in the middle of an answer."""
     adapters: Mapping[str, AdapterEffect] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class StackFacts:
     """Remembers what the engine has measured; every fact belongs to a stack's digest.
 
     An effect is a function of base and digest: it is kept until another base is loaded, and shown
-    at once where a stack comes back. The form is that of the stack in force alone.
+    at once when a stack comes back. The form is remembered for the stack in force only.
     """
 
     def __init__(self) -> None:
@@ -46,27 +46,27 @@ class StackFacts:
         self._is_read_mixed = False
 
     def forget_base(self) -> None:
-        """Begin anew: another base is loaded."""
+        """Forget everything, because another base is loaded."""
         self._effects, self._adapters = {}, {}
         self._form_digest, self._form, self._reason = "", "none", ""
         self.forget_chat()
 
     def forget_chat(self) -> None:
-        """Forget what the chat's context was read under: a new chat begins with none."""
+        """Forget which stack the context was read under: a new chat has no context."""
         self._read_digest, self._is_read_mixed = None, False
 
     def formed(self, digest: str, form: Form) -> None:
-        """Take note of the form in which a stack is in force."""
+        """Record the form in which a stack is in force."""
         if (digest, form) != (self._form_digest, self._form):
             self._form_digest, self._form, self._reason = digest, form, ""
 
     def chosen(self, event: FormChosen) -> None:
-        """Take note of another form of the stack in force; one of another stack came too late."""
+        """Record another form of the stack in force; ignore one of an earlier stack."""
         if event.digest == self._form_digest:
             self._form, self._reason = event.form, event.reason
 
     def measured(self, event: EffectMeasured) -> list[str]:
-        """Take note of an effect; returns what to tell of adapters measured for the first time."""
+        """Record an effect; return the notices of adapters measured for the first time."""
         if math.isfinite(event.effect_nats):
             self._effects[event.digest] = event.effect_nats
         sentences: list[str] = []
@@ -78,7 +78,7 @@ class StackFacts:
         return sentences
 
     def answered(self, digest: str, *, is_approximate: bool) -> None:
-        """Take note of the stack that the chat's context was read under last."""
+        """Record the stack that the chat's context was last read under."""
         self._read_digest, self._is_read_mixed = digest, is_approximate
 
     def state(

@@ -1,4 +1,4 @@
-"""One message of the conversation on the screen: a question, or an answer that may be growing."""
+"""One message of the conversation on the screen: a question, an answer or a command's output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tui.text.sanitize import printable, printable_line
 
 
 class QuestionView(VerticalGroup):
-    """What the person asked, as plain text."""
+    """A question of the user, as plain text."""
 
     BLANK: ClassVar[bool] = True
 
@@ -53,12 +53,12 @@ class AnswerView(VerticalGroup):
         yield self._note
 
     def on_mount(self) -> None:
-        """Show what was thought, and how the answer ended where it has."""
+        """Show the thought, if any, and how the answer ended, if it has."""
         self.show_thought()
         self._show_note()
 
     def grow(self, answer: Answer) -> None:
-        """Take a longer text; what is new is drawn with the next flush."""
+        """Take a longer text; the new part is drawn with the next flush."""
         is_relabelled = answer.label != self.entry.label
         self.entry = answer
         if is_relabelled:
@@ -70,7 +70,7 @@ class AnswerView(VerticalGroup):
             self._timer = self.set_timer(self.body.pause_s, self._flush)
 
     def end(self, answer: Answer) -> None:
-        """Settle everything and show how the answer ended."""
+        """Settle all text and show how the answer ended."""
         self.entry = answer
         if self._timer is not None:
             self._timer.stop()
@@ -81,7 +81,7 @@ class AnswerView(VerticalGroup):
         self._show_note()
 
     def show_thought(self) -> None:
-        """Show what was thought, if anything, folded or not as the screen says."""
+        """Show the thought, if any, folded or unfolded as the screen says."""
         if not self.entry.thinking:
             return
         if not self._thought.is_attached:
@@ -116,7 +116,7 @@ class AnswerView(VerticalGroup):
 
 
 class NoteView(VerticalGroup):
-    """What a command shows, as plain text under the command."""
+    """The output of a command, as plain text below the command."""
 
     BLANK: ClassVar[bool] = True
 

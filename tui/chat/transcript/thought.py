@@ -1,4 +1,4 @@
-"""What a reasoning model thought before an answer: one line, or all of it where that is wanted."""
+"""A reasoning model's thought before an answer: one line, or the whole text if unfolded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tui.conversation import Answer, AnswerState
 from tui.text.sanitize import printable
 
 THOUGHTS_UNFOLDED = "-thoughts"
-"""Class of a screen that shows the whole of what models thought."""
+"""Class of a screen that shows the full thoughts."""
 
 
 class Thought(Static):
@@ -19,7 +19,7 @@ class Thought(Static):
         self._shown = ""
 
     def show(self, answer: Answer) -> None:
-        """Show how long the model thought, and the thought itself where it is unfolded."""
+        """Show the length of the thought, and the thought itself if it is unfolded."""
         plural = "token" if answer.n_thought == 1 else "tokens"
         line = f"thought for {answer.n_thought} {plural}" if answer.n_thought else "thought"
         if answer.state is AnswerState.WRITING and not answer.text:

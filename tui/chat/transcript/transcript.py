@@ -15,15 +15,15 @@ from tui.chat.transcript.message import MessageView, message_view
 from tui.conversation import Answer, AnswerState, Entry
 
 WINDOW = 30
-"""Messages mounted at most; 75 mounted ones made a change of focus cost 80 ms."""
+"""Most messages mounted at once; with 75 a change of focus took 80 ms."""
 _STEP = 15
 """Messages mounted at once when scrolling past an end of the window."""
 _NEAR_ROWS = 2
-"""Scrolling down to within this many rows of the end follows it again: a wheel rarely stops
-on the last row while the text below still grows."""
+"""Scrolling down to within this many rows of the end follows it again: a wheel rarely stops on the
+last row while the text below still grows."""
 
 _LAYOUT_REFRESHES, _STILL_REFRESHES = 40, 3
-"""Refreshes to wait at most for a layout, and those without a change that end it."""
+"""Most refreshes to wait for a layout, and the number without a change that end the wait."""
 
 
 class ConversationView(VerticalScroll, can_focus=False):
@@ -35,7 +35,7 @@ class ConversationView(VerticalScroll, can_focus=False):
     """Whether the view stays at the latest line while it grows."""
 
     class FollowingChanged(Message):
-        """The view has begun or ceased to follow the latest line."""
+        """The view has started or stopped following the latest line."""
 
         def __init__(self, is_following: bool) -> None:
             super().__init__()
@@ -49,7 +49,7 @@ class ConversationView(VerticalScroll, can_focus=False):
         self._welcome = Static("", markup=False, id="welcome")
 
     def compose(self) -> ComposeResult:
-        """Lay out the line shown while there is no message."""
+        """Lay out the line shown while there are no messages."""
         yield self._welcome
 
     def on_mount(self) -> None:
@@ -62,11 +62,11 @@ class ConversationView(VerticalScroll, can_focus=False):
         return [c for c in self.children if isinstance(c, MessageView)]
 
     def view_of(self, entry: Entry) -> MessageView | None:
-        """Return the widget of a message, None where it is not mounted."""
+        """Return the widget of a message, or None if it is not mounted."""
         return next((view for view in reversed(self.views) if view.entry.id == entry.id), None)
 
     async def show_all(self, entries: Sequence[Entry], welcome: str) -> None:
-        """Show another conversation, its end first."""
+        """Show another conversation, starting at its end."""
         self._entries = entries
         self._welcome.update(welcome)
         await self._show_latest()
@@ -85,7 +85,7 @@ class ConversationView(VerticalScroll, can_focus=False):
         self.follow()
 
     async def remove_entry(self, entry: Entry) -> None:
-        """Take the last message away."""
+        """Remove a message that was taken off the end of the conversation."""
         self._end = min(self._end, len(self._entries))
         self._start = min(self._start, self._end)
         view = self.view_of(entry)
@@ -93,7 +93,7 @@ class ConversationView(VerticalScroll, can_focus=False):
             await view.remove()
 
     def follow(self) -> None:
-        """Stay at the latest line from here on."""
+        """Stay at the latest line from now on."""
         self.is_following = True
         self.anchor()
 
@@ -113,17 +113,17 @@ class ConversationView(VerticalScroll, can_focus=False):
         self.scroll_home(animate=False)
 
     def release_anchor(self) -> None:
-        """Leave the end: the person has scrolled."""
+        """Stop following the end, because the user has scrolled."""
         super().release_anchor()
         self.is_following = False
         self.call_after_refresh(self._follow_if_near)
 
     def watch_is_following(self, is_following: bool) -> None:
-        """Tell the screen, which shows a hint."""
+        """Notify the screen, which shows a hint."""
         self.post_message(self.FollowingChanged(is_following))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Mount more messages where an end of the window comes into sight."""
+        """Mount more messages when an end of the window comes into sight."""
         super().watch_scroll_y(old_value, new_value)
         if self.is_following or self.is_moving:
             return
@@ -179,10 +179,10 @@ class ConversationView(VerticalScroll, can_focus=False):
         self._keep_in_place(pivot if is_shifted else None, before)
 
     def _keep_in_place(self, pivot: MessageView | None, before: float) -> None:
-        """Scroll so that a view stays where the person sees it while others are laid out.
+        """Scroll so that a view stays in its place on the screen while others are laid out.
 
-        `before` is the row it had. The layout comes some refreshes after the mount, and in steps:
-        a message is mounted before its blocks are.
+        `before` is the row it had. The layout comes some refreshes after the mount, and in steps: a
+        message is mounted before its blocks are.
         """
         at, n_still, n_left = before, 0, _LAYOUT_REFRESHES
 
@@ -209,7 +209,7 @@ class ConversationView(VerticalScroll, can_focus=False):
         return bool(beyond)
 
     async def _drop_from_end(self) -> None:
-        """Unmount messages below the window, but never one that is being written."""
+        """Unmount messages below the window, but none while an answer is being written."""
         if self._is_writing:
             return
         beyond = self.views[WINDOW:]

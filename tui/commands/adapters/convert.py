@@ -1,4 +1,4 @@
-"""`tui convert`: a GGUF adapter from one that another program trained."""
+"""`tui convert`: convert an adapter that another program trained to GGUF."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _EXAMPLES = """\
   tui convert ./my-loha --base demo --weights ./base-for-transformers --rank 32"""
 
 _ROOM = 62
-"""Cells for a fact beside its name on 80 columns."""
+"""Cells for a value beside its name, on 80 columns."""
 _SPACES = re.compile(r"[^\w.+-]+")
 
 
@@ -90,9 +90,9 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert the adapter, and say what was written and how to use it."""
-    # Read when numpy is imported. Nothing here multiplies matrices, and starting a thread for each
-    # core took 0.1 of 0.5 s of processor time on two of them.
+    """Convert the adapter, and print what was written and how to use it."""
+    # OpenBLAS reads this when numpy is imported. No matrices are multiplied here, and starting a
+    # thread for each core took 0.1 of 0.5 s of processor time on two cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from engine.adapters.conversion.convert import convert
     from tui.commands.base_option import fitting_base, named_base
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     path = _source_path(args.source)
     named = None if args.base is None else named_base(args.base)
     if args.output is not None:
-        # Before work that may take minutes.
+        # Checked before work that may take minutes.
         output_path(args.output, is_forced=args.force)
     with (
         Progress() as progress,
@@ -164,13 +164,13 @@ def _config(text: str) -> dict[str, Any]:
 
 
 def _file_name(source: LoraSource) -> str:
-    """Return the source's title as the name of a file: `user/My LoRA` is `My-LoRA.gguf`."""
+    """Return the source's title as a file name: `user/My LoRA` becomes `My-LoRA.gguf`."""
     stem = _SPACES.sub("-", source.title.rpartition("/")[2])[:100].strip("-.")
     return f"{stem or 'adapter'}.gguf"
 
 
 def _require_own_file(out: Path, source: LoraSource, base: Base) -> None:
-    """Refuse, whatever --force says, to write over what is being read."""
+    """Refuse to write over a file that is being read, even with --force."""
     read = (*source.files, *base.header.part_stamps)
     if out.exists() and any(path.exists() and path.samefile(out) for path in read):
         raise TuiError(f"{out} is being read: name another file to write with -o.")
@@ -224,7 +224,7 @@ def _document(made: Conversion, base: Base, form: LoraForm | None) -> dict[str, 
 
 
 def _modules(targets: tuple[str, ...]) -> list[str]:
-    """Return the targets without layer and ending, each once: `attn_q`."""
+    """Return the targets without layer and ending, each once, such as `attn_q`."""
     from engine.adapters.conversion.placement.base_model import short_name
 
     return list(dict.fromkeys(map(short_name, targets)))

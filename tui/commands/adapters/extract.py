@@ -1,4 +1,4 @@
-"""`tui extract`: an adapter from the difference of two models."""
+"""`tui extract`: make an adapter of the difference between two models."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare the models, write the adapter, and say what of the difference it keeps."""
+    """Compare the models, write the adapter, and print how much of the difference it keeps."""
     from engine.adapters.extraction.extract import extract
     from engine.adapters.extraction.notices import notices
     from engine.gguf.ggml_type import GgmlType
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tuned(reference: str) -> GgufHeader:
-    """Return the header of TUNED; a model with adapters would be compared without them."""
+    """Return the header of TUNED; refuse a model with adapters, as they would not be compared."""
     from modelfiles.library import open_library
     from tui.commands.base_option import named_base
 
@@ -118,7 +118,7 @@ def _tuned(reference: str) -> GgufHeader:
 
 
 def _require_apart(out: Path, tuned: GgufHeader, base: GgufHeader) -> None:
-    """Refuse an output in the place of a folder or of a file that is read."""
+    """Refuse an output path that is a folder or one of the files being read."""
     if out.is_dir():
         raise TuiError(f"{out} is a folder: name a file to write with -o.")
     for path in (*tuned.part_stamps, *base.part_stamps):

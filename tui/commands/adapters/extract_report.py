@@ -1,4 +1,4 @@
-"""What `tui extract` tells of the adapter it made: the JSON document, and lines for people."""
+"""Report of `tui extract` on the adapter it made: the JSON document, and lines of text."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExtractReport:
-    """An adapter that was made of the difference of two models."""
+    """An adapter made of the difference between two models."""
 
     extracted: Extracted
     tuned: GgufHeader
     base: GgufHeader
     rank: int
-    """The rank that was asked for."""
+    """The rank that the user asked for."""
     notices: Sequence[str]
 
     def document(self) -> dict[str, Any]:
-        """Return the document of `--json`; shares are numbers from 0 to 1 of the difference."""
+        """Return the document of `--json`; shares are from 0 to 1 of the difference."""
         from engine.adapters.fusing.energy import least
 
         extracted, energy = self.extracted, self.extracted.energy
@@ -57,9 +57,9 @@ class ExtractReport:
         }
 
     def lines(self, written: str) -> list[str]:
-        """Return what was written, what is kept of each kind of module, and what is left out.
+        """Return lines on the output, the share kept of each kind of module, and what is left out.
 
-        `written` is the output as it was named.
+        `written` is the output path as the user typed it.
         """
         extracted, energy = self.extracted, self.extracted.energy
         ranks = [module.rank for module in extracted.modules]

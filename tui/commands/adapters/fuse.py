@@ -1,4 +1,4 @@
-"""`tui fuse`: a stack of adapters as one adapter file, or as one PEFT folder."""
+"""`tui fuse`: write a stack of adapters as one adapter file or one PEFT folder."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the stack, write it, and say what it became."""
+    """Check the stack, write it, and print the result."""
     from tui.commands.adapters.fuse_input import fusing_of
     from tui.terminal.output import write_json, write_text
     from tui.terminal.output_path import output_path
@@ -127,9 +127,9 @@ def _require_sense(args: argparse.Namespace) -> None:
 
 
 def _require_replaceable(out: Path, format_: str) -> None:
-    """Refuse to put a file in the place of a folder, or a folder in that of anything else.
+    """Refuse to replace a folder by a file, or anything but a folder by a folder.
 
-    A folder to be replaced holds nothing but what is written here.
+    A folder may be replaced only if it holds nothing but the files that are written here.
     """
     from modelfiles.wording import shown
 
@@ -192,7 +192,7 @@ def _write_peft(fusing: Fusing, out: Path, args: argparse.Namespace) -> FuseRepo
     from tui.terminal.progress import Progress
 
     base = fusing.base
-    if base is None:  # `_require_sense` saw to it that one was named
+    if base is None:  # `_require_sense` made sure that one was named
         raise UsageError("A PEFT folder needs the base: add --base.")
     base_name = args.base_name
     if base_name is None:

@@ -1,4 +1,4 @@
-"""What `tui fuse` works on: a model's stack, or adapters alone, checked as far as can be."""
+"""Resolve and check what `tui fuse` fuses: a model's stack, or adapters named on their own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fusing:
-    """A stack to be fused, and the base it is for where that is known."""
+    """A stack to be fused, and its base if that is known."""
 
     stack: AdapterStack
     parts: tuple[FusePart, ...]
@@ -33,11 +33,11 @@ class Fusing:
 
     @property
     def architecture(self) -> str:
-        """`general.architecture` of all of them."""
+        """The `general.architecture` they share."""
         return self.parts[0].header.architecture or ""
 
     def require_apart(self, out: Path) -> None:
-        """Raise `UsageError` where the output is one of the files that are read."""
+        """Raise `UsageError` if the output is one of the files that are read."""
         bases = () if self.base is None else tuple(self.base.part_stamps)
         for path in (*(header.path for header in self.headers), *bases):
             if out.exists() and path.exists() and out.samefile(path):
@@ -47,8 +47,7 @@ class Fusing:
 def fusing_of(args: argparse.Namespace) -> Fusing:
     """Return what the arguments of `tui fuse` name: NAME, --lora, --lora-scale and --base.
 
-    Raises `TuiError`, `EngineError` or `ModelfilesError` in one sentence where that cannot be
-    fused.
+    Raises `TuiError`, `EngineError` or `ModelfilesError` with one sentence if that cannot be fused.
     """
     from engine.adapters.scaled_adapter import part_of
     from engine.gguf.model_header import require_base
@@ -95,7 +94,7 @@ def _model(args: argparse.Namespace) -> tuple[Model, bool]:
 
 
 def _require_gguf(options: Iterable[LoraOption]) -> None:
-    """Raise `UsageError` where an adapter has to be converted, which takes a base."""
+    """Raise `UsageError` if an adapter has to be converted, which requires a base."""
     from modelfiles.references.files import is_foreign_adapter
 
     for option in options:

@@ -1,4 +1,4 @@
-"""What `tui fuse` tells of the adapter it wrote: the JSON document, and lines for people."""
+"""Report of `tui fuse` on the adapter it wrote: the JSON document, and lines of text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FuseReport:
-    """An adapter that was fused of a stack."""
+    """An adapter that was fused from a stack."""
 
     path: Path
     format: Literal["gguf", "peft"]
@@ -29,7 +29,7 @@ class FuseReport:
     """The summed rank of every base tensor that the stack changes."""
     modules: Sequence[ModuleEnergy]
     more: dict[str, Any] = field(default_factory=dict)
-    """What the document of a PEFT folder has besides."""
+    """Further members of a PEFT folder's document."""
 
     @property
     def ranks(self) -> list[int]:
@@ -37,7 +37,7 @@ class FuseReport:
         return [module.rank for module in self.modules]
 
     def document(self) -> dict[str, Any]:
-        """Return the document of `--json`; shares are numbers from 0 to 1."""
+        """Return the document of `--json`; shares are from 0 to 1."""
         from engine.adapters.fusing.energy import least, whole
 
         worst = least(self.modules)
@@ -68,9 +68,9 @@ class FuseReport:
         }
 
     def lines(self, written: str) -> list[str]:
-        """Return what was written, and where something was lost, how much of which module.
+        """Return lines on the output and, if it is lossy, on the share kept of each kind of module.
 
-        `written` is the output as it was named.
+        `written` is the output path as the user typed it.
         """
         from engine.adapters.fusing.energy import whole
 

@@ -1,4 +1,4 @@
-"""How the commands tell what an approximation keeps, and take the rank it is to have."""
+"""Describe what an approximation keeps of the energy, and parse the rank it is given."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_RANK = 65_536
 
 
 def rank_number(text: str) -> int:
-    """Return the rank that an option names; for argparse."""
+    """Return the rank that an option names, for argparse."""
     try:
         rank = int(text)
     except ValueError:
@@ -27,7 +27,7 @@ def rank_number(text: str) -> int:
 
 
 def kept_text(energy: Energy, modules: Sequence[ModuleEnergy], whole_thing: str) -> str:
-    """Return what is kept in all and of the module that loses most."""
+    """Return the share kept in all, and in the module that loses most."""
     from engine.adapters.fusing.energy import least
 
     worst = least(modules)
@@ -38,7 +38,7 @@ def kept_text(energy: Energy, modules: Sequence[ModuleEnergy], whole_thing: str)
 
 
 def module_rows(modules: Sequence[ModuleEnergy]) -> list[tuple[str, str, str]]:
-    """Return a row per kind of module over all layers: its name, what is kept, the least of it."""
+    """Return a row per kind of module: its name, the share kept in all layers, the least share."""
     from engine.adapters.fusing.energy import least, whole
 
     kinds: dict[str, list[ModuleEnergy]] = {}
@@ -62,7 +62,7 @@ def module_documents(modules: Sequence[ModuleEnergy]) -> list[dict[str, Any]]:
 
 
 def ranks_text(ranks: Sequence[int]) -> str:
-    """Return `8`, or `4-16` where it differs."""
+    """Return `8`, or `4-16` if the ranks differ."""
     low, high = min(ranks), max(ranks)
     return str(low) if low == high else f"{low}-{high}"
 

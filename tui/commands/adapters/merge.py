@@ -1,4 +1,4 @@
-"""`tui merge`: a model with its stack of adapters baked in, as one GGUF file."""
+"""`tui merge`: merge a model's adapters into its base, as one GGUF file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TYPES = (
     *(KEEP, "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q4_k", "q3_k", "q2_k"),
     *("q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl", "iq4_xs"),
 )
-"""What --type takes: types that can be written without an importance matrix."""
+"""Values of --type: types that can be written without an importance matrix."""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -94,7 +94,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Merge, then say what became of the stack."""
+    """Merge the adapters, then print what was kept of the stack."""
     from engine.adapters.merging.merge import merge
     from modelfiles.library import open_library
     from tui.commands.adapters.merge_report import merge_document, merge_lines
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _parts(model: Model) -> tuple[list[str], list[FusePart]]:
-    """Return the adapters that are on, by name and as what is merged."""
+    """Return the names of the adapters with a scale other than 0, and their parts for the merge."""
     from engine.adapters.read import read_adapter
     from engine.adapters.scaled_adapter import part_of
 
@@ -164,7 +164,7 @@ def _note_losses(merged: Merged) -> None:
 
 
 def _note_substitutes(merged: Merged, asked: str) -> None:
-    """Say which tensors got a type of shorter blocks; one that stays in F32 or F16 is no news."""
+    """Note which tensors got a type with shorter blocks; F32, F16 and BF16 are not mentioned."""
     from tui.terminal.output import note
 
     usual = (asked, "f32", "f16", "bf16")

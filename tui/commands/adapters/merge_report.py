@@ -1,4 +1,4 @@
-"""What `tui merge` says of a merge that is done: a few lines, or one JSON document."""
+"""Report of `tui merge` on a finished merge: lines of text, or one JSON document."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def merge_lines(
 ) -> list[str]:
     """Return the report as lines: what was written, then a table with a row per kind of tensor.
 
-    A kind is a tensor of every layer: `blk.*.attn_q.weight`. `written` is the file as it was named.
+    A kind is the same tensor in all layers: `blk.*.attn_q.weight`. `written` is the file as the
+    user typed it.
     """
     from engine.stack import label_of
 
@@ -80,7 +81,7 @@ def merge_document(
 def share_text(share: float) -> str:
     """Return a share as a percentage with one decimal, `99.9 %`; only all of it is `100 %`.
 
-    What quantising adds by chance can make it a little more than all.
+    Quantisation noise can by chance make it a little more than all.
     """
     return "100 %" if 0.9995 <= share < 1.0005 else f"{share * 100:.1f} %"
 
@@ -94,7 +95,7 @@ def _row(kind: str, from_: str, to: str, tensors: Sequence[TensorMerge]) -> Sequ
 
 
 def _kept_text(merged: Merged) -> str:
-    """Return what is kept in all and of the tensor that loses most, as `tui fuse` says it."""
+    """Return the share kept in all, and in the tensor that loses most, worded as by `tui fuse`."""
     text = f"{share_text(merged.retained)} of what the stack changes"
     worst = min(merged.tensors, key=lambda tensor: tensor.retained, default=None)
     if worst is None or (least := share_text(worst.retained)) == "100 %":

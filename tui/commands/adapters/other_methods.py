@@ -1,4 +1,4 @@
-"""Adapters of other methods than LoRA, turned into one on the way to a GGUF file."""
+"""Turn adapters of other methods than LoRA into a LoRA, on the way to a GGUF file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what decides about the LoRA form to a command."""
+    """Add the options that control the LoRA form to a command."""
     parser.add_argument(
         "--rank",
         metavar="R|SHARE",
@@ -37,11 +37,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def lora_form(
     path: Path, rank: int | float | None, weights: str | None, progress: Progress
 ) -> Iterator[tuple[LoraSource, LoraForm | None]]:
-    """Yield the adapter at `path` as a LoRA, readable until the block ends, and what that has kept.
+    """Yield the adapter at `path` as a LoRA, readable until the block ends, and its `LoraForm`.
 
-    Without a rank or a base the adapter is read as it is: what is no LoRA, the readers refuse. The
-    LoRA form bears the title and the digest of the original. Raises `AdapterError` where there is
-    none, `UsageError` where the adapter needs none.
+    Without a rank or a base the adapter is read unchanged and the form is None: the readers then
+    refuse other methods. The LoRA form has the title and the digest of the original. Raises
+    `AdapterError` if it cannot be made, and `UsageError` if the adapter is a LoRA already.
     """
     from tempfile import TemporaryDirectory
 
@@ -89,13 +89,13 @@ def _folder(text: str) -> Path:
 
 
 def form_text(form: LoraForm) -> str:
-    """Return what was kept of an adapter, for a person."""
+    """Return how much was kept of the original adapter, as text."""
     least = f"{_percent(form.energy_kept_least)} in {form.least_module}"
     return f"{form.method}, of which {_percent(form.energy_kept)} is kept, least {least}"
 
 
 def form_document(form: LoraForm) -> dict[str, Any]:
-    """Return what was kept of an adapter, for a script."""
+    """Return how much was kept of the original adapter, for a JSON document."""
     return {
         "method": form.method,
         "energy_kept": form.energy_kept,
@@ -105,7 +105,7 @@ def form_document(form: LoraForm) -> dict[str, Any]:
 
 
 def _percent(share: float) -> str:
-    # Rounded down: 100 % is said of nothing that has lost something one can see.
+    # Rounded down, so that 100 % never stands for a visible loss.
     return f"{int(share * 10_000) / 100:g} %"
 
 

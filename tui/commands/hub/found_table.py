@@ -1,4 +1,4 @@
-"""What a search of the Hub finds, as lines and as JSON, with a judgement of whether it fits."""
+"""Results of a search of the Hub as lines and as JSON, with whether each fits a base."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from engine.hub.search.search import Repository
 
 _HEADINGS = ("REPOSITORY", "KIND", "DOWNLOADS", "LIKES", "MODIFIED", "SIZE", "LICENSE", "ACCESS")
-# Lines are printed before the next is known, so the widths are those of what is usual.
+# Lines are printed before the next is known, so the widths are those of usual texts.
 _WIDTHS = (46, 9, 9, 6, 14, 6, 12, 7)
 _GIVING_WAY = ("LICENSE", "MODIFIED", "LIKES", "SIZE", "KIND", "DOWNLOADS", "ACCESS")
-"""Which columns a narrow terminal is without, the least important first."""
+"""Columns that a narrow terminal drops, the least important first."""
 _LEAST_NAME = 32
 _FIT_WIDTH = 12
 _INDENT = "    "
@@ -28,25 +28,25 @@ _UNKNOWN = "-"
 
 @dataclass(frozen=True, slots=True)
 class FoundTable:
-    """How repositories are written, one as soon as it is known.
+    """Formats repositories as lines, one by one as they become known.
 
-    Into a file or a pipe goes one line for each, whole, with the reason why it does not fit at its
-    end. On a terminal the lines have as many columns as there is room for, and a reason stands on
-    lines of its own.
+    In a file or a pipe each takes one whole line, with the reason why it does not fit at its end.
+    On a terminal the lines have as many columns as there is room for, and a reason takes lines of
+    its own.
     """
 
     has_fit: bool = False
     columns: int | None = None
-    """Cells of the terminal; None where the output is none."""
+    """Width of the terminal in cells; None if the output is not a terminal."""
     said: Callable[[str], str] = str
-    """Puts a reason into the words of whoever asked."""
+    """Puts a reason into the words of the user."""
 
     def heading(self) -> str:
         """Return the line above the rows."""
         return self._line(_HEADINGS, "FIT" if self.has_fit else "")
 
     def row(self, found: Found) -> str:
-        """Return the line of a repository, and where it is given a reason its lines."""
+        """Return the line of a repository, and on a terminal the lines of its reason, if any."""
         cells = _cells(found.repository)
         fit = found.fit
         if fit is None:
@@ -70,7 +70,7 @@ class FoundTable:
         return _GAP.join(shown).rstrip()
 
     def _widths(self) -> tuple[int, ...]:
-        """Return the widths of the columns, 0 for one that is left out."""
+        """Return the widths of the columns, 0 for one that is dropped."""
         if self.columns is None:
             return _WIDTHS
         widths = dict(zip(_HEADINGS, _WIDTHS, strict=True))
@@ -105,7 +105,7 @@ def _cells(repository: Repository) -> tuple[str, ...]:
 
 
 def document(found: Found) -> dict[str, Any]:
-    """Return a repository as an object for scripts; what is unknown is null."""
+    """Return a repository as an object for scripts; unknown values are null."""
     repository, fit = found.repository, found.fit
     return {
         "repository": repository.name,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _AT_ONCE = 6
-"""Headers fetched at a time: each is two requests of some tens of milliseconds."""
+"""Headers fetched at a time: each takes two requests of some tens of milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class Found:
 
     repository: Repository
     fit: Fit | None = None
-    """Whether it fits; None where nobody asked."""
+    """Whether it fits the base; None if that was not asked for."""
 
 
 def judged(found: Iterator[Found], base: GgufHeader | None) -> Iterator[Found]:
-    """Yield what was found in its order, each with its fit to `base`, several at a time.
+    """Yield the repositories in order, each with its fit to `base`, checking several at a time.
 
-    Without a base all are yielded as they are. Raises what `found` raises.
+    Without a base all are yielded unchanged. Raises what `found` raises.
     """
     if base is None:
         yield from found
@@ -48,7 +48,10 @@ def judged(found: Iterator[Found], base: GgufHeader | None) -> Iterator[Found]:
 
 
 def _begun(repository: Repository, base: GgufHeader) -> Future[Fit]:
-    """Judge a repository in a daemon thread: a pool's would hold Ctrl+C back for its timeouts."""
+    """Start judging a repository in a daemon thread.
+
+    A pool's thread would delay Ctrl+C until its requests time out.
+    """
     from concurrent.futures import Future
     from threading import Thread
 
@@ -57,7 +60,7 @@ def _begun(repository: Repository, base: GgufHeader) -> Future[Fit]:
     def judge() -> None:
         try:
             told.set_result(_fit(repository, base))
-        except BaseException as error:  # handed to whoever waits, whatever it is
+        except BaseException as error:  # passed to the waiting caller, whatever it is
             told.set_exception(error)
 
     Thread(target=judge, name=f"fit {repository.name}", daemon=True).start()
@@ -65,7 +68,7 @@ def _begun(repository: Repository, base: GgufHeader) -> Future[Fit]:
 
 
 def _fit(repository: Repository, base: GgufHeader) -> Fit:
-    """Judge one repository; what keeps it from being judged is what is told."""
+    """Return the fit of one repository; an error becomes the reason why it is unknown."""
     from engine.errors import HubError
     from engine.hub.pull.adapter import look_up
     from engine.hub.search.fit import Fit, Verdict, fit_of
@@ -82,7 +85,7 @@ def _fit(repository: Repository, base: GgufHeader) -> Fit:
 
 
 def _holds_a_model(reference: HubReference) -> bool:
-    """Whether what cannot be one adapter is a model, in several quantisations or parts."""
+    """Return whether a repository that is not one adapter holds a model, in any number of files."""
     from engine.errors import HubError
     from engine.hub.pull.model import RemoteModel, look_up_either
     from modelfiles.state.home import state_home

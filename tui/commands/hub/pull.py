@@ -1,4 +1,4 @@
-"""`tui pull`: an adapter or a base model of the Hugging Face Hub onto this machine."""
+"""`tui pull`: download an adapter or a base model of the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _EXAMPLES = """\
 
 ASKS_FROM_BYTES: Final = 10**9
 _SAID_FROM_BYTES: Final = 10**8
-# What 'tui search' prints of a repository, without the address before it.
+# A repository as 'tui search' prints it, without the address in front.
 _REPOSITORY: Final = re.compile(r"\w[\w.-]*/[\w.-]+(:.+)?", re.ASCII)
 
 
@@ -84,7 +84,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look the reference up, ask where that is due, download, and say what comes next."""
+    """Look the reference up, ask before a large download, download, and print the next step."""
     from engine.errors import HubError
     from engine.hub.client.errors import is_unreachable
     from engine.hub.pull.adapter import RemoteAdapter
@@ -205,14 +205,14 @@ def _pull_model(
 
 
 def _listing(remote: RemoteModel) -> str:
-    """Return the references of the adapters beside a model."""
+    """Return the references of the adapters in the model's repository."""
     from engine.hub.client.gguf_files import listing
 
     return listing(remote.adapters)
 
 
 def _announce(shown: str, remote: RemoteAdapter | RemoteModel, args: argparse.Namespace) -> None:
-    """Say how much a large download is, and ask a person at a terminal before a very large one."""
+    """Note the size of a large download, and ask at a terminal before a very large one."""
     from engine.hub.pull.adapter import RemoteAdapter
     from engine.hub.pull.fetch import missing_files
     from tui.terminal.ask import has_terminal, is_answered_yes
@@ -232,7 +232,7 @@ def _announce(shown: str, remote: RemoteAdapter | RemoteModel, args: argparse.Na
 
 
 def _what_is_here(reference: HubReference, home: Path, base: Base | None) -> Told | None:
-    """Return what was pulled before, where the Hub cannot be asked; None if that is nothing."""
+    """Return what was pulled before, for when the Hub is unreachable; None if nothing was."""
     from engine.hub.pull.adapter import known_adapter
     from modelfiles.errors import ModelfilesError
     from modelfiles.library import open_library
@@ -247,7 +247,7 @@ def _what_is_here(reference: HubReference, home: Path, base: Base | None) -> Tol
         return adapter_told(record, base, None, is_new=False)
     try:
         model = open_library().get(reference.display)
-    except ModelfilesError:  # not here, or damaged: the Hub's own reason is what counts
+    except ModelfilesError:  # not here, or damaged: the Hub's own error is reported
         return None
     note(sentence)
     return model_told(model.name, model.base, model.base.stat().st_size, None, is_new=False)

@@ -1,4 +1,4 @@
-"""What `tui pull` says when it is done, as lines and as JSON."""
+"""Report of `tui pull` on a finished pull, as lines and as JSON."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from tui.commands.base_option import Base
 
 Told = tuple[dict[str, Any], list[str]]
-"""What was pulled, as an object for scripts and as lines."""
+"""The JSON object and the lines of a report."""
 
 
 def adapter_told(
     record: PulledAdapter, base: Base | None, fit: Fit | None, *, is_new: bool
 ) -> Told:
-    """Describe an adapter that is here now; `fit` is None where nobody asked."""
+    """Describe an adapter that was pulled; `fit` is None if it was not checked."""
     from tui.commands.hub.pulled_table import adapter_document, kind_text
     from tui.text.units import size_text
 
@@ -41,7 +41,7 @@ def adapter_told(
 def model_told(
     name: str, base: Path, size_bytes: int, revision: str | None, *, is_new: bool
 ) -> Told:
-    """Describe a base model that is here now; its revision is None where nobody was asked."""
+    """Describe a base model that was pulled; `revision` is None if the Hub was not asked."""
     from tui.text.units import size_text
 
     document = {

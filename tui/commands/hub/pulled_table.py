@@ -1,4 +1,4 @@
-"""The adapters that were pulled, as a table and as JSON."""
+"""List the adapters that were pulled, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _N_REVISION = 7
 
 
 def pulled_records(prefix: str = "") -> Sequence[PulledAdapter]:
-    """Return the pulled adapters whose names begin so, the newest first."""
+    """Return the pulled adapters whose names have this prefix, ignoring case, newest first."""
     from modelfiles.references.pulled_adapters import PulledAdapters
     from modelfiles.state.home import state_home
 
@@ -29,7 +29,7 @@ def pulled_records(prefix: str = "") -> Sequence[PulledAdapter]:
 
 
 def adapter_table(records: Sequence[PulledAdapter]) -> str:
-    """Return pulled adapters as a table; what is no longer on the disk says so."""
+    """Return pulled adapters as a table, with `gone` for files that are no longer on the disk."""
     from tui.text.tables import table_lines
 
     now = datetime.now(UTC)
@@ -38,7 +38,7 @@ def adapter_table(records: Sequence[PulledAdapter]) -> str:
 
 
 def kind_text(kind: str) -> str:
-    """Return a kind of adapter as people write it."""
+    """Return a kind of adapter in its usual spelling."""
     return _KINDS.get(kind, kind)
 
 

@@ -1,4 +1,4 @@
-"""`tui push`: an adapter on the Hugging Face Hub, with a card that says what it is."""
+"""`tui push`: publish an adapter on the Hugging Face Hub, with a model card."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check, ask, upload, and say where it is."""
+    """Check the adapter, ask, upload it, and print its address."""
     from engine.hub.push.upload import destination, upload
     from tui.terminal.output import note, warn, write_json, write_text
     from tui.terminal.progress import Progress
@@ -137,7 +137,7 @@ def _repo(text: str) -> str:
 
 
 def _publication(text: str, model: str | None, base_model: str | None) -> Publication:
-    """Return what is to be published, checked, with the base that the person has named."""
+    """Return the checked publication, with the base repository that the user named."""
     from dataclasses import replace
     from pathlib import Path
 
@@ -182,7 +182,11 @@ def _of_model(name: str, model: str) -> Publication:
 
 
 def _is_private(target: Destination, args: argparse.Namespace) -> bool:
-    """Whether the files will be private; refuses what cannot be and what cannot be asked for."""
+    """Return whether the files will be private.
+
+    Raises `TuiError` if --private names a public repository, and `UsageError` if the files would be
+    public and there is no terminal to ask at.
+    """
     from tui.errors import TuiError, UsageError
     from tui.terminal.ask import has_terminal
 
@@ -204,7 +208,7 @@ def _is_private(target: Destination, args: argparse.Namespace) -> bool:
 def _card(
     publication: Publication, target: Destination, args: argparse.Namespace
 ) -> tuple[str | None, str]:
-    """Return the card to upload, None where that of the repository is kept, and which it is."""
+    """Return the card to upload, None to keep the repository's, and its state for the report."""
     from engine.hub.push.model_card import completed_card, generated_card
     from tui.terminal.ask import has_terminal, is_answered_yes
     from tui.terminal.output import note
@@ -223,7 +227,7 @@ def _card(
 
 
 def _reference(publication: Publication, target: Destination) -> str:
-    """Return how the adapter is named: with its file where the repository has others too."""
+    """Return the adapter's reference, with its file if the repository holds other GGUF files."""
     own = publication.files[0].name
     others = [name for name in target.files if name.lower().endswith(".gguf") and name != own]
     is_one_of_several = publication.kind == "gguf" and others
@@ -231,7 +235,7 @@ def _reference(publication: Publication, target: Destination) -> str:
 
 
 def _is_agreed(target: Destination, publication: Publication, card: str | None) -> bool:
-    """Ask whether all of it may be public."""
+    """Ask whether these files may be public."""
     from tui.terminal.ask import is_answered_yes
     from tui.text.sanitize import printable
     from tui.text.tables import table_lines

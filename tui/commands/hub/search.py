@@ -1,4 +1,4 @@
-"""`tui search`: adapters of the Hugging Face Hub, by words and by the base they fit."""
+"""`tui search`: find adapters on the Hugging Face Hub, by words and by the base they fit."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what is found as it arrives."""
+    """Print each adapter found as it arrives."""
     import shutil  # takes 2 ms, and `tui list` has no use for it
 
     from engine.errors import HubError
@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _words(query: Sequence[str]) -> str:
-    """Return the words to search for; of the address of a repository, what it is called."""
+    """Return the words to search for; of a repository's address, only its owner and name."""
     from modelfiles.references.hub import without_host
 
     return without_host(" ".join(query).strip())
@@ -156,7 +156,10 @@ def _repositories(
 
 
 def _asked_for(identity: BaseIdentity, base: Base, query: str) -> str:
-    """Say which names of a base are asked for, or that it has none."""
+    """Return a note on which names of a base are searched for, or on the lack of them.
+
+    Raises `TuiError` if the base has no names and there are no words either.
+    """
     from engine.hub.search.search import MAX_ALIASES
 
     names = identity.repositories[:MAX_ALIASES]
@@ -175,7 +178,7 @@ def _asked_for(identity: BaseIdentity, base: Base, query: str) -> str:
 
 
 def _nothing(identity: BaseIdentity | None, query: str) -> str:
-    """Say what to try where nothing was found."""
+    """Return a sentence on what to try when nothing was found."""
     if identity is None or not identity.repositories:
         return (
             f"Nothing tagged as a LoRA has '{query}' in its name: try fewer or other words, or "
@@ -193,7 +196,7 @@ def _nothing(identity: BaseIdentity | None, query: str) -> str:
 
 
 def _show_what_is_here(error: HubError, *, is_json: bool) -> None:
-    """List the pulled adapters where no Hub can be asked."""
+    """List the pulled adapters if the Hub is unreachable."""
     from engine.hub.client.errors import is_unreachable
     from tui.commands.hub.pulled_table import adapter_table, pulled_records
     from tui.terminal.output import note, write_text

@@ -1,4 +1,4 @@
-"""The JSON document of `tui inspect --json`: everything that was found out."""
+"""The JSON document of `tui inspect --json`, with everything that was found out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def inspection_document(
     inspection: Inspection, grid: NormGrid | None, scale: float | None
 ) -> dict[str, Any]:
-    """Return everything about one adapter; norms are at scale 1, null where they are not known."""
+    """Return everything about one adapter; norms are at scale 1, unknown values are null."""
     said = inspection.provenance
     return {
         "name": inspection.name,
@@ -55,7 +55,7 @@ def inspection_document(
 
 
 def overlap_document(overlap: Overlap) -> dict[str, Any]:
-    """Return what two adapters have in common; a cosine is null where one of them is zero."""
+    """Return how two adapters overlap; a cosine is null if one of them is zero."""
     return {
         "first": overlap.first,
         "second": overlap.second,
@@ -75,7 +75,7 @@ def whole_document(
     adapters: Sequence[dict[str, Any]],
     overlaps: Sequence[Overlap],
 ) -> dict[str, Any]:
-    """Return the one document that is printed."""
+    """Return the single document that is printed."""
     return {
         "base": None
         if base is None

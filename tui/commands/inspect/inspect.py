@@ -1,4 +1,4 @@
-"""`tui inspect`: what an adapter is, what it changes and how much, and whether two get along."""
+"""`tui inspect`: show what adapters change and how much, and how far they overlap."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the page of each adapter and the overlap, or the document."""
+    """Print the page of each adapter and their overlap, or the JSON document."""
     from engine.adapters.inspection.overlap import overlaps
     from engine.gguf.model_header import require_base
     from modelfiles.library import open_library
@@ -111,9 +111,9 @@ def _inspections(
 def _inspected(
     reference: AdapterReference, base: GgufHeader | None, progress: Progress
 ) -> Inspection:
-    """Inspect a GGUF file as it is; another program's adapter as it is or, on a base, converted.
+    """Inspect a GGUF file directly, and another program's adapter converted if there is a base.
 
-    Where it cannot be converted for the base, it is inspected as it is, with the reason.
+    If it cannot be converted for the base, it is inspected unconverted, with the reason.
     """
     from dataclasses import replace
     from functools import partial
@@ -142,7 +142,7 @@ def _inspected(
 
 
 def _decoded(data: Bytes, type_: GgmlType, row_length: int) -> Floats:
-    """Decode weights with ggml, ten times as fast as numpy; plain floats need no llama.cpp."""
+    """Decode weights with ggml, ten times as fast as numpy; F32, F16 and BF16 need no llama.cpp."""
     from engine.gguf.ggml_type import GgmlType
     from engine.gguf.weights import decoded
 
@@ -180,7 +180,7 @@ def _print_pages(
         )
     if compared:
         lines += overlap_lines(compared, [one.name for one in inspections], width)
-    # Every text was cleaned where it was laid out; what is left of escape sequences is ours.
+    # Every text was cleaned when it was laid out; the remaining escape sequences are our own.
     sys.stdout.write("\n".join(lines))
 
 

@@ -1,4 +1,4 @@
-"""The pages of `tui inspect`: an adapter's facts, rules and heat map, and how adapters overlap."""
+"""Pages of `tui inspect`: an adapter's facts, rules and heat map, and how adapters overlap."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MARKS = {True: ("✓", "✗"), False: ("ok", "NO")}
 
 
 def identity_lines(inspection: Inspection, scale: float | None, width: int) -> list[str]:
-    """Return `identity_rows` as lines of at most `width` cells, but for paths."""
+    """Return `identity_rows` as lines of at most `width` cells, except for paths."""
     rows = identity_rows(inspection, scale)
     label_width = max(len(name) for name, _ in rows) + 2
     lines = []
@@ -39,7 +39,7 @@ def rule_lines(
 ) -> list[str]:
     """Return a line for each rule, with a sentence below each that is broken.
 
-    With `is_brief` the rules that hold are counted instead.
+    With `is_brief` the rules that hold are only counted.
     """
     yes, no = _MARKS[has_ticks]
     kept = [verdict for verdict in verdicts if verdict.is_kept]
@@ -66,7 +66,7 @@ def inspection_lines(
     has_ticks: bool,
     is_brief: bool,
 ) -> list[str]:
-    """Return the page of one adapter in lines of at most `width` cells, but for paths."""
+    """Return the page of one adapter in lines of at most `width` cells, except for paths."""
     room = width - len(INDENT)
     lines = _section(printable_line(inspection.name), identity_lines(inspection, scale, room))
     lines += _section("Modules", module_lines(inspection))
@@ -96,7 +96,7 @@ def overlap_lines(overlaps: Sequence[Overlap], names: Sequence[str], width: int)
 
 
 def matrix_lines(overlaps: Sequence[Overlap], names: Sequence[str], width: int) -> list[str]:
-    """Return the lower half of the matrix, and a blank line; nothing where it is too wide.
+    """Return the lower half of the matrix and a blank line; no lines if it is too wide.
 
     Columns are numbered, as names would not fit.
     """

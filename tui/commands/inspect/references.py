@@ -1,4 +1,4 @@
-"""What the references of `tui inspect` lead to: adapter files, and the base they are judged by."""
+"""Resolve the references of `tui inspect` to adapter files and the base to check them against."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class AdapterReference:
     """An adapter that was named."""
 
     path: Path
-    """A GGUF file, or the folder or file of an adapter of another program."""
+    """A GGUF file, or the folder or file of another program's adapter."""
     name: str = ""
-    """Its name in a model; empty where it has none but what its file says."""
+    """Its name in a model or as a pulled adapter; empty if only its file names it."""
     scale: float | None = None
-    """Its scale in that model."""
+    """Its scale in that model; None if it was not named through a model."""
     is_foreign: bool = False
-    """Whether it is an adapter of another program."""
+    """Whether it is another program's adapter (PEFT or MLX)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """What is to be inspected."""
+    """The adapters to inspect, and their base."""
 
     adapters: tuple[AdapterReference, ...]
     base: Path | None
@@ -40,11 +40,12 @@ class Inspected:
 
 
 def read_references(references: Sequence[str], base: str | None, library: Library) -> Inspected:
-    """Find out what each reference means: a file or folder, `hf.co/…`, an adapter or a model.
+    """Resolve each reference: a file or folder, `hf.co/…`, an adapter or a model.
 
-    An adapter's name is one of the model that `base` names, a model stands for all its adapters
-    and gives the base where none is named. Raises `TuiError` where a reference leads nowhere or
-    several bases are meant, `UsageError` where one cannot be a path, and what the library raises.
+    An adapter's name is looked up in the model that `base` names. A model stands for all its
+    adapters, and provides the base if none is named. Raises `TuiError` if a reference leads nowhere
+    or the models have different bases, `UsageError` if one cannot be a path, and what the library
+    raises.
     """
     base_path, base_model = _base(base, library) if base is not None else (None, None)
     found: list[AdapterReference] = []
@@ -73,17 +74,17 @@ def read_references(references: Sequence[str], base: str | None, library: Librar
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Whether two bases are one, also as copies: a model made of the bundled one has its own."""
+    """Return whether two bases are equal, also as copies: a model made of the demo has its own."""
     from filecmp import cmp
 
     try:
         return one.samefile(other) or cmp(one, other, shallow=False)
-    except OSError:  # one that is gone is told of when it is read
+    except OSError:  # a missing file is reported when it is read
         return one == other
 
 
 def _base(reference: str, library: Library) -> tuple[Path, Model | None]:
-    """Return the base's file, and the model where the reference is the name of one."""
+    """Return the base's file, and the model if the reference names one."""
     from modelfiles.errors import ModelNameError, ModelNotFoundError
     from modelfiles.references.files import gguf_at
 
@@ -104,7 +105,7 @@ def _base(reference: str, library: Library) -> tuple[Path, Model | None]:
 
 
 def _at(path: Path, reference: str) -> AdapterReference:
-    """Return the adapter at a path: a folder means the one in it."""
+    """Return the adapter at a path, or the one in the folder at that path."""
     from modelfiles.references.files import gguf_at, is_foreign_adapter
 
     if is_foreign_adapter(path):
@@ -144,7 +145,7 @@ def _existing(reference: str) -> Path | None:
 
 
 def _from_hub(reference: str) -> Path | None:
-    """Return the base model that a reference to the Hub means, downloaded; None if it is none."""
+    """Download the base model that a Hub reference names; None for any other text."""
     from modelfiles.references.hub import HubReference
     from tui.commands.fetching import download
 
@@ -158,7 +159,7 @@ def _from_hub(reference: str) -> Path | None:
 def _pulled(reference: str, library: Library) -> AdapterReference | None:
     """Return the adapter of a reference to the Hub, or the one pulled under that name.
 
-    A model of that name comes first.
+    Return None if neither exists or a model has the name, which takes precedence.
     """
     from modelfiles.errors import ModelfilesError
     from modelfiles.references.hub import HubReference
@@ -172,7 +173,7 @@ def _pulled(reference: str, library: Library) -> AdapterReference | None:
         try:
             library.find(reference)
         except ModelfilesError:
-            pass  # no model; or one that cannot be read, which is said where it is looked up
+            pass  # no model, or one that cannot be read, which its own look-up reports
         else:
             return None
     record = pull_and_tell(reference)

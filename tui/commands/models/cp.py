@@ -1,4 +1,4 @@
-"""`tui cp`: a model under a second name."""
+"""`tui cp`: copy a model to a second name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Copy the model and say so in Ollama's words."""
+    """Copy the model and confirm it in Ollama's words."""
     from modelfiles.library import open_library
     from modelfiles.state.home import state_home
     from modelfiles.store.created import ModelStore

@@ -1,4 +1,4 @@
-"""`tui create`: a model from a Modelfile, checked before anything is written."""
+"""`tui create`: create a model from a Modelfile, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ a Modelfile:
 
 _STDIN = "-"
 _LARGEST_BYTES = 64 * 2**20
-"""More is no Modelfile but a model given by mistake, which must not be read into memory."""
+"""A larger file is a model given by mistake, which must not be read into memory."""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -67,7 +67,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read, resolve, check, then store the model and say what it is."""
+    """Read, resolve and check the Modelfile, then store the model and print a summary."""
     from modelfiles.errors import ModelfilesError
     from modelfiles.language.modelfile import Modelfile
     from modelfiles.library import open_library
@@ -131,7 +131,7 @@ def _source(file: str) -> bytes:
 
 
 def _check(model: Model, modelfile: Modelfile, label: str) -> None:
-    """Refuse a base that is no model and every adapter that does not fit it, naming the line."""
+    """Refuse a base, a TEMPLATE or an adapter that cannot be used, naming the line."""
     from engine.errors import EngineError
     from engine.gguf.model_header import require_base
     from engine.resolve.adapter import adapter_notices
@@ -154,7 +154,7 @@ def _check(model: Model, modelfile: Modelfile, label: str) -> None:
 
 
 def _check_template(template: str, place: str) -> None:
-    """Refuse a TEMPLATE that no conversation could be written with."""
+    """Refuse a TEMPLATE that cannot format a conversation."""
     from modelfiles.errors import TemplateError
     from modelfiles.template.go_chat import check_template
 
@@ -165,7 +165,7 @@ def _check_template(template: str, place: str) -> None:
 
 
 def _warn(modelfile: Modelfile, label: str) -> None:
-    """Say on stderr what the Modelfile asks for that has no effect."""
+    """Warn on stderr about instructions of the Modelfile that have no effect."""
     from tui.terminal.output import warn
 
     for sentence in modelfile.warnings:

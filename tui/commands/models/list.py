@@ -1,4 +1,4 @@
-"""`tui list`: the models there are, and the adapters that were pulled."""
+"""`tui list`: list the models, or the pulled adapters."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the models, or the adapters, whose names begin with the prefix, whatever its case."""
+    """Print the models or adapters whose names begin with the prefix, ignoring case."""
     if args.has_adapters:
         return _list_adapters(args)
     from modelfiles.library import open_library
@@ -110,7 +110,7 @@ def _list_adapters(args: argparse.Namespace) -> int:
 
 
 def _is_called(model: ListedModel, prefix: str) -> bool:
-    """Whether a name begins with the prefix, also without what is usually left out of it."""
+    """Return whether a name, with or without Ollama's usual host and namespace, has the prefix."""
     name = model.name.lower()
     return name.startswith(prefix) or name.removeprefix(_USUAL).startswith(prefix)
 

@@ -1,4 +1,4 @@
-"""`tui rm`: models out of the store, and pulled adapters out of the list."""
+"""`tui rm`: delete models from the store, and pulled adapters from the list."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Delete the models and say so in Ollama's words."""
+    """Delete the models, confirmed in Ollama's words, and forget the pulled adapters."""
     from modelfiles.errors import ModelNotFoundError
     from modelfiles.references.model_name import ModelName
     from modelfiles.references.pulled_adapters import PulledAdapters
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--files is for pulled adapters, and '{next(iter(names.values()))}' is none."
         )
-    # The names that the store does not have come first and raise before anything is deleted.
+    # Names that the store lacks are removed first, and raise before anything is deleted.
     for name in names.values():
         _require_own(name)
     for name in sorted(names.values(), key=store.has):
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _adapter(name: str, store: ModelStore, pulled: PulledAdapters) -> PulledAdapter | None:
-    """Return the pulled adapter of a name that no model has."""
+    """Return the pulled adapter of this name; None if there is none, or a model has the name."""
     from modelfiles.errors import ModelNameError, ReferenceNotFoundError
 
     try:
@@ -101,12 +101,12 @@ def _adapter(name: str, store: ModelStore, pulled: PulledAdapters) -> PulledAdap
         return None
     try:
         return None if store.has(name) else record
-    except ModelNameError:  # a name that no model can have
+    except ModelNameError:  # not a valid model name
         return record
 
 
 def _tell_of_files(record: PulledAdapter, pulled: PulledAdapters, *, has_files: bool) -> None:
-    """Remove the files of an adapter that is forgotten, where that was asked for, and say so."""
+    """Remove the files of a deleted pulled adapter if asked to, and print what happens to them."""
     from engine.hub.pull.release import release_adapter
     from tui.terminal.output import note, write_text
 
@@ -124,7 +124,7 @@ def _tell_of_files(record: PulledAdapter, pulled: PulledAdapters, *, has_files: 
 
 
 def _require_own(name: str) -> None:
-    """Refuse a model of Ollama, whose store is never changed, with the command that removes it."""
+    """Refuse a model in Ollama's store, which is never changed, and name the removal command."""
     from modelfiles.errors import OllamaError
     from modelfiles.library import open_library
     from modelfiles.references.model_name import ModelName

@@ -1,4 +1,4 @@
-"""`tui show`: what a model is made of."""
+"""`tui show`: show what a model is made of."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _show_all(model: Model, *, is_json: bool) -> None:
 
 
 def _card(model: Model) -> str | None:
-    """Return the demo's card, as plain text, where the model is the demo of the package."""
+    """Return the demo's card as plain text, or None if the model is not based on the demo."""
     from modelfiles.demo import BASE, CARD
     from tui.text.plain_markdown import plain_text
 

@@ -1,4 +1,4 @@
-"""What is told about one answer: the JSON document of `--json`, the lines of `--verbose`."""
+"""Report on one answer: the JSON document of `--json`, the lines of `--verbose`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LABEL_WIDTH = 22
 def answer_document(model: Model, answer: Answer, elapsed_s: float) -> dict[str, Any]:
     """Return the document of `tui run --json`; durations in seconds, counts in tokens.
 
-    `stack` holds every adapter in order; one that is not `enabled` or has scale 0 does nothing.
+    `stack` holds every adapter in order; one that is not `enabled` or has scale 0 has no effect.
     """
     finished, stats = answer.finished, answer.finished.stats
     return {
@@ -58,7 +58,7 @@ def answer_document(model: Model, answer: Answer, elapsed_s: float) -> dict[str,
 def statistics_lines(answer: Answer, elapsed_s: float) -> list[str]:
     """Return the lines of `tui run --verbose`, in Ollama's order and wording."""
     stats = answer.finished.stats
-    # Nothing or one adapter can be applied in one way only.
+    # A stack without adapters or with one can be applied in one way only.
     form = f" ({stats.form})" if stats.form in ("layered", "fused") else ""
     n_evaluated = stats.n_prompt - stats.n_reused
     rows = (

@@ -10,7 +10,7 @@ from tui.text.sanitize import printable
 class AnswerStream:
     """An answer written to stdout piece by piece, cleaned, each piece visible at once.
 
-    What a reasoning model thinks comes before it, between two lines that Ollama writes too.
+    A reasoning model's thoughts come before it, between two lines that Ollama prints too.
     """
 
     def __init__(self, is_shown: bool = True) -> None:
@@ -19,7 +19,7 @@ class AnswerStream:
         self._last = "\n"
 
     def think(self, thinking: str) -> None:
-        """Write the next piece of what the model thinks."""
+        """Write the next piece of the model's thoughts."""
         if not self._is_thinking:
             self._is_thinking = True
             self._write("Thinking...\n")
@@ -40,6 +40,6 @@ class AnswerStream:
             self._last = shown[-1]
 
     def end(self) -> None:
-        """End the line if one has begun, so that whatever follows starts a new one."""
+        """End a line that has begun, so that later output starts a new one."""
         if self._last != "\n":
             self._write("\n")

@@ -1,4 +1,4 @@
-"""One answer without a screen: load, apply the stack, generate, close."""
+"""Produce one answer without a screen: load, apply the stack, generate, close."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def ignore(_piece: str) -> None:
-    """Take a piece of a thought that nobody reads."""
+    """Discard a piece of a thought that is not shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with what it took; `finished.reason` says how it ended."""
+    """An answer with its statistics; `finished.reason` says how it ended."""
 
     info: BaseInfo
     finished: Finished
@@ -32,12 +32,12 @@ class Answer:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Sentences for the person, on the base and on the answer."""
+        """Sentences for the user, on the base and on the answer."""
         return (*self.info.notices, *self.finished.notices)
 
 
 def messages_of(model: Model, prompt: str) -> tuple[ChatMessage, ...]:
-    """Return what the model is sent: its system message, its history, then the prompt."""
+    """Return the messages for the model: its system message, its history, then the prompt."""
     conversation = Conversation()
     conversation.restart(model.system, model.messages)
     conversation.ask(prompt)
@@ -56,14 +56,14 @@ async def answer(
     thinks: bool | None = None,
     settings: EngineSettings = EngineSettings(),  # noqa: B008  # immutable
 ) -> Answer:
-    """Answer `prompt` and close the engine, whatever happens; raises `EngineError`.
+    """Answer `prompt` and close the engine, whatever happens; raise `EngineError` on failure.
 
-    `on_text` gets the answer piece by piece, `on_progress` what goes on before it and how much
-    of that is done (0 to 1), `on_thought` what a reasoning model thinks before it answers.
-    `thinks` asks it to think or not; None leaves that to its template.
-    `settings` are the engine's.
-    Cancelling the task, which is what Ctrl+C does, stops the generation and returns what was
-    answered until then, with the reason `cancelled`; while loading it raises `CancelledError`.
+    `on_text` gets the answer piece by piece, `on_progress` the current step before it and its
+    fraction (0 to 1), `on_thought` what a reasoning model thinks before it answers. `thinks` asks
+    it to think or not; None leaves that to its template. `settings` are the engine's.
+
+    Cancelling the task, which is what Ctrl+C does, stops the generation and returns the answer so
+    far, with the reason `cancelled`; while loading it raises `CancelledError`.
     """
     try:
         await engine.configure(settings)

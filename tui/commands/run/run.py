@@ -81,20 +81,20 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Open the chat, or print one answer; returns 130 where Ctrl+C cut the answer short."""
+    """Open the chat, or print one answer; return 130 if Ctrl+C cut the answer short."""
     if not args.prompt and not args.is_json and _is_terminal(sys.stdin, sys.stdout):
         with keys_kept(sys.stdin):
             return _chat(args)
-    # Before anything is read: a script is not to go on under other settings than those written.
+    # Read before anything else: a script must not go on under other settings than those written.
     settings = _settings()
     return _print_answer(_model(args), _prompt(args.prompt), settings, args)
 
 
 def _chat(args: argparse.Namespace) -> int:
-    told: list[str] = []  # said in the chat: its screen would cover what is on stderr
+    told: list[str] = []  # shown in the chat: its screen would cover stderr
     model = _model(args, told.append)
     if args.loras:
-        stack_of_model(model)  # a wrong file is an error here, before a screen covers it
+        stack_of_model(model)  # report a wrong file here, before a screen covers the error
     from tui.chat.app import run_chat
 
     return run_chat(model, told)
@@ -152,7 +152,7 @@ def _print_answer(
 
 
 def _ask(model: Model, prompt: str, settings: EngineSettings, args: argparse.Namespace) -> Answer:
-    """Ask a worker of its own; a streamed answer is on stdout, with its newline, on return."""
+    """Ask in a new worker; on return, a streamed answer is on stdout with its newline."""
     import asyncio
 
     from tui.commands.run.answer_stream import AnswerStream
@@ -165,7 +165,7 @@ def _ask(model: Model, prompt: str, settings: EngineSettings, args: argparse.Nam
     with Progress() as progress:
 
         def show(text: str) -> None:
-            progress.close()  # the bar must be gone before the first word stands there
+            progress.close()  # the bar must be gone before the first word is written
             stream.write(text)
 
         def show_thought(thinking: str) -> None:
@@ -191,7 +191,7 @@ def _ask(model: Model, prompt: str, settings: EngineSettings, args: argparse.Nam
 
 
 def _prompt(words: list[str]) -> str:
-    """Return what to answer: the piped text, a blank line, the words of the command line."""
+    """Return the prompt: the piped text, a blank line, the words of the command line."""
     piped = "" if sys.stdin is None or sys.stdin.isatty() else _read(sys.stdin)
     # Bytes of the command line that are not UTF-8 arrive as lone surrogates.
     spoken = " ".join(words).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -204,7 +204,7 @@ def _prompt(words: list[str]) -> str:
 
 
 def _read(stream: TextIO) -> str:
-    """Read all of a stream as UTF-8 whatever the locale; what is not UTF-8 becomes U+FFFD."""
+    """Read all of a stream as UTF-8 whatever the locale, with U+FFFD for invalid bytes."""
     return stream.buffer.read().decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
 
 

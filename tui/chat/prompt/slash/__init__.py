@@ -1,1 +1,1 @@
-"""Commands typed into the chat: the table, the parser, the completion and what they do."""
+"""Commands typed into the chat: their table, parser, completion and actions."""

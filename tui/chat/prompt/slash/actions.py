@@ -1,4 +1,4 @@
-"""What commands compute: refusals, the model of now, and the texts that `/show` and `/?` print."""
+"""Compute what commands need: refusals, the current model, and the texts of `/show` and `/?`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HOW_TO_SEND = (
 
 
 def refusal(verb: Verb, phase: Phase) -> str | None:
-    """Return why a command cannot be carried out now; None where it can."""
+    """Return why a command cannot run now, or None if it can."""
     need = row_of(verb).need
     if need is Need.NOTHING:
         return None
@@ -45,8 +45,8 @@ def refusal(verb: Verb, phase: Phase) -> str | None:
 def model_of_now(model: Model, stack: AdapterStack, conversation: Conversation) -> Model:
     """Return the model that `/save` creates: the stack of the rack and the conversation so far.
 
-    An adapter that is switched off gets scale 0. A last question without an answer is left out:
-    a chat would have to begin with two questions in a row, which many chat templates refuse.
+    An adapter that is switched off gets scale 0. A last question without an answer is left out: a
+    chat would have to begin with two questions in a row, which many chat templates refuse.
     """
     adapters = tuple(
         AdapterSpec(entry.adapter.name, entry.adapter.file, entry.scale if entry.is_enabled else 0)
@@ -60,10 +60,10 @@ def model_of_now(model: Model, stack: AdapterStack, conversation: Conversation) 
 
 
 def shown_text(verb: Verb, model: Model, stack: AdapterStack) -> str:
-    """Return what a `/show` command prints of the model of now.
+    """Return the text that a `/show` command prints about the current model.
 
-    Reads the base's header, so it is called in a thread. Raises `ModelfilesError` where a text
-    cannot be written in a Modelfile and `EngineError` where the base cannot be read.
+    Reads the base's header, so it is called in a thread. Raises `ModelfilesError` if a text cannot
+    be written in a Modelfile and `EngineError` if the base cannot be read.
     """
     match verb:
         case Verb.SHOW_INFO:
@@ -83,7 +83,7 @@ def shown_text(verb: Verb, model: Model, stack: AdapterStack) -> str:
 
 
 def help_text(topic: str = "") -> str:
-    """Return the commands, or those whose first word is `topic`."""
+    """Return the help on all commands, or on those whose first word is `topic`."""
     rows = [row for row in TABLE if not topic or row.words[0] == f"/{topic}"]
     width = max(len(_typed(row)) for row in TABLE)
     lines = [f"{_typed(row):<{width}}  {row.description.replace('`', '')}" for row in rows]
@@ -91,7 +91,7 @@ def help_text(topic: str = "") -> str:
 
 
 def models_text(models: Sequence[ListedModel], now: datetime) -> str:
-    """Return the models as a table, newest first."""
+    """Return the models as a table, in the given order."""
     rows: list[Iterable[str]] = [("NAME", "SIZE", "ADAPTERS", "MODIFIED")]
     for model in models:
         when = age_text(model.modified, now) if model.origin == "created" else model.origin

@@ -1,4 +1,4 @@
-"""What a command that is being typed can become."""
+"""Complete the command that is being typed."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _BLANKS = re.compile(r"[ \t]+")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A word that may stand in place of the one being typed."""
+    """A word that can replace the one being typed."""
 
     word: str
     description: str = ""
 
 
 def is_model_name_next(text: str) -> bool:
-    """Whether the word being typed is the name of a model."""
+    """Return whether the word being typed is the name of a model."""
     return _BLANKS.split(text)[:-1] == [Verb.LOAD]
 
 
 def candidates(text: str, model_names: Sequence[str] = ()) -> tuple[Candidate, ...]:
-    """Return the words that the last word of `text` may become, in the order of the table.
+    """Return the words that can complete the last word of `text`, in the order of the table.
 
-    There is none where the text is no command, or where what follows is free.
+    Empty if the text is not a command, or if any text may follow.
     """
     if not text.startswith("/") or "\n" in text:
         return ()
@@ -52,8 +52,7 @@ def candidates(text: str, model_names: Sequence[str] = ()) -> tuple[Candidate, .
 def completed(text: str, found: Sequence[Candidate]) -> str:
     """Return `text` with its last word completed as far as the candidates agree.
 
-    Where they do not agree on anything more, the first one is taken. A blank follows where the
-    command goes on.
+    If they agree on nothing more, the first one is taken. A blank follows if the command goes on.
     """
     *given, typed = _BLANKS.split(text)
     if not found:
@@ -66,7 +65,7 @@ def completed(text: str, found: Sequence[Candidate]) -> str:
 
 
 def usage(text: str) -> str:
-    """Return how the command is typed whose arguments `text` has begun; empty for none."""
+    """Return the usage of the command whose arguments `text` has begun; empty for none."""
     if "\n" in text or not text.startswith("/"):
         return ""
     words = tuple(word.casefold() for word in _BLANKS.split(text))

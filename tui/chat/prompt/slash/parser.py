@@ -1,4 +1,4 @@
-"""From a line of the prompt to a command, or to the message that is sent to the model."""
+"""Parse a line of the prompt into a command, or into the message for the model."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ class SlashError(TuiError):
 
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
-    """A command and what it was given."""
+    """A command and its arguments."""
 
     verb: Verb
     argument: str = ""
-    """The system message, a setting's value, the name of a model, words to search for, or the
-    topic of the help."""
+    """The system message, a setting's value, the name of a model, words to search for, or the topic
+    of the help."""
     parameters: Parameters = field(default_factory=Parameters)
     """The one parameter that `/set parameter` sets."""
     typed: str = ""
-    """The first line as typed, for the heading of what the command shows."""
+    """The first line as typed, for the heading of the command's output."""
 
 
 def parse(text: str) -> SlashCommand | str:
-    """Return the command in `text`, or the message to send where it is none.
+    """Return the command in `text`, or the message to send if it is not a command.
 
-    A command begins with a word of the table; so does a misspelt one, as well as any other single
-    word after a slash. Texts such as `/etc/hosts is a file` are messages. Two slashes before what
-    would be a command make it a message, sent with one. Raises `SlashError` with a sentence.
+    A command begins with a word of the table, a misspelt one, or any other word after a slash that
+    stands alone. Texts such as `/etc/hosts is a file` are messages. Two slashes before what would
+    be a command make it a message, sent with one. Raises `SlashError` with a sentence.
     """
     text = text.strip()
     if not text.startswith("/"):

@@ -1,4 +1,4 @@
-"""Carries out the commands of the chat on its session."""
+"""Carry out the commands of the chat on its session."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from modelfiles.store.created import ModelStore
 
 _LARGE_BYTES = 256 * 2**20
-"""Size of a model from which its copying is announced: it may take seconds."""
+"""Size of a model from which its copying is announced, because it may take seconds."""
 
 
 class Host(Protocol):
@@ -42,7 +42,7 @@ class Host(Protocol):
         """Show the keys."""
 
     def open_hub(self, words: str) -> None:
-        """Find adapters on the Hub by words."""
+        """Open the screen that finds adapters on the Hub, with these words."""
 
     async def action_quit(self) -> None:
         """Quit."""
@@ -67,18 +67,18 @@ class SlashRunner:
         self._turn = asyncio.Lock()
 
     def model_names(self) -> tuple[str, ...]:
-        """Return the names that `/load` takes; none where the models cannot be read."""
+        """Return the names that `/load` takes; empty if the models cannot be read."""
         try:
             models = self._library().list() if self._library is not None else []
         except ModelfilesError:
-            # A completion has nobody to tell; `/load` itself says what is wrong.
+            # A completion cannot show errors; `/load` itself reports what is wrong.
             return ()
         return tuple(m.name.removesuffix(":latest") for m in models if m.problem is None)
 
     def read(self, text: str) -> SlashCommand | str:
         """Return the command in `text`, or the message to send.
 
-        Raises `SlashError` for a command that is wrong, or that has to wait.
+        Raises `SlashError` for a command that is wrong or has to wait.
         """
         wanted = parse(text)
         why_not = (
@@ -89,7 +89,7 @@ class SlashRunner:
         return wanted
 
     async def run(self, command: SlashCommand) -> None:
-        """Carry out a command; what is wrong becomes a notice."""
+        """Carry out a command; errors become notices."""
         try:
             async with self._turn:
                 await self._run(command)

@@ -1,4 +1,4 @@
-"""Every command of the chat, once: parser, help, completion and README are made from this table."""
+"""The table of all chat commands, from which parser, help, completion and README are made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from modelfiles.parameters import Parameters
 
 
 class Verb(StrEnum):
-    """What a command does; the value is how it is typed."""
+    """Identity of a command; the value is how it is typed."""
 
     SET_PARAMETER = "/set parameter"
     SET_SYSTEM = "/set system"
@@ -37,7 +37,7 @@ class Verb(StrEnum):
 
 
 class Need(StrEnum):
-    """What a command needs of the chat."""
+    """State of the chat that a command requires."""
 
     NOTHING = "nothing"
     MODEL = "a loaded model"
@@ -51,7 +51,7 @@ class Row:
 
     verb: Verb
     arguments: str
-    """What is typed after the command, in capitals; empty where nothing is."""
+    """Arguments after the command, in capitals; empty for none."""
     description: str
     need: Need
     alias: str = ""
@@ -114,10 +114,10 @@ SETTING_KEYS = {
     Verb.SET_LIVE: "live",
     Verb.SET_PREPARE: "prepare",
 }
-"""The setting that a command changes."""
+"""The setting that each command changes."""
 
 HELP_TOPICS = ("set", "show", "shortcuts")
-"""What may follow `/?`."""
+"""Words that may follow `/?`."""
 
 GROUPS = tuple(dict.fromkeys(row.words[0] for row in TABLE if len(row.words) > 1))
 """First words that need a second one."""
@@ -133,7 +133,7 @@ def row_of(verb: Verb) -> Row:
 
 
 def rows_of(first_word: str) -> Iterator[Row]:
-    """Yield the rows whose command begins with this word, or has it as its other name."""
+    """Yield the rows whose command begins with this word, or has it as its alias."""
     return (row for row in TABLE if first_word in (row.words[0], row.alias))
 
 

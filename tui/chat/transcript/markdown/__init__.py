@@ -1,1 +1,1 @@
-"""Markdown of answers as a flat list of blocks, whole or as it streams in."""
+"""Parse the Markdown of answers into a flat list of blocks, whole or while it streams in."""

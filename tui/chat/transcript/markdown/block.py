@@ -1,4 +1,4 @@
-"""The record that a Markdown text is rendered to: flat blocks with the prefixes of their lines."""
+"""Data types that Markdown is parsed into: flat blocks with the prefixes of their lines."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from textual.content import Content
 NOTHING = Content("")
 
 Alignment = str
-"""Of a table column: `left`, `center` or `right`."""
+"""Alignment of a table column: `left`, `center` or `right`."""
 
 
 class Kind(StrEnum):
-    """What a block is; also the class its widget is styled by."""
+    """Kind of a block; also the class that its widget is styled by."""
 
     PARAGRAPH = "paragraph"
     HEADING = "heading"
@@ -37,7 +37,7 @@ class Block:
 
     kind: Kind
     content: Content = NOTHING
-    """Styled text; of code, the source without styles; empty for tables and rules."""
+    """Styled text; for code, the source without styles; empty for tables and rules."""
     first: str = ""
     """Prefix of the first line, such as `• `."""
     rest: str = ""
@@ -45,14 +45,14 @@ class Block:
     is_item: bool = False
     """Whether the block opens a list item."""
     depth: int = 0
-    """How many lists the block is in."""
+    """How many lists the block is nested in."""
     language: str = ""
-    """Info word of a fence."""
+    """First word of a fence's info string."""
     table: Table | None = None
 
 
 def has_gap(previous: Block | None, block: Block) -> bool:
-    """Return whether an empty line stands between two blocks: not between the items of a list."""
+    """Return whether an empty line separates two blocks, which items of a list do not have."""
     if previous is None:
         return False
     return not (block.is_item and previous.depth > 0)

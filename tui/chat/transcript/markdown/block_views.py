@@ -1,4 +1,4 @@
-"""The widgets of Markdown blocks: one per block, the prefixes of lists and quotes drawn beside."""
+"""Widgets of Markdown blocks: one per block, with the prefixes of lists and quotes beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tui.chat.transcript.markdown.table import table_content
 
 
 class BlockView(Static):
-    """A block as text; the prefix stands in the left padding, so wrapped lines hang beside it."""
+    """A block as text; the prefix is drawn in the left padding, so wrapped lines hang beside it."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"block--prefix"}
 
@@ -33,7 +33,7 @@ class BlockView(Static):
         self.styles.padding = (0, 0, 0, cell_len(block.first))
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Render the lines and put the prefix into their padding."""
+        """Render the lines and draw the prefix into their padding."""
         strips = super().render_lines(crop)
         width = cell_len(self._first)
         if not width or crop.x:
@@ -51,7 +51,7 @@ class BlockView(Static):
 
 
 class CodeView(BlockView):
-    """A fence; knows its source, so that it can be copied as it was written."""
+    """A code block that keeps its source, so that it can be copied as it was written."""
 
     def __init__(self, block: Block, *, has_gap: bool = False) -> None:
         super().__init__(block, has_gap=has_gap)
@@ -74,7 +74,7 @@ class TableView(BlockView):
         self._layout = NOTHING
 
     def layout_for(self, width: int) -> Content:
-        """Return the table in `width` cells."""
+        """Return the table laid out in `width` cells."""
         if width != self._width:
             self._width, self._layout = width, table_content(self._table, width)
         return self._layout
@@ -84,19 +84,19 @@ class TableView(BlockView):
         return len(self.layout_for(width).split(allow_blank=True))
 
     def render(self) -> Visual:
-        """Return the table in the width it has."""
+        """Return the table in the width of the widget."""
         return self.layout_for(self.content_size.width or 80)
 
 
 class TailView(BlockView):
-    """The one live block: what is not settled yet, as text without highlighting."""
+    """The one live block: the text that is not settled yet, without highlighting."""
 
     def __init__(self) -> None:
         super().__init__(Block(Kind.PARAGRAPH))
         self.add_class("-tail")
 
     def show(self, blocks: list[Block], *, has_gap: bool, width: int) -> None:
-        """Show the blocks of the tail in `width` cells; the usual single one keeps its prefix."""
+        """Show the blocks of the tail in `width` cells; a single block keeps its prefix."""
         self.set_class(has_gap and bool(blocks), "-gap")
         if len(blocks) == 1 and blocks[0].kind is not Kind.RULE:
             self._show_prefix(blocks[0])
@@ -121,7 +121,7 @@ def _plain(block: Block, width: int) -> Content:
 
 
 def view_of(block: Block, *, has_gap: bool) -> BlockView:
-    """Return the widget of a block: the one renderer of live and stored answers."""
+    """Return the widget of a block, for live and stored answers alike."""
     match block.kind:
         case Kind.CODE:
             return CodeView(block, has_gap=has_gap)

@@ -19,8 +19,8 @@ _FLUSH_SHARE = 4
 """A drawing that cost t seconds of processor time is followed by a pause of at least this many
 times t: a fence of hundreds of lines is drawn less often instead of slowing the model down."""
 _GROUP_SIZE = 16
-"""Blocks in one container: Textual keeps the layout of a container that has not changed, so a
-new block lays out its own group and not the whole answer (130 items cost half the time)."""
+"""Blocks in one container: Textual keeps the layout of an unchanged container, so a new block lays
+out only its own group and not the whole answer (with 130 items at half the cost)."""
 
 
 class Group(VerticalGroup):
@@ -30,9 +30,9 @@ class Group(VerticalGroup):
 
 
 class MarkdownBody(VerticalGroup):
-    """Draws a text that grows, by the same blocks as one that is whole.
+    """Draws a growing text with the same blocks as a complete one.
 
-    Whatever the pieces were, the blocks in the end are those of one parse of the text.
+    However the text was split, the final blocks are those of one parse of the whole text.
     """
 
     BLANK: ClassVar[bool] = True
@@ -70,12 +70,12 @@ class MarkdownBody(VerticalGroup):
         return [view.block for view in self.query(BlockView) if view is not self._tail]
 
     def feed(self, text: str) -> None:
-        """Take what the whole text has more than what was taken before."""
+        """Take the part of the whole text that was not taken before."""
         self._stream.feed(text[len(self._fed) :])
         self._fed = max(self._fed, text, key=len)
 
     def flush(self) -> None:
-        """Draw what was taken, and decide from what it cost when to draw again."""
+        """Draw the text taken so far, and derive the next pause from the cost."""
         started_s = time.process_time()
         self._mount_views(self._stream.settle())
         tail = self._stream.tail()
@@ -89,7 +89,7 @@ class MarkdownBody(VerticalGroup):
         self.call_after_refresh(measure)
 
     def finish(self, text: str) -> None:
-        """Settle the whole text and take the tail away."""
+        """Settle the whole text and remove the tail."""
         if not text.startswith(self._fed):
             self.query(Group).remove()
             self._begin()

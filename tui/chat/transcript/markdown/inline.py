@@ -1,4 +1,4 @@
-"""Inline Markdown (emphasis, code, links) as styled text."""
+"""Convert inline Markdown (emphasis, code, links) to styled text."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _LINK_STYLE = "underline"
 def inline_content(tokens: Sequence[Token]) -> Content:
     """Return markdown-it's inline tokens as text with styles.
 
-    Line breaks are kept, because models break lines on purpose (verse, addresses). The address
-    of a link is shown beside its text instead of being hidden behind it. Character references
-    (`&#x202e;`) are decoded by the parser, so the text is cleaned once more here.
+    Line breaks are kept, because models break lines on purpose (verse, addresses). The address of a
+    link is shown beside its text instead of being hidden behind it. The parser decodes character
+    references (`&#x202e;`), so the text is cleaned once more here.
     """
     text = ""
     spans: list[Span] = []

@@ -1,4 +1,4 @@
-"""A Markdown text as units of blocks: the one renderer for live, finished and stored answers."""
+"""Parse a Markdown text into units of blocks, for live, finished and stored answers alike."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _QUOTE = "▌ "
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A top-level block or one item of a top-level list: what a later line cannot change."""
+    """A top-level block or one item of a top-level list, which later lines cannot change."""
 
     start_line: int
     ordinal: int | None
-    """Number of an item of an ordered list, which the text of the item alone does not tell."""
+    """Number of an item of an ordered list, which the item's own text does not determine."""
     blocks: tuple[Block, ...]
 
 
@@ -66,7 +66,7 @@ def parse_blocks(text: str) -> list[Block]:
 
 @dataclass(slots=True)
 class _Walk:
-    """Collects blocks while going down the tokens."""
+    """Collects blocks while walking down the tokens."""
 
     blocks: list[Block] = field(default_factory=list)
     prefixes: list[tuple[str, str]] = field(default_factory=list)
@@ -151,7 +151,7 @@ def _line(token: Token) -> int:
 
 
 def _start(token: Token) -> int | None:
-    """Return the first number of an ordered list, None of a bullet list."""
+    """Return the first number of an ordered list, or None for a bullet list."""
     if token.type != "ordered_list_open":
         return None
     start = token.attrGet("start")

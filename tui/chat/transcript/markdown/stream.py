@@ -1,4 +1,4 @@
-"""A Markdown text that arrives in pieces: settled blocks and one live tail."""
+"""Parse a Markdown text that arrives in pieces, into settled blocks and one live tail."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from tui.text.sanitize import printable
 
 
 class MarkdownStream:
-    """Splits a growing text so that what has been settled never changes.
+    """Splits a growing text so that settled blocks never change.
 
-    Only whole lines settle anything: a block is settled once a complete line has begun the next
-    one, after which CommonMark never reopens it. Only the tail is parsed again, so the total
-    work stays linear. The blocks of all calls together equal `parse_blocks` of the whole text,
-    however it was split.
+    A block is settled once a complete line has begun the next one, after which CommonMark never
+    reopens it. Only the tail is parsed again, so the total work stays linear. The blocks of all
+    calls together equal `parse_blocks` of the whole text, however it was split.
     """
 
     def __init__(self) -> None:
@@ -41,7 +40,7 @@ class MarkdownStream:
         return [block for unit in settled for block in unit.blocks]
 
     def tail(self) -> list[Block]:
-        """Return the blocks of what is not settled yet."""
+        """Return the blocks of the text that is not settled yet."""
         return [b for unit in parse_units(self._tail, self._ordinal) for b in unit.blocks]
 
     def finish(self) -> list[Block]:

@@ -1,4 +1,4 @@
-"""A table laid out as text in a given width."""
+"""Lay out a table as text in a given width."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def column_widths(table: Table, width: int) -> list[int]:
 
 
 def table_content(table: Table, width: int) -> Content:
-    """Return the table as text of at most `width` cells where the columns allow it."""
+    """Return the table as text of at most `width` cells, if the columns allow it."""
     widths = column_widths(table, width)
     lines: list[Content] = []
     for number, row in enumerate(table.rows):
