@@ -1,1 +1,1 @@
-"""What a model is: the Modelfile language, names, parameters, the model store and the demo."""
+"""Models: the Modelfile language, names, parameters, the model store and the bundled demo."""

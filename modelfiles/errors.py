@@ -1,12 +1,12 @@
-"""Errors of the modelfiles wing: each message is one sentence for the person at the keyboard."""
+"""Errors of the modelfiles package; each message is one sentence for the user."""
 
 
 class ModelfilesError(Exception):
-    """Base of every error about what a model is; its text says what, where and what to do."""
+    """Base class of the package's errors; the text says what failed, where, and what to do."""
 
 
 class ModelfileError(ModelfilesError):
-    """A Modelfile cannot be read or means nothing; carries the line where that was found."""
+    """A Modelfile is unreadable or invalid; `line` is the line of the error, if known."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
@@ -18,11 +18,11 @@ class ModelNameError(ModelfilesError):
 
 
 class ModelNotFoundError(ModelfilesError):
-    """No model of that name exists in the store, nor in the package."""
+    """No model has the given name."""
 
 
 class ReferenceNotFoundError(ModelfilesError):
-    """A FROM or ADAPTER reference leads to nothing."""
+    """A reference to a base, adapter or draft cannot be resolved to a readable file."""
 
 
 class StoreError(ModelfilesError):
@@ -30,7 +30,7 @@ class StoreError(ModelfilesError):
 
 
 class OllamaError(ModelfilesError):
-    """A model of Ollama's store cannot be read, or is of a kind that cannot be run here."""
+    """A model of Ollama's store cannot be read, or llama.cpp cannot run it."""
 
 
 class TemplateError(ModelfilesError):
@@ -38,7 +38,7 @@ class TemplateError(ModelfilesError):
 
 
 class ParameterError(ModelfilesError):
-    """A PARAMETER has an unknown name or a value it cannot take."""
+    """A PARAMETER has an unknown name or an invalid value."""
 
 
 class PackagedModelError(ModelfilesError):

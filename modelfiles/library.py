@@ -1,4 +1,4 @@
-"""Every model there is by name: the created ones, those of the package and Ollama's."""
+"""Look up and list all models by name: created models, packaged models and Ollama's."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ __all__ = ["FoundModel", "Library", "ListedModel", "open_library"]
 
 
 class Library:
-    """The read side of the models: the store of a home folder, the package and Ollama's store.
+    """Read access to the store of a home folder, the packaged models and Ollama's store.
 
-    Of two models with one name, a created one comes before one of the package, and both before
-    Ollama's. The full name, with its host `registry.ollama.ai`, always means Ollama's, where it
-    has one.
+    A created model hides a packaged one of the same name, and both hide Ollama's. The full name,
+    with its host `registry.ollama.ai`, means Ollama's model if it has one.
     """
 
     def __init__(
@@ -42,17 +41,17 @@ class Library:
     def get(self, name: str) -> Model:
         """Return the model called `name`.
 
-        Raises `ModelNotFoundError`, which names the nearest, `ModelNameError`, `StoreError` where
-        a file of the model is lost or changed, and `OllamaError` where a model of Ollama cannot
-        be run here.
+        Raises `ModelNotFoundError`, which suggests the nearest name, `ModelNameError`,
+        `StoreError` if a file of the model is missing or was changed, and `OllamaError` if a
+        model of Ollama cannot be run here.
         """
         return self.find(name).model
 
     def find(self, name: str) -> FoundModel:
-        """Return the model called `name` and where it is from; raises as `get` does.
+        """Return the model called `name` and its origin; raises as `get` does.
 
-        `hf.co/user/repo` without a quantisation is the one of it that was pulled, of several
-        Q4_K_M, else the newest.
+        `hf.co/user/repo` without a quantisation means a created model of that repository: Q4_K_M
+        if there is one, else the newest.
         """
         try:
             return self._find(name)
@@ -69,7 +68,7 @@ class Library:
             return self._find(pulled)
 
     def _pulled(self, reference: HubReference) -> str | None:
-        """Return the created model that a reference to the Hub without a choice means."""
+        """Return the created model for a Hub reference without a choice; None if there is none."""
         if reference.choice is not None:
             return None
         found = []
@@ -99,14 +98,14 @@ class Library:
         return FoundModel(self._store.get(name), "created", hides)
 
     def problems(self) -> list[str]:
-        """Return a sentence for each place that may hold models and cannot be looked into."""
+        """Return a sentence for each folder of Ollama's store that cannot be read."""
         return [] if self._ollama is None else self._ollama.problems()
 
     def list(self) -> list[ListedModel]:
         """Describe every model, newest first.
 
-        A packaged model that is hidden by a created one is left out; a model of Ollama that is
-        hidden bears its full name.
+        Leaves out packaged models that a created one hides; shows hidden models of Ollama under
+        their full names.
         """
         created = self._store.list()
         names = {ModelName.parse(model.name).folded for model in created}
@@ -120,7 +119,7 @@ class Library:
         shown = [
             replace(model, name=name.full) if name.folded in names else model
             for model in ollama
-            # A name that is full already cannot tell the two apart.
+            # A model of another host already shows its full name, so it cannot be told apart.
             if (name := ModelName.parse(model.name)).folded not in names
             or name.host == DEFAULT_HOST
         ]
@@ -128,18 +127,18 @@ class Library:
         return sorted(everything, key=lambda model: model.modified, reverse=True)
 
     def modelfile_text(self, name: str) -> str:
-        """Return a Modelfile that creates the model again, with absolute paths."""
+        """Return a Modelfile that recreates the model, with absolute paths."""
         return generated_text(self.get(name))
 
     def is_ollamas(self, name: str) -> bool:
-        """Whether a name leads to a model of Ollama, even to one that cannot be run here."""
+        """Return whether a name means a model of Ollama, even one that cannot be run here."""
         model_name = ModelName.parse(name)
         is_hiding = self._store.has(name) or self._is_packaged(model_name)
         is_known = any(known.folded == model_name.folded for known in self._ollama_names())
         return is_known and (not is_hiding or _is_full(name))
 
     def is_from_ollama(self, file: Path) -> bool:
-        """Whether Ollama's store has this very file, by its place or by its content's name."""
+        """Return whether Ollama's store has a blob with the name of `file`, wherever it is."""
         return self._ollama is not None and self._ollama.has_blob(file)
 
     def _is_packaged(self, name: ModelName) -> bool:
@@ -155,7 +154,7 @@ class Library:
 
 
 def open_library(environ: Mapping[str, str] = os.environ) -> Library:
-    """Return the models of this machine, as the environment says where they are."""
+    """Return the library of this machine; the environment says where its stores are."""
     return Library(state_home(environ), ollama=OllamaStore(ollama_root(environ)))
 
 
@@ -167,5 +166,5 @@ def _hub_reference(name: str) -> HubReference | None:
 
 
 def _is_full(name: str) -> bool:
-    """Whether a name spells out the host that others leave out."""
+    """Return whether a name spells out Ollama's default host."""
     return name.rpartition("://")[2].casefold().startswith(f"{DEFAULT_HOST}/")

@@ -1,4 +1,4 @@
-"""What a model is once every reference in its Modelfile has been resolved to a file."""
+"""Data classes of a resolved model: every reference in its Modelfile is a file."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,18 +21,18 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class AdapterSpec:
-    """One ADAPTER line, resolved: a GGUF file, its name in the rack and its scale."""
+    """A resolved ADAPTER line: a GGUF file, its name in the rack and its scale."""
 
     name: str
-    """Unique within the model; what the rack shows and `--lora` may refer to."""
+    """Unique within the model; the rack shows it and `--lora` may refer to it."""
     path: Path
     scale: float = 1.0
-    """Factor on the adapter's effect; 1.0 is the strength it was trained at, 0 is off."""
+    """Factor on the adapter's effect; 1.0 is the trained strength, 0 is off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A resolved model: a base file, a stack of adapters and how to talk to it."""
+    """A resolved model: a base file, a stack of adapters, parameters and prompt texts."""
 
     name: str
     """As displayed, for example `demo:latest`."""
@@ -41,41 +41,42 @@ class Model:
     parameters: Parameters = field(default_factory=Parameters)
     system: str | None = None
     template: str | None = None
-    """The TEMPLATE of the Modelfile, verbatim; None when the base's own chat template applies."""
+    """The TEMPLATE of the Modelfile, verbatim; None if the base's own chat template applies."""
     messages: tuple[Message, ...] = ()
     licenses: tuple[str, ...] = ()
     renderer: str | None = None
-    """RENDERER and PARSER name built-in code of Ollama; kept so that the Modelfile stays whole."""
+    """RENDERER and PARSER name built-in code of Ollama; kept to write the Modelfile back whole."""
     parser: str | None = None
     requires: str | None = None
-    """The Ollama version the Modelfile asks for; shown, never enforced."""
+    """The Ollama version the Modelfile asks for; shown, not enforced."""
     drafts: tuple[Path, ...] = ()
-    """Draft models for speculative decoding; kept and shown, not run."""
+    """Draft models for speculative decoding; stored and shown, not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """What `tui list` says about one model."""
+    """The facts about one model that `tui list` shows."""
 
     name: str
     """As displayed, for example `demo:latest`."""
     digest: str
-    """The first 12 hex digits of the manifest's SHA-256; the same meaning has the same id."""
+    """The first 12 hex digits of the manifest's SHA-256; equal models have equal digests.
+    Empty if the manifest cannot be read."""
     size_bytes: int
-    """Of the base and the adapters, each file counted once."""
+    """Total size of the base, adapters and drafts, each content counted once."""
     modified: datetime
-    """When the model was created; aware, in UTC."""
+    """Modification time of the manifest or packaged Modelfile; aware, in UTC."""
     origin: Origin
     n_adapters: int
     problem: str | None = None
-    """Why the model cannot be read, in one sentence; None when it can."""
+    """Why the model cannot be read or run, in one sentence; None if it can."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """A model and where its name led."""
+    """A model and where it was found."""
 
     model: Model
     origin: Origin
     hides: str | None = None
-    """The full name of the model of Ollama that this one stands before; None if there is none."""
+    """The full name of the Ollama model that this model hides; None if there is none."""

@@ -1,4 +1,4 @@
-"""The PARAMETER values of a model: their types, defaults and how one set overrides another."""
+"""PARAMETER values: their types, ranges and defaults, and how one set overrides another."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Value = int | float | bool | str
 
 
 class Parameters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """PARAMETER values; None means not set, so that a base's value or the default applies.
+    """PARAMETER values; None means not set, so the base's value or the default applies.
 
-    Names, types and defaults follow Ollama's `api/types.go`, except those of `OWN`.
+    Names, types and defaults follow Ollama's `api/types.go`, except the names in `OWN`.
     """
 
     num_ctx: int | None = None
@@ -28,31 +28,31 @@ class Parameters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     num_ubatch: int | None = None
     """Prompt tokens computed at once, at most num_batch."""
     num_gpu: int | None = None
-    """Layers kept on the GPU; -1 chooses."""
+    """Layers kept on the GPU; -1 chooses automatically."""
     main_gpu: int | None = None
     use_mmap: bool | None = None
     num_thread: int | None = None
-    """Threads for evaluation; 0 chooses."""
+    """Threads for evaluation; 0 chooses automatically."""
     num_thread_batch: int | None = None
-    """Threads for the evaluation of a prompt; 0 takes num_thread."""
+    """Threads for prompt evaluation; 0 takes num_thread."""
     flash_attention: bool | None = None
-    """Unset, llama.cpp chooses."""
+    """Whether to use flash attention; unset, the engine chooses."""
     kv_cache_type: str | None = None
     """Data type of the KV cache, one of `KV_CACHE_TYPES`."""
     rpc_hosts: str | None = None
-    """Hosts that compute layers, `host:port` with commas between them; `none` for no host."""
+    """Hosts that compute layers, as comma-separated `host:port`; `none` for no host."""
     draft_num_predict: int | None = None
     num_keep: int | None = None
     seed: int | None = None
     """Seed of the sampler; negative draws a new one for every answer."""
     num_predict: int | None = None
-    """Most tokens in an answer; negative is unlimited (bounded by the context)."""
+    """Most tokens in an answer; negative is unlimited, up to the context length."""
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
     typical_p: float | None = None
     repeat_last_n: int | None = None
-    """Tokens looked back at for penalties; 0 is off, -1 the whole context."""
+    """Number of last tokens that penalties apply to; 0 is off, -1 the whole context."""
     temperature: float | None = None
     repeat_penalty: float | None = None
     presence_penalty: float | None = None
@@ -60,19 +60,19 @@ class Parameters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     stop: tuple[str, ...] | None = None
 
     def over(self, base: Parameters) -> Parameters:
-        """Return `base` with every value that is set here replaced; `stop` is replaced whole."""
+        """Return `base` overridden by every value that is set here; `stop` is replaced whole."""
         values = {name: getattr(self, name) for name in self.__struct_fields__}
         return msgspec.structs.replace(base, **{k: v for k, v in values.items() if v is not None})
 
     @property
     def load_time(self) -> Parameters:
-        """Those that decide how a base is loaded, the others unset."""
+        """The parameters in `LOAD_TIME`, with the others unset."""
         return Parameters(**{name: getattr(self, name) for name in LOAD_TIME})
 
     def lines(self) -> list[tuple[str, str]]:
-        """Return every value that is set as `(name, text)`, one entry for each stop string.
+        """Return every set value as `(name, text)`, with one entry for each stop string.
 
-        The texts are what PARAMETER lines say: integers as integers, booleans as true and false.
+        The texts are those of PARAMETER lines, with booleans as true and false.
         """
         lines: list[tuple[str, str]] = []
         for name in self.__struct_fields__:
@@ -110,19 +110,19 @@ DEFAULTS = Parameters(
     frequency_penalty=0.0,
     stop=(),
 )
-"""What applies where nothing is set: Ollama's values at run time (not those of its older
-documentation), with its context length for machines of less than 23 GiB of GPU memory.
-`main_gpu`, `num_ubatch` and `flash_attention` stay unset."""
+"""Values for unset parameters: Ollama's run-time values (its older documentation differs), with
+its context length for machines with less than 23 GiB of GPU memory. `main_gpu`, `num_ubatch` and
+`flash_attention` stay unset."""
 
 LOAD_TIME = (
     *("num_ctx", "num_batch", "num_ubatch", "num_gpu", "main_gpu", "use_mmap"),
     *("num_thread", "num_thread_batch", "flash_attention", "kv_cache_type", "rpc_hosts"),
     "draft_num_predict",
 )
-"""Parameters that decide how a base is loaded; a change of one loads it again."""
+"""Parameters that decide how a base is loaded; changing one reloads it."""
 
 KV_CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "iq4_nl", "q4_1", "q4_0")
-"""What a KV cache may hold, most bits first (kv_cache_types of llama.cpp's common/arg.cpp)."""
+"""Data types of the KV cache, most bits first (kv_cache_types in llama.cpp's common/arg.cpp)."""
 
 _TYPES_TEXT = f"{', '.join(KV_CACHE_TYPES[:-1])} or {KV_CACHE_TYPES[-1]}"
 
@@ -136,7 +136,7 @@ OWN = MappingProxyType(
         "rpc_hosts": "machines that compute layers, `HOST:PORT,HOST:PORT`; `none` for no machine",
     }
 )
-"""Parameters that Ollama does not have, and what each does."""
+"""Parameters that Ollama does not have, each with its description."""
 
 DEPRECATED = frozenset(
     {
@@ -151,7 +151,7 @@ DEPRECATED = frozenset(
         "vocab_only",
     }
 )
-"""Parameters Ollama once had; they are accepted with a warning and change nothing."""
+"""Former Ollama parameters; they are accepted with a warning and have no effect."""
 
 KINDS = MappingProxyType(
     {
@@ -165,7 +165,7 @@ KINDS = MappingProxyType(
         },
     }
 )
-"""The type of each parameter's value; `stop` holds several strings, the others one value."""
+"""The type of each parameter's value; for `stop`, the type of each of its strings."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 _FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
@@ -174,7 +174,7 @@ _BOOLEANS = {
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
 }
 _INT32_MAX = 2**31 - 1
-# Inclusive bounds outside which a value has no meaning to the sampler or the runtime.
+# Inclusive bounds of the values that the sampler or the runtime can use.
 _RANGES: dict[str, tuple[float, float]] = {
     "num_ctx": (1, _INT32_MAX),
     "num_batch": (1, _INT32_MAX),
@@ -191,7 +191,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "temperature": (0.0, 1e6),
     "repeat_penalty": (1e-6, 1e6),
 }
-# llama.cpp cuts an endpoint at its first colon and knows IPv4 only.
+# llama.cpp splits an endpoint at its first colon and supports IPv4 only.
 _HOST = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?):([0-9]{1,5})\Z")
 _WIDEST_INTEGER = (-_INT32_MAX, _INT32_MAX)
 _WIDEST_FLOAT = (-1e6, 1e6)
@@ -200,8 +200,8 @@ _WIDEST_FLOAT = (-1e6, 1e6)
 def parse_value(name: str, text: str) -> Value:
     """Return the value that `PARAMETER name text` sets; for `stop`, one string.
 
-    Raises `ParameterError` for a name that does not exist (deprecated ones included), a text of
-    the wrong type, and a number outside the range in which it means something.
+    Raises `ParameterError` for an unknown or deprecated name, a text of the wrong type, and a
+    number outside its range.
     """
     kind = KINDS.get(name)
     if kind is None:
@@ -221,7 +221,7 @@ def parse_value(name: str, text: str) -> Value:
         if text not in _BOOLEANS:
             raise ParameterError(f"invalid bool value [{_shown(text)}]: {name} is true or false")
         return _BOOLEANS[text]
-    # 4300 digits is where Python refuses to convert; no range here has more than 19.
+    # Python refuses to convert more than 4300 digits; no bound here has more than 19.
     if kind is int:
         if not _INTEGER.match(text) or len(text) > 40:
             raise ParameterError(f"invalid int value [{_shown(text)}]: {name} is a whole number")
@@ -233,9 +233,10 @@ def parse_value(name: str, text: str) -> Value:
 
 
 def rpc_hosts(text: str | None) -> tuple[str, ...]:
-    """Return the hosts in a value of `rpc_hosts`, each `host:port`, once; none for `none`.
+    """Return the distinct `host:port` entries of an `rpc_hosts` value; empty for `none` and None.
 
-    Raises `ParameterError` for a host without a port, and for what is no name and no IPv4 address.
+    Raises `ParameterError` for a host without a port from 1 to 65535, and for a host that is
+    neither a name nor an IPv4 address.
     """
     if text is None or text.strip() == "none":
         return ()
@@ -251,7 +252,7 @@ def rpc_hosts(text: str | None) -> tuple[str, ...]:
 
 
 def build_parameters(values: Iterable[tuple[str, Value]]) -> Parameters:
-    """Collect parsed values: the last one of a name wins, `stop` gathers all of its strings."""
+    """Collect parsed values: the last value of a name wins, `stop` gathers all its strings."""
     collected: dict[str, Value] = {}
     stops: list[str] = []
     for name, value in values:

@@ -1,4 +1,4 @@
-"""Phrases that error messages share: the nearest known word, and a safe quotation of a text."""
+"""Helpers for error messages: suggest the nearest known word, and quote a text safely."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MAX_QUOTED = 60
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word most like `word`, compared without case; None when none is close."""
+    """Return the known word most similar to `word`, ignoring case; None if none is close."""
     by_folded = {candidate.casefold(): candidate for candidate in known}
     matches = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[matches[0]] if matches else None
@@ -24,8 +24,7 @@ def hint(word: str, known: Iterable[str]) -> str:
 def printable(text: object) -> str:
     """Return `text` on one line, with every control or invisible character replaced.
 
-    Messages show what files say and are called, which may hold escape sequences that a terminal
-    would obey.
+    Messages show names and contents of files, which may hold terminal escape sequences.
     """
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 

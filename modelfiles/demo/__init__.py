@@ -1,4 +1,4 @@
-"""The bundled demo: a tiny trained model with four adapters, ready to be mixed."""
+"""Paths of the bundled demo: a tiny trained base model with four adapters."""
 
 from __future__ import annotations
 

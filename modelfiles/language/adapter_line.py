@@ -1,9 +1,9 @@
-"""One ADAPTER line: `ADAPTER <reference> [scale=<float>] [name=<id>]`.
+"""Parse and write ADAPTER lines: `ADAPTER <reference> [scale=<float>] [name=<id>]`.
 
-`ADAPTER ./style.gguf 0.5` is short for `scale=0.5`. A reference in quotes is meant literally, and
-options follow its closing quote. An unquoted argument has two readings: all of it is the path
-(Ollama's meaning), or its end is options. Which one holds depends on the files there are, so the
-line keeps the whole argument beside its parts and `modelfiles.references.resolve` decides.
+`ADAPTER ./style.gguf 0.5` is short for `scale=0.5`. A quoted reference is literal, and options
+follow its closing quote. An unquoted argument has two readings: the whole argument is the path
+(Ollama's meaning), or it ends in options. Which one holds depends on the existing files, so
+`AdapterLine` keeps the whole argument beside its parts and `modelfiles.references.resolve` decides.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _NAME = re.compile(r"\w[\w.-]{0,63}\Z")
 
 @dataclass(frozen=True, slots=True)
 class AdapterLine:
-    """What one ADAPTER line says."""
+    """The parts of one ADAPTER line."""
 
     reference: str
     scale: float = 1.0
     name: str | None = None
     argument: str | None = field(default=None, compare=False)
-    """The whole unquoted argument where options were split off it; where a file of that name
-    exists, it is the reference and the scale is 1.0."""
+    """The whole unquoted argument, set if options were split off. If a file of that name exists,
+    it is the reference and the scale is 1.0."""
     line: int | None = field(default=None, compare=False)
 
     @classmethod
     def parse(cls, command: Command) -> AdapterLine:
         """Split the argument of an ADAPTER command into reference and options.
 
-        Raises `ModelfileError` for a scale that is not a finite number, a name that is not an
-        id, an option given twice, and for anything but options behind a quoted reference.
+        Raises `ModelfileError` for a scale that is not finite or exceeds `MAX_SCALE`, a name that
+        is not an id, an option given twice, and any text but options after a quoted reference.
         """
         if command.is_quoted:
             return cls(command.args, line=command.line)
@@ -55,7 +55,7 @@ class AdapterLine:
             options[match[1]] = match[2]
             rest = rest[: match.start()]
         short = _SHORT_SCALE.search(rest) if "scale" not in options else None
-        # A number that stands alone is a reference: `ADAPTER 0.5` names a file.
+        # A number alone is a reference: `ADAPTER 0.5` names a file.
         if short is not None and (parts is not None or short.start() > 0):
             options["scale"] = short[1]
             rest = rest[: short.start()]
@@ -73,14 +73,14 @@ class AdapterLine:
         return cls(reference, scale, name, argument, command.line)
 
     def to_text(self) -> str:
-        """Write the line so that it reads back as the same reference, scale and name.
+        """Return the line in a form that parses to the same reference, scale and name.
 
-        Raises `ModelfileError` where no form of quoting can hold the reference or the name.
+        Raises `ModelfileError` if no form of quoting can hold the reference or the name.
         """
         options = f" scale={self.scale!r}" if self.scale != 1.0 or self.name is not None else ""
         options += f" name={self.name}" if self.name is not None else ""
-        # Options that say nothing are added to a quoted reference last, since `"a" "b"` alone
-        # would be split behind the first closing quote.
+        # The last resort is a redundant scale=1.0, since `"a" "b"` alone would be split after
+        # the first closing quote.
         for ending in (options, options or " scale=1.0"):
             for written in (
                 self.reference or '""',
@@ -104,7 +104,7 @@ class AdapterLine:
 
 def _scale(command: Command, text: str) -> float:
     try:
-        # Python's float() also takes digit separators, which no other reader of the file does.
+        # Python's float() accepts digit separators, which other Modelfile readers do not.
         scale = math.nan if "_" in text else float(text)
     except ValueError:
         scale = math.nan

@@ -1,11 +1,10 @@
-"""The Modelfile language, first half: text to a list of commands with true line numbers.
+"""Parse the text of a Modelfile into commands with line numbers.
 
-The grammar is Ollama's (`parser/parser.go`), read as a state machine: between commands, in a
-command's name, in a PARAMETER's name or a MESSAGE's role, in a value. Four things differ on
-purpose. Characters that cannot be seen are kept in values (Ollama drops them, which damages
-emoji sequences and full-width spaces). CRLF counts as one line. `PARAMETER system x` is a
-parameter called "system", never the directive. Text may follow the closing quote on an ADAPTER
-line, because that is where a scale stands.
+The grammar is that of Ollama's state machine in `parser/parser.go`, with four deliberate
+differences. Values keep invisible characters (Ollama drops them, which damages emoji sequences
+and full-width spaces). CRLF counts as one line end. `PARAMETER system x` is a parameter called
+"system", never the directive. On an ADAPTER line, text may follow the closing quote, because the
+scale stands there.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _SPACE = " \t\r\n"
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _LETTERS = re.compile(r"[A-Za-z]*")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_]*")
-# A quoted reference with something behind its closing quote on the same line.
+# A quoted reference with text after its closing quote on the same line.
 _QUOTED_REFERENCE = re.compile(r'(?:"""(.*?)"""|"(?!"")([^"]*)")[ \t]+(?=[^ \t\r\n])', re.DOTALL)
 
 
@@ -47,22 +46,22 @@ _QUOTED_REFERENCE = re.compile(r'(?:"""(.*?)"""|"(?!"")([^"]*)")[ \t]+(?=[^ \t\r
 class Command:
     """One directive of a Modelfile.
 
-    `name` is the directive in lower case, with two exceptions that are Ollama's: FROM is "model",
+    `name` is the directive in lower case, with two exceptions taken from Ollama: FROM is "model",
     and `PARAMETER x …` is "x" with `is_parameter` set. The `args` of MESSAGE are `role: text`.
     """
 
     name: str
     args: str
     line: int
-    """Where the directive begins, counted from 1."""
+    """The line of the directive, counted from 1."""
     is_parameter: bool = False
     is_quoted: bool = field(default=False, compare=False)
-    """The whole value stood in quotes, so an ADAPTER reference is meant literally."""
+    """Whether the whole value was in quotes, which makes an ADAPTER reference literal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value as it stands in the text: its meaning and where it ends."""
+    """A value in a Modelfile: its text without quotes, and the offset of its end."""
 
     text: str
     end: int
@@ -72,9 +71,8 @@ class Value:
 def parse(source: bytes | str) -> tuple[Command, ...]:
     """Read the commands of a Modelfile, in order.
 
-    Bytes are UTF-8, or UTF-16 if they begin with its byte order mark; bytes that are not UTF-8
-    become U+FFFD. Raises `ModelfileError` with the line where the text stops making sense, and
-    when there is no FROM.
+    Bytes are UTF-8, or UTF-16 if they begin with its byte order mark; undecodable bytes become
+    U+FFFD. Raises `ModelfileError`, with the line, for a syntax error and if there is no FROM.
     """
     reader = _Reader(decode(source))
     commands = []
@@ -90,7 +88,7 @@ def parse(source: bytes | str) -> tuple[Command, ...]:
 
 
 def decode(source: bytes | str) -> str:
-    """Return the text of a Modelfile without its byte order mark."""
+    """Decode a Modelfile and strip its byte order mark."""
     if isinstance(source, str):
         return source.removeprefix("\ufeff")
     for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
@@ -100,11 +98,10 @@ def decode(source: bytes | str) -> str:
 
 
 def read_value(text: str, start: int, *, is_adapter: bool = False) -> Value | None:
-    """Read the value that begins at `start`; None when its quote is never closed.
+    """Read the value that begins at `start`; return None if its quote is never closed.
 
-    A value ends at the first line end at which all of it, white space around it aside, is bare
-    or closed by the quote that opened it. Reads every character a bounded number of times,
-    however long the value is.
+    A value ends at the first line end where its stripped text is unquoted, or closed by the quote
+    that opened it. Takes time linear in the length of the value.
     """
     begin = start
     while begin < len(text) and text[begin] in _BLANKS:
@@ -121,7 +118,11 @@ def read_value(text: str, start: int, *, is_adapter: bool = False) -> Value | No
 
 
 def split_quoted_reference(args: str) -> tuple[str, str] | None:
-    """Split `"reference" rest` as `read_value` leaves it on an ADAPTER line; None if unquoted."""
+    """Split the `"reference" rest` of an ADAPTER line; return None if it is unquoted.
+
+    `args` is a text that `read_value` returned; with nothing after the closing quote, the quotes
+    are already stripped.
+    """
     match = _QUOTED_REFERENCE.match(args)
     if match is None:
         return None
@@ -138,7 +139,7 @@ def _plain_value(text: str, begin: int) -> Value | None:
         last = end
         while last > checked and text[last - 1] in _SPACE:
             last -= 1
-        # Lines of white space alone cannot close a quote that was open before them.
+        # Blank lines cannot close a quote that was open before them.
         if last > checked or checked == begin:
             quote_length = _closed_by(text, begin, last)
             if quote_length is not None:
@@ -151,7 +152,7 @@ def _plain_value(text: str, begin: int) -> Value | None:
 
 
 def _closed_by(text: str, begin: int, end: int) -> int | None:
-    """Return how many quotes close `text[begin:end]` (0, 1 or 3); None while it is open."""
+    """Return how many quotes close `text[begin:end]` (0, 1 or 3); None if a quote is open."""
     if not text.startswith('"', begin, end):
         return 0
     if text.startswith('"""', begin, end):
@@ -164,7 +165,7 @@ def _is_visible(character: str) -> bool:
 
 
 class _Reader:
-    """A cursor over the text that yields one command after the other."""
+    """A cursor over the text that reads one command at a time."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -1,4 +1,4 @@
-"""From the layers of an Ollama model to a `Model`, or to the reason why it cannot be run here."""
+"""Convert the layers of an Ollama model to a `Model`, or say why it cannot be run here."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from modelfiles.references.model_name import ModelName
 from modelfiles.wording import printable
 
 MAX_TEXT_BYTES = 16 * 2**20
-"""More is no text that a person wrote, and must not be read into memory."""
+"""Longest text layer that is read into memory; nobody writes a longer one by hand."""
 
 
 class LayerReader:
-    """The files of one model in Ollama's folder of blobs; every error names the model."""
+    """Reads the files of one model in Ollama's blob folder; every error names the model."""
 
     def __init__(self, blobs: Path, name: ModelName) -> None:
         self._blobs = blobs
         self._name = name
 
     def model(self, manifest: OllamaManifest, display: str) -> Model:
-        """Return the model, called `display`, with the paths of its blobs; adapters at scale 1.0.
+        """Return the model under the name `display`, with the paths of its blobs.
 
-        Raises `OllamaError` where it is of a kind that cannot be run here or a file is missing.
+        Adapters have scale 1.0. Raises `OllamaError` if the model cannot be run here, or if a
+        file of it is missing, incomplete or unreadable.
         """
         config = decode(self._text(manifest.config), OllamaConfig, f"{self._what}: its config")
         self._require_local(manifest, config)
@@ -112,9 +113,9 @@ class LayerReader:
             ) from None
 
     def _path(self, layer: Layer, part: str) -> Path:
-        """Return the blob of a layer; raises `OllamaError` unless it is whole and readable."""
+        """Return the blob of a layer; raises `OllamaError` unless it is complete and readable."""
         hexadecimal = layer.digest[len("sha256-") :]
-        # Very old stores have a colon in the names of their files.
+        # Very old stores have a colon in their file names.
         candidates = [self._blobs / f"sha256{mark}{hexadecimal}" for mark in "-:"]
         for path in candidates:
             try:

@@ -1,4 +1,4 @@
-"""The JSON files of Ollama's store: manifests, configurations and the layers of settings."""
+"""Read the JSON files of Ollama's store: manifests, configurations, `params` and `messages`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Record = TypeVar("Record")
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of a model and what it is for."""
+    """A file of a model: its digest, size and media type."""
 
     media_type: str = msgspec.field(name="mediaType", default="")
-    # A pattern, since the digest becomes a file name.
+    # The pattern guards the file name that is built from the digest.
     digest: Annotated[str, msgspec.Meta(pattern=r"\Asha256[:-][0-9a-f]{64}\Z")]
     size: Annotated[int, msgspec.Meta(ge=0)]
 
     @property
     def kind(self) -> str:
-        """The last part of its media type: `model`, `adapter`, `template` …"""
+        """The end of its media type: `model`, `adapter`, `template` …"""
         return self.media_type.removeprefix(LAYER_PREFIX)
 
 
 class OllamaManifest(msgspec.Struct, frozen=True):
-    """What a model is made of."""
+    """The manifest of a model: its configuration and its layers."""
 
     config: Layer
     layers: tuple[Layer, ...] | None = None
@@ -41,7 +41,7 @@ class OllamaManifest(msgspec.Struct, frozen=True):
 
 
 class OllamaConfig(msgspec.Struct, frozen=True):
-    """What Ollama notes of a model, as far as it matters here."""
+    """The fields of a model's configuration that are used here."""
 
     model_format: str | None = None
     """`gguf` (also when absent), or `safetensors` for its own MLX engine."""
@@ -59,7 +59,7 @@ class _Turn(msgspec.Struct, frozen=True):
 
 
 def decode(data: bytes, kind: type[Record], what: str) -> Record:
-    """Read a JSON file as a record; raises `OllamaError`, which begins with `what`."""
+    """Decode a JSON file as a record; raises `OllamaError`, whose text begins with `what`."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -67,7 +67,7 @@ def decode(data: bytes, kind: type[Record], what: str) -> Record:
 
 
 def decode_parameters(data: bytes, what: str) -> Parameters:
-    """Read a `params` layer; what is unknown or out of range there is left out, as Ollama does."""
+    """Read a `params` layer, skipping unknown and invalid values, as Ollama does."""
     values: list[tuple[str, Value]] = []
     for name, found in decode(data, dict[str, Any], what).items():
         for item in found if isinstance(found, list) else [found]:
@@ -81,7 +81,7 @@ def decode_parameters(data: bytes, what: str) -> Parameters:
 
 
 def decode_messages(data: bytes, what: str) -> tuple[Message, ...]:
-    """Read a `messages` layer; turns of other roles than a Modelfile knows are left out."""
+    """Read a `messages` layer, skipping turns whose role a Modelfile does not have."""
     messages = []
     for turn in decode(data, list[_Turn], what):
         match turn.role:
@@ -91,7 +91,7 @@ def decode_messages(data: bytes, what: str) -> tuple[Message, ...]:
 
 
 def _parameter_text(name: str, value: object) -> str | None:
-    """Return what a PARAMETER line would say; None where no such line could be written."""
+    """Return the text of the equivalent PARAMETER line; None if no such line exists."""
     kind = KINDS.get(name)
     match value:
         case bool():

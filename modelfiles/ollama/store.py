@@ -1,4 +1,4 @@
-"""The models of Ollama's store by name. Every file is opened for reading, none is locked."""
+"""List and look up the models of Ollama's store; files are only read, never locked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BLOB_NAME = re.compile(r"sha256-[0-9a-f]{64}\Z")
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The manifests there are, and what could not be looked at."""
+    """The manifests found by name, and a sentence for each folder that cannot be read."""
 
     paths: dict[ModelName, Path]
     problems: list[str]
@@ -38,17 +38,17 @@ class OllamaStore:
         self._blobs = root / "blobs"
 
     def names(self) -> list[ModelName]:
-        """Return the name of every manifest that can be seen, sorted."""
+        """Return the names of all manifests in readable folders, in path order."""
         return list(self._scan().paths)
 
     def problems(self) -> list[str]:
-        """Return a sentence for each folder that cannot be looked into."""
+        """Return a sentence for each folder that cannot be read."""
         return self._scan().problems
 
     def get(self, name: ModelName) -> Model | None:
-        """Return the model of that name, whatever its case; None if there is none.
+        """Return the model of that name, ignoring case; None if there is none.
 
-        Raises `OllamaError` where it cannot be run here, or a file of it cannot be read.
+        Raises `OllamaError` if the model cannot be run here or one of its files cannot be read.
         """
         paths = self._scan().paths
         known = name if name in paths else None
@@ -59,12 +59,12 @@ class OllamaStore:
         return LayerReader(self._blobs, known).model(manifest, known.display)
 
     def list(self) -> list[ListedModel]:
-        """Describe every model, newest first; those that cannot be run here say why."""
+        """Describe every model, newest first; `problem` says why one cannot be run here."""
         listed = [self._describe(name, path) for name, path in self._scan().paths.items()]
         return sorted(listed, key=lambda model: model.modified, reverse=True)
 
     def has_blob(self, file: Path) -> bool:
-        """Whether a file is one of this store's blobs, by its place or by its content's name."""
+        """Return whether this store has a blob with the name of `file`, wherever `file` is."""
         return bool(_BLOB_NAME.match(file.name)) and (self._blobs / file.name).exists()
 
     def _describe(self, name: ModelName, path: Path) -> ListedModel:
@@ -127,7 +127,7 @@ def _is(entry: os.DirEntry[str], kind: Callable[[os.DirEntry[str]], bool]) -> bo
     try:
         return kind(entry)
     except OSError:
-        # A link to a place that may not be looked at.
+        # A link to a place without read permission.
         return False
 
 
@@ -143,5 +143,5 @@ def _modified(path: Path) -> datetime:
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError:
-        # Removed since the folder was read.
+        # Deleted after the folder was read.
         return datetime.fromtimestamp(0, UTC)

@@ -1,4 +1,4 @@
-"""What a Modelfile's references mean: paths with a GGUF file or an adapter, files of the Hub."""
+"""Resolve single references of a Modelfile: paths of GGUF files or adapters, files of the Hub."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ from modelfiles.wording import printable, quoted
 GGUF_MAGIC = b"GGUF"
 
 Convert = Callable[[Path, Path], Path]
-"""Makes a GGUF file of another program's adapter: told the adapter's folder or file and the base's
-file, it returns where the result lies; raises `ReferenceNotFoundError` where it cannot."""
+"""Convert an adapter of PEFT or MLX to GGUF: takes the adapter's folder or file and the base's
+file, and returns the path of the result; raises `ReferenceNotFoundError` if it cannot."""
 
 Pull = Callable[[str], PulledAdapter | None]
-"""Returns the adapter that a reference to the Hub means, brought to this machine, or the one that
-was pulled under that name; None where the text is neither; raises `ReferenceNotFoundError` with
-the reason where it cannot."""
+"""Download the adapter of a Hub reference, or find the adapter pulled under a name; return its
+record, or None if the text is neither; raises `ReferenceNotFoundError`, with the reason, if that
+fails."""
 
 _FOREIGN_WEIGHTS = (".safetensors", ".bin", ".npz", ".pt", ".pth")
 _FOREIGN_CONFIG = "adapter_config.json"
 
 
 def gguf_at(path: Path, what: str, kind: str = "model") -> Path:
-    """Return the GGUF file at `path`, or the only one in the folder there; `what` names it."""
+    """Return the GGUF file at `path`, or the only one in that folder.
+
+    Error messages begin with `what`. Raises `ReferenceNotFoundError` if a file cannot be read or
+    a shard is missing, and `ModelfileError` if the file is not GGUF or not the first shard, or the
+    folder does not hold exactly one model.
+    """
     try:
         if path.is_dir():
             path = _only_gguf_in(path, what, kind)
@@ -46,9 +51,9 @@ def gguf_at(path: Path, what: str, kind: str = "model") -> Path:
 
 
 def adapter_at(path: Path, what: str, base: Path, convert: Convert | None) -> tuple[Path, Path]:
-    """Return the GGUF file of the adapter at `path`, and the path that it is called after.
+    """Return the GGUF file of the adapter at `path`, and the path that gives its default name.
 
-    An adapter of PEFT or MLX is converted for the model in `base`, and called after its folder.
+    Converts an adapter of PEFT or MLX for the model in `base`; its folder gives the name.
     """
     if not is_foreign_adapter(path):
         file = gguf_at(path, what, "adapter")
@@ -62,9 +67,10 @@ def adapter_at(path: Path, what: str, base: Path, convert: Convert | None) -> tu
 
 
 def is_foreign_adapter(path: Path) -> bool:
-    """Whether `path` is the folder or the weights of an adapter as PEFT and MLX save them.
+    """Return whether `path` is the folder or the weights of an adapter in PEFT or MLX format.
 
-    A folder with a GGUF file means that file. False where there is nothing, or nothing readable.
+    False for a folder that holds a GGUF file, which is used instead, and for a missing or
+    unreadable path.
     """
     try:
         if not path.is_dir():
@@ -78,12 +84,12 @@ def is_foreign_adapter(path: Path) -> bool:
             or (path / _FOREIGN_CONFIG).exists()
             or any((entry / _FOREIGN_CONFIG).exists() for entry in entries)
         )
-    except (OSError, ValueError):  # a zero byte in the path
+    except (OSError, ValueError):  # ValueError: a zero byte in the path
         return False
 
 
 def _magic(path: Path) -> bytes:
-    if not path.is_file() and path.exists():  # opening a pipe would wait for a writer for ever
+    if not path.is_file() and path.exists():  # opening a pipe would block until it has a writer
         raise OSError(errno.EINVAL, "it is no regular file")
     with path.open("rb") as file:
         return file.read(len(GGUF_MAGIC))
@@ -106,7 +112,7 @@ def _first_shard(path: Path, what: str) -> Path:
 
 
 def _only_gguf_in(folder: Path, what: str, kind: str) -> Path:
-    # A vision projector beside its model is no second model.
+    # A vision projector beside its model does not count as a second model.
     files = sorted(p for p in folder.glob("*.gguf") if not p.name.lower().startswith("mmproj"))
     models = list(dict.fromkeys(shards_of(file)[0] for file in files))
     if len(models) == 1:
@@ -140,7 +146,10 @@ def _convert_advice(kind: str, folder: Path) -> str:
 
 
 def hub_reference(reference: str, kind: Kind, what: str) -> HubReference | None:
-    """Return the file of the Hub that a reference means; None if it means none."""
+    """Parse a reference to the Hub; return None if it is not one.
+
+    Raises `ReferenceNotFoundError` if it has the prefix of one but names no repository.
+    """
     try:
         return HubReference.parse(reference, kind)
     except ValueError as error:
@@ -148,7 +157,7 @@ def hub_reference(reference: str, kind: Kind, what: str) -> HubReference | None:
 
 
 def downloaded(reference: HubReference, download: Download | None, what: str) -> Path:
-    """Return the file of the Hub, brought to this machine."""
+    """Download the GGUF file of a Hub reference and return its path."""
     if download is None:
         raise ReferenceNotFoundError(f"{what}: nothing can be downloaded here")
     try:
@@ -161,9 +170,9 @@ def downloaded(reference: HubReference, download: Download | None, what: str) ->
 def pulled_at(
     reference: str, what: str, base: Path, convert: Convert | None, pull: Pull | None
 ) -> tuple[Path, str] | None:
-    """Return the GGUF file of an adapter of the Hub, or of a pulled name, and what it is called.
+    """Return the GGUF file and the name of an adapter given by Hub reference or pulled name.
 
-    None where the reference is neither. An adapter of PEFT or MLX is converted for `base`.
+    None if the reference is neither. Converts an adapter of PEFT or MLX for `base`.
     """
     hub = hub_reference(reference, "adapter", what)
     if pull is None:
@@ -181,7 +190,11 @@ def pulled_at(
 
 
 def expand(reference: str, folder: Path, where: str) -> Path:
-    """Return the absolute path that a reference means, whether or not anything is there."""
+    """Return the absolute path of a reference, relative to `folder`; it need not exist.
+
+    Raises `ModelfileError` for a NUL character and `ReferenceNotFoundError` for an unknown user's
+    home folder; messages begin with `where`.
+    """
     if "\0" in reference:
         raise ModelfileError(f"{where}the path {quoted(reference)} holds a NUL character")
     try:
@@ -193,7 +206,10 @@ def expand(reference: str, folder: Path, where: str) -> Path:
 
 
 def is_there(path: Path, where: str) -> bool:
-    """Whether the path leads to something; one that is too long to exist does not."""
+    """Return whether the path exists; False for one that is too long to exist.
+
+    Raises `ReferenceNotFoundError`, whose text begins with `where`, if permission is denied.
+    """
     try:
         path.stat()
     except PermissionError:
@@ -206,17 +222,17 @@ def is_there(path: Path, where: str) -> bool:
 
 
 def looks_like_path(reference: str) -> bool:
-    """Whether a reference that leads nowhere was surely meant as a path."""
+    """Return whether a reference without an existing file can only be a path."""
     return reference.startswith((".", "/", "~", "\\")) or reference.lower().endswith(
         (".gguf", ".safetensors", ".bin")
     )
 
 
 def line_prefix(line: int | None) -> str:
-    """Return what an error about a line begins with."""
+    """Return the prefix of an error about a line, or an empty text without a line."""
     return f"(line {line}): " if line is not None else ""
 
 
 def plain(reference: str) -> str:
-    """Return a reference as a message shows it: printable, shortened, without quotes."""
+    """Return a reference for messages: printable, shortened, without quotes."""
     return quoted(reference)[1:-1]

@@ -1,4 +1,4 @@
-"""References to the Hugging Face Hub: `hf.co/user/repo[:quantisation or file]`."""
+"""Parse references to the Hugging Face Hub: `hf.co/user/repo[:quantisation or file]`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from modelfiles.wording import quoted
 Kind = Literal["model", "adapter"]
 
 PREFERRED = "Q4_K_M"
-"""Of several quantisations the one that is meant: the usual compromise between size and quality,
+"""The default quantisation if there are several: the usual compromise between size and quality,
 and Ollama's default."""
 
 _PREFIX = re.compile(
     r"(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/(?:models/)?|hf://(?:models/)?",
     re.IGNORECASE,
 )
-# The address of a file's or a folder's page, or of the file itself, as a browser shows it.
+# The URL path of a file's or folder's page, or of the file itself.
 _PAGE = re.compile(r"/(?:blob|resolve|tree)/main(?:/(?P<file>[^?#]*))?(?:[?#].*)?\Z")
 _HOST = re.compile(r"^(https?://)?(hf\.co|huggingface\.co)/")
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}\Z")
@@ -28,19 +28,19 @@ _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}\Z")
 
 @dataclass(frozen=True, slots=True)
 class HubReference:
-    """A repository of the Hub and which of its files is meant."""
+    """A repository of the Hub and the choice of one of its files."""
 
     repo: str
     """`user/repo`."""
     choice: str | None
-    """Of a model a quantisation (`Q4_K_M`) or a file, of an adapter a file; None leaves it open."""
+    """For a model a quantisation (`Q4_K_M`) or a file, for an adapter a file; None if not given."""
     kind: Kind
 
     @classmethod
     def parse(cls, text: str, kind: Kind) -> Self | None:
-        """Read a reference; None where the text is none.
+        """Parse a reference; return None if the text does not have the prefix of one.
 
-        Raises `ValueError` with a reason where it begins like one but names no repository.
+        Raises `ValueError` with a reason if it has the prefix but names no repository.
         """
         prefix = _PREFIX.match(text)
         if prefix is None:
@@ -52,7 +52,7 @@ class HubReference:
             rest, choice = rest[: page.start()], (page["file"] or "").rstrip("/") or None
         else:
             rest, _, tag = rest.partition(":")
-            # Ollama's word for "whichever".
+            # "latest" is Ollama's default tag.
             choice = None if tag.lower() in ("", "latest") else tag
         parts = rest.rstrip("/").split("/")
         if len(parts) != 2 or not all(_PART.match(p) and ".." not in p for p in parts):
@@ -65,16 +65,16 @@ class HubReference:
 
     @property
     def display(self) -> str:
-        """The reference as a Modelfile says it."""
+        """The reference as written in a Modelfile."""
         choice = f":{self.choice}" if self.choice is not None else ""
         return f"hf.co/{self.repo}{choice}"
 
 
 def without_host(text: str) -> str:
-    """Return words to search for; of the address of a repository, what it is called."""
+    """Return a search text without the Hub's host, which leaves `user/repo` of a URL."""
     return _HOST.sub("", text)
 
 
 Download = Callable[[HubReference], Path]
-"""Brings a file to this machine and returns where it lies, of a split model the first part;
-raises `ReferenceNotFoundError` with the reason where it cannot."""
+"""Download a file and return its path, for a split model that of the first shard; raises
+`ReferenceNotFoundError` with the reason if that fails."""

@@ -1,4 +1,4 @@
-"""Model names: `[host/][namespace/]model[:tag]`, read and shown as Ollama does."""
+"""Parse and display model names, `[host/][namespace/]model[:tag]`, as Ollama does."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ DEFAULT_HOST = "registry.ollama.ai"
 DEFAULT_NAMESPACE = "library"
 DEFAULT_TAG = "latest"
 
-# A part begins with a letter, a digit or "_", so ".." can never be one. `\Z`, since `$` would let
-# a trailing newline pass.
+# A part begins with a letter, a digit or "_", so it is never "..". `\Z`, since `$` would accept a
+# trailing newline.
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}\Z")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}\Z")
 _MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}\Z")
@@ -31,9 +31,9 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str) -> ModelName:
-        """Read a name, filling in the default host, namespace and tag.
+        """Parse a name, filling in the default host, namespace and tag.
 
-        Raises `ModelNameError` for anything that is not a name, paths and `..` among them.
+        Raises `ModelNameError` for a text that is not a name, such as a path or one with `..`.
         """
         rest = text.split("://", 1)[1] if "://" in text else text
         tag = DEFAULT_TAG
@@ -68,17 +68,17 @@ class ModelName:
 
     @property
     def full(self) -> str:
-        """The name with nothing left out: `registry.ollama.ai/library/demo:latest`."""
+        """The name with all its parts: `registry.ollama.ai/library/demo:latest`."""
         return f"{self.host}/{self.namespace}/{self.model}:{self.tag}"
 
     @property
     def path_parts(self) -> tuple[str, str, str, str]:
-        """The path of the name's manifest below the folder `manifests`."""
+        """The path components of the name's manifest below the folder `manifests`."""
         return self.host, self.namespace, self.model, self.tag
 
     @property
     def folded(self) -> tuple[str, str, str, str]:
-        """The key that names differing only in case share; lookups compare it."""
+        """The case-folded parts, which lookups compare."""
         host, namespace, model, tag = (part.casefold() for part in self.path_parts)
         return host, namespace, model, tag
 
@@ -91,7 +91,7 @@ def _invalid(text: str, reason: str) -> ModelNameError:
 
 
 def free_name(name: str, taken: Container[str]) -> str:
-    """Return an adapter's name, numbered where it is taken: `style`, `style-2`, `style-3`."""
+    """Return an adapter's name, numbered if it is taken: `style`, `style-2`, `style-3`."""
     candidate, number = name, 2
     while candidate in taken:
         candidate, number = f"{name}-{number}", number + 1

@@ -1,7 +1,7 @@
-"""The adapters that were pulled: a record of each, under a short name, beside the models.
+"""Records of adapters pulled from the Hugging Face Hub, each under a short name.
 
-The files themselves stay in the cache of the Hugging Face Hub, so that no disk holds them twice;
-what stands here is where they lie, and from which revision they are.
+The adapter files stay in the Hub's cache, so they are not stored twice; a record holds their path
+and revision.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ _CONFIG = "adapter_config.json"
 
 
 class PulledAdapter(msgspec.Struct, frozen=True, kw_only=True):
-    """An adapter of the Hub that lies on this machine."""
+    """An adapter of the Hub that was downloaded to this machine."""
 
     version: int = VERSION
     name: str
-    """What `ADAPTER` and `--lora` call it."""
+    """The name that `ADAPTER` and `--lora` accept."""
     repo: str
     """`user/repo`."""
     revision: str
     """The commit that was pulled, 40 hex digits."""
     file: str
-    """The path within the repository: a GGUF file, or of a folder its weights."""
+    """Path within the repository: the GGUF file, or the weights file of an adapter folder."""
     kind: Literal["gguf", "peft", "mlx"]
     path: str
-    """Absolute path of the GGUF file, or of the folder, in the Hub's cache."""
+    """Absolute path of the GGUF file or adapter folder in the Hub's cache."""
     size_bytes: int
     pulled: datetime
     base_models: tuple[str, ...] = ()
-    """What its card says that it was trained on."""
+    """The base models that its model card names."""
 
     @property
     def reference(self) -> str:
-        """The reference that pulls it again: `hf.co/user/repo:file`."""
+        """The reference that pulls this adapter again: `hf.co/user/repo:file`."""
         return f"hf.co/{self.repo}:{self.file}"
 
     @property
     def is_there(self) -> bool:
-        """Whether the file, or the weights and the configuration, still lie in the cache."""
+        """Whether the GGUF file, or the weights and configuration, are still in the cache."""
         path = Path(self.path)
         if self.kind == "gguf":
             return path.is_file()
@@ -62,23 +62,23 @@ class PulledAdapter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PulledAdapters:
-    """The records below a home folder, one small file each."""
+    """The records below a home folder, one JSON file each."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "adapters"
 
     def list(self) -> Sequence[PulledAdapter]:
-        """Return all, the newest first; what cannot be read as a record is left out.
+        """Return all records, newest first, skipping files that are not valid records.
 
-        Raises `StoreError` where the folder cannot be read.
+        Raises `StoreError` if the folder cannot be read.
         """
         records = [record for path in self._files() if (record := _read(path)) is not None]
         return sorted(records, key=lambda record: record.pulled, reverse=True)
 
     def get(self, name: str) -> PulledAdapter:
-        """Return the adapter called `name`, whatever its case.
+        """Return the adapter called `name`, ignoring case.
 
-        Raises `ReferenceNotFoundError`, which names the nearest.
+        Raises `ReferenceNotFoundError`, which suggests the nearest name.
         """
         records = self.list()
         for record in records:
@@ -88,14 +88,14 @@ class PulledAdapters:
         raise ReferenceNotFoundError(f"there is no pulled adapter {quoted(name)}{close}")
 
     def find(self, repo: str, file: str) -> PulledAdapter | None:
-        """Return the record of a file of the Hub, None where it was never pulled."""
+        """Return the record of a file of the Hub, or None if there is none."""
         return next((r for r in self.list() if (r.repo, r.file) == (repo, file)), None)
 
     def put(self, record: PulledAdapter) -> PulledAdapter:
-        """Keep a record and return it, under a name of its own.
+        """Store a record under a unique name and return it with that name.
 
-        The same file of the same repository keeps the name it has; another one that would be
-        called like it gets a number. Raises `StoreError` where it cannot be written.
+        A file that already has a record keeps its name; a different file whose name is taken
+        gets a number. Raises `StoreError` if the record cannot be written.
         """
         try:
             make_private(self._folder)
@@ -110,9 +110,10 @@ class PulledAdapters:
         return record
 
     def remove(self, name: str) -> PulledAdapter:
-        """Forget an adapter and return its record; its file stays in the Hub's cache.
+        """Delete an adapter's record and return it; the adapter file stays in the Hub's cache.
 
-        Raises `ReferenceNotFoundError` where there is none of that name.
+        Raises `ReferenceNotFoundError` if no adapter has that name, and `StoreError` if the
+        record cannot be deleted.
         """
         record = self.get(name)
         try:
@@ -147,7 +148,7 @@ class PulledAdapters:
 
 
 def _read(path: Path) -> PulledAdapter | None:
-    """Return the record in a file; one that cannot be read was written by no version known here."""
+    """Return the record in a file, or None if it is unreadable or has an unknown version."""
     try:
         record = msgspec.json.decode(path.read_bytes(), type=PulledAdapter)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""From what a Modelfile says to files that exist: FROM and ADAPTER references looked up."""
+"""Resolve a Modelfile to a `Model`: look up its FROM, ADAPTER and DRAFT references."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from modelfiles.references.split_files import shards_of
 from modelfiles.wording import printable, quoted
 
 if TYPE_CHECKING:
-    # The library looks up packaged models, which are resolved here.
+    # At run time this would be a cycle: the library resolves packaged models with this module.
     from modelfiles.model import FoundModel
 
 _NO_ID = re.compile(r"[^\w.-]+")
@@ -50,7 +50,7 @@ _ORIGINS: dict[Origin, str] = {
 
 
 class ModelLookup(Protocol):
-    """Where FROM finds models by name; `modelfiles.library.Library` is the usual one."""
+    """The lookup that FROM uses for model names, usually `modelfiles.library.Library`."""
 
     def find(self, name: str) -> FoundModel:
         """Return the model called `name`; raises `ModelNotFoundError`."""
@@ -68,19 +68,19 @@ def resolve(
     pull: Pull | None = None,
     on_choice: Callable[[str], None] | None = None,
 ) -> Model:
-    """Look up every reference of `modelfile` and return the model it describes.
+    """Resolve every reference of `modelfile` and return the model it describes.
 
     FROM is, in this order, an existing path (relative to `folder`, the Modelfile's own; `~` is
     expanded), a model of `library`, or a repository of the Hugging Face Hub, which `download`
-    brings. A model's adapters come first, and its parameters, system, template and messages hold
-    where the Modelfile sets none. ADAPTER is an existing path, or what `pull` brings, an adapter
-    of the Hub or one that was pulled, by its name; an adapter of PEFT or MLX goes through
-    `convert`. `name` becomes the model's name; `on_choice` is told in
-    one sentence what FROM was taken for.
+    fetches. The adapters of a FROM model come first in the stack; its other settings apply where
+    the Modelfile sets none, and its licenses precede the Modelfile's. ADAPTER is an existing
+    path, a Hub reference or the name of a pulled adapter; `pull` resolves the last two, and
+    `convert` converts adapters of PEFT or MLX. `name` becomes the model's name; `on_choice`
+    receives a sentence that says how FROM was resolved.
 
-    Raises `ReferenceNotFoundError` where a reference leads to nothing, `ModelfileError` where it
-    leads to something that cannot serve or two adapters share an explicit name, and
-    `ModelNameError` if `name` is not a model name.
+    Raises `ReferenceNotFoundError` if a reference cannot be found or read, `ModelfileError` if it
+    leads to an unusable file or two adapters share an explicit name, and `ModelNameError` if
+    `name` is not a model name.
     """
     parent = _base(modelfile, folder, library, download, on_choice or _tell_nobody)
     return Model(
@@ -100,7 +100,7 @@ def resolve(
 
 
 def adapter_id(path: Path) -> str:
-    """Return the name an adapter gets from its file or folder: the stem, made an id."""
+    """Return an adapter's default name: the stem of its file or folder, reduced to an id."""
     stem = path.name if path.is_dir() else path.stem
     return _NO_ID.sub("-", stem).strip("-.")[:60] or "adapter"
 
@@ -112,7 +112,7 @@ def _base(
     download: Download | None,
     on_choice: Callable[[str], None],
 ) -> Model:
-    """Return the base as a model: of a file it has nothing but the file."""
+    """Return the base as a model; for a file, one without a name or any settings."""
     references = (*modelfile.earlier_bases, modelfile.base)
     where = line_prefix(modelfile.base_line)
     names = [r for r in references if not is_there(expand(r, folder, where), where)]
@@ -146,7 +146,7 @@ def _base(
                 f" and {error}"
             ) from None
     except ModelfilesError as error:
-        # A model that is there and cannot be used.
+        # The model exists but cannot be used.
         raise ReferenceNotFoundError(f"{where}{what}: {error}") from error
     else:
         origin = _ORIGINS[found.origin].format(found.model.name)
@@ -195,11 +195,11 @@ def _stack(
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What an ADAPTER line leads to."""
+    """A resolved ADAPTER line."""
 
     path: Path
     title: str
-    """What it is called where the line does not say."""
+    """The adapter's default name, used if the line gives none."""
     scale: float
     name: str | None
     """The line's explicit name."""
@@ -212,7 +212,7 @@ def _adapter(
     convert: Convert | None,
     pull: Pull | None,
 ) -> _Found:
-    """Return what a line leads to; its two readings are tried here."""
+    """Resolve an ADAPTER line, trying the reading as a whole path first."""
     where = line_prefix(line.line)
     if line.argument is not None:
         whole = expand(line.argument, folder, where)

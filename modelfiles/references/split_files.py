@@ -1,4 +1,4 @@
-"""Models split over several GGUF files, `x-00001-of-00003.gguf` …, which belong together."""
+"""Names of models split into several GGUF files: `x-00001-of-00003.gguf` …"""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _MAX_COUNT = 1024
 
 
 def shards_of(path: Path) -> tuple[Path, ...]:
-    """Return all parts of the model that a file is part of, in order; of an unsplit one itself.
+    """Return the paths of all shards of a file's model, in order; `path` alone if unsplit.
 
-    Goes by the name alone; the parts need not exist.
+    Only looks at the file name; the shards need not exist.
     """
     match = _NAME.match(path.name)
     count = int(match["count"]) if match is not None else 1
@@ -22,10 +22,10 @@ def shards_of(path: Path) -> tuple[Path, ...]:
 
 
 def shard_name(prefix: str, number: int, count: int) -> str:
-    """Return the name llama.cpp wants for a part, numbered from 1."""
+    """Return the file name that llama.cpp expects for a shard, numbered from 1."""
     return f"{prefix}-{number:05d}-of-{count:05d}.gguf"
 
 
 def missing_shards(path: Path) -> tuple[Path, ...]:
-    """Return the parts that are not there."""
+    """Return the shards of the model that are not files."""
     return tuple(part for part in shards_of(path) if not part.is_file())

@@ -1,4 +1,4 @@
-"""Where the program keeps its state on disk."""
+"""Locate and create the folder that holds the program's state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HOME_VARIABLE = "LORA_TUI_HOME"
 def state_home(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder that holds all state: `LORA_TUI_HOME`, else the platform's data folder.
 
-    The folder is not created here; whoever writes first does, with `make_private`.
+    Does not create the folder; the first writer does, with `make_private`.
     """
     override = environ.get(HOME_VARIABLE, "").strip()
     if override:
@@ -23,9 +23,9 @@ def state_home(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Create a folder and those above it that are missing, for their owner only (mode 0700).
+    """Create a folder and its missing parents with mode 0700.
 
-    Raises `OSError` where that cannot be done.
+    Raises `OSError` if a folder cannot be created.
     """
     for missing in [path for path in (*reversed(folder.parents), folder) if not path.exists()]:
         missing.mkdir(mode=0o700, exist_ok=True)

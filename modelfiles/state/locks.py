@@ -1,4 +1,4 @@
-"""Locks between processes that the system releases when their holder dies."""
+"""File locks between processes, which the operating system releases when the holder dies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import TracebackType
 
 from modelfiles.errors import StoreError
 
-# What file systems answer that know no flock(): some network mounts know record locks instead.
+# Errors of file systems without flock(); some network mounts have record locks instead.
 _NOT_SUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL}
 
 if sys.platform == "win32":
@@ -22,7 +22,7 @@ if sys.platform == "win32":
             try:
                 msvcrt.locking(descriptor, mode, 1)
             except OSError:
-                # LK_LOCK gives up after ten seconds; whoever waits goes on waiting.
+                # LK_LOCK gives up after ten seconds, so a waiting caller tries again.
                 if not is_waiting:
                     return False
             else:
@@ -50,8 +50,8 @@ else:
 class FileLock:
     """An exclusive lock on a file, which is created if absent and never removed.
 
-    Works between processes and between threads (each `FileLock` opens the file anew). A context
-    manager; entering waits until the lock is free.
+    Works between processes and between threads, since each `FileLock` opens the file itself. As a
+    context manager, waits until the lock is free.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,11 +59,11 @@ class FileLock:
         self._descriptor: int | None = None
 
     def try_acquire(self) -> bool:
-        """Take the lock if it is free; say whether it was."""
+        """Take the lock if it is free, and return whether it was."""
         return self._take(is_waiting=False)
 
     def release(self) -> None:
-        """Give the lock back; harmless if it is not held."""
+        """Release the lock; do nothing if it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -15,11 +15,11 @@ from modelfiles.state.locks import FileLock
 
 @contextmanager
 def staging_folder(parent: Path, store_lock: FileLock) -> Iterator[Path]:
-    """Yield a fresh folder below `parent` that is gone afterwards, whatever happened.
+    """Yield a new folder below `parent`, and delete it on exit.
 
-    The folder stays locked by this process. A folder whose lock is free was left by a process
-    that died, and is swept away here; making and sweeping happen under `store_lock`, so nobody
-    sweeps a folder between its making and its locking.
+    The folder stays locked by this process. Folders whose lock is free were left by processes
+    that died, and are deleted first. Creation and deletion happen under `store_lock`, so that no
+    process deletes a folder between its creation and its locking.
     """
     folder = parent / uuid4().hex
     lock = FileLock(folder / "lock")
@@ -36,7 +36,7 @@ def staging_folder(parent: Path, store_lock: FileLock) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` last through a power cut, where folders can be synced."""
+    """Flush renames in `folder` to disk, so that they survive a power cut; no-op on Windows."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -48,7 +48,7 @@ def sync_folder(folder: Path) -> None:
 
 def _sweep(leftover: Path) -> None:
     lock = FileLock(leftover / "lock")
-    # Its owner may be removing the folder at this very moment.
+    # Its owner may be deleting the folder at the same time.
     with suppress(FileNotFoundError, NotADirectoryError):
         if lock.try_acquire():
             lock.release()

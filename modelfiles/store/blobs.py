@@ -1,16 +1,16 @@
-"""Content-addressed files: how a user's file becomes `blobs/sha256-<hex>`, whole or not at all.
+"""Content-addressed storage: bring a user's file into the store as `blobs/sha256-<hex>`.
 
 Three ways are tried, cheapest first:
 
-1. a reflink (Btrfs, XFS, APFS through the same call on Linux only): no bytes are copied, and a
-   later edit of the user's file leaves the blob alone;
-2. a hard link, for files of `LINK_FROM_BYTES` and more: no bytes are copied, but an edit *in
-   place* of the user's file reaches the blob, so `is_intact` notices it when the model is read;
+1. a reflink (on Linux only, on file systems with FICLONE such as Btrfs and XFS): copies no bytes,
+   and a later edit of the user's file does not change the blob;
+2. a hard link, for files of `LINK_FROM_BYTES` and more: copies no bytes, but an edit *in place* of
+   the user's file also changes the blob, which `is_intact` detects when the model is read;
 3. a copy.
 
-Small files are never hard-linked: they are the adapters, which training and conversion scripts
-overwrite in place, and copying 64 MiB takes a fraction of a second. In every case the SHA-256 is
-taken of the bytes that end up in the store.
+Small files are not hard-linked: they are the adapters, which training and conversion scripts
+overwrite in place, and copying 64 MiB takes a fraction of a second. The SHA-256 is always that of
+the bytes that end up in the store.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ _FICLONE = 0x40049409
 
 
 class Blob(msgspec.Struct, frozen=True):
-    """A file of the store, named by its content."""
+    """A file of the store, identified by the digest of its content."""
 
     digest: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
     size_bytes: Annotated[int, msgspec.Meta(ge=0)]
 
     @property
     def file_name(self) -> str:
-        """The name of its file in the folder of blobs."""
+        """The name of its file in the blob folder."""
         return self.digest.replace(":", "-")
 
 
 @dataclass(frozen=True, slots=True)
 class CopyProgress:
-    """How far the reading and copying of a model's files has come."""
+    """Progress of reading and copying a model's files."""
 
     source: Path
     """The file being read."""
     done_bytes: int
-    """Over all files; steps back when a file that was read must be copied after all."""
+    """Over all files; decreases when a file that was hashed must be copied after all."""
     total_bytes: int
 
 
 def hash_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> Blob:
-    """Return digest and size of a file; `on_bytes` hears how many bytes were read so far."""
+    """Return digest and size of a file; `on_bytes` receives the number of bytes read so far."""
     digest = hashlib.sha256()
     n_read = 0
     with path.open("rb", buffering=0) as file:
@@ -76,35 +76,35 @@ def hash_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> Blob
 
 
 class BlobFolder:
-    """The folder of blobs and, beside it, the folder in which new ones are prepared."""
+    """The blob folder and, beside it, the folder of links to the shards of split bases."""
 
     def __init__(self, folder: Path, link_from_bytes: int = LINK_FROM_BYTES) -> None:
         self.folder = folder
         self._link_from_bytes = link_from_bytes
 
     def path_of(self, blob: Blob) -> Path:
-        """Return where the blob's file is, or would be."""
+        """Return the path of the blob's file, which need not exist."""
         return self.folder / blob.file_name
 
     def base_path(self, parts: Sequence[Blob]) -> Path:
-        """Return the file llama.cpp opens for a base: its blob, or the first link to its parts.
+        """Return the file llama.cpp opens for a base: its blob, or the link to its first shard.
 
-        llama.cpp finds the parts of a split model by their names, so they get links with names
-        of that form, in a folder of their own that `link_split` makes.
+        llama.cpp finds the shards of a split model by name, so `link_split` creates a folder of
+        links with shard names.
         """
         if len(parts) == 1:
             return self.path_of(parts[0])
         return self._split_folder(parts) / shard_name("base", 1, len(parts))
 
     def has_split(self, parts: Sequence[Blob]) -> bool:
-        """Whether every part of a base can be found by the name llama.cpp looks for."""
+        """Return whether every shard of a base has a link that leads to a file of its size."""
         return len(parts) == 1 or all(
             link.exists() and link.stat().st_size == blob.size_bytes
             for link, blob in zip(shards_of(self.base_path(parts)), parts, strict=True)
         )
 
     def link_split(self, parts: Sequence[Blob]) -> None:
-        """Make the links that `base_path` promises, where the base is split."""
+        """Create the links that `base_path` refers to, if the base is split."""
         if self.has_split(parts):
             return
         self._split_folder(parts).mkdir(parents=True, exist_ok=True)
@@ -114,11 +114,11 @@ class BlobFolder:
                 link.symlink_to(Path("..", "..", self.folder.name, blob.file_name))
 
     def is_intact(self, blob: Blob, since_ns: int) -> bool:
-        """Whether the blob is there with its size, and with its content if it was written to.
+        """Return whether the blob exists and is unchanged since `since_ns`.
 
-        A file changed after `since_ns` (a file time in nanoseconds, the time of the manifest) is
-        read again; all others are taken at their size, since reading gigabytes before every chat
-        would cost more than the chat.
+        `since_ns` is the manifest's modification time in nanoseconds. A file modified later is
+        hashed again; for others only the size is compared, since reading gigabytes before every
+        chat would cost more than the chat.
         """
         try:
             status = self.path_of(blob).stat()
@@ -129,9 +129,9 @@ class BlobFolder:
         return status.st_mtime_ns <= since_ns or hash_file(self.path_of(blob)) == blob
 
     def stage(self, source: Path, staging: Path, on_bytes: Callable[[int], None]) -> StagedBlob:
-        """Bring the content of `source` under a name of its own in `staging`.
+        """Link or copy the content of `source` to a new file in `staging`.
 
-        `on_bytes` hears how many of the file's bytes are dealt with. Raises `OSError`.
+        `on_bytes` receives the number of the file's bytes done so far. Raises `OSError`.
         """
         source = source.resolve()
         target = staging / uuid4().hex
@@ -143,7 +143,7 @@ class BlobFolder:
         if _is_reflinked(source, target) or (is_large and _is_linked(source, target)):
             return StagedBlob(hash_file(target, on_bytes), target)
         if self._has_blob_of_size(size_bytes):
-            # Most likely the same file again: reading it twice is cheaper than writing it twice.
+            # Most likely the same file again, and reading it twice is cheaper than writing it.
             blob = hash_file(source, on_bytes)
             mine = self.path_of(blob)
             if mine.exists() and _is_linked(mine, target):
@@ -153,23 +153,23 @@ class BlobFolder:
         return StagedBlob(_copy(source, target, on_bytes), target)
 
     def adopt(self, staged: StagedBlob) -> None:
-        """Move a staged file to its place; an existing blob of that name is replaced by it."""
+        """Move a staged file to its place, replacing an existing blob of the same digest."""
         place = self.path_of(staged.blob)
         if place.exists() and place.samefile(staged.path):
-            # rename() between two names of one file does nothing at all.
+            # rename() between two hard links of one file does nothing.
             staged.path.unlink()
         else:
             os.replace(staged.path, place)
 
     def remove_all_but(self, used: set[str], bases: Iterable[Sequence[Blob]] = ()) -> None:
-        """Delete every blob whose file name is not in `used`, and links to other than `bases`."""
+        """Delete blobs whose file names are not in `used`, and split links not of `bases`."""
         kept = {self._split_folder(parts) for parts in bases if len(parts) > 1}
         for folder in list(self._splits.glob("*")):
             if folder not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
         for path in list(self.folder.iterdir()):
             if _BLOB_NAME.match(path.name) and path.name not in used:
-                # A file that cannot go now (Windows keeps what a chat has mapped) goes next time.
+                # A file that cannot be deleted now (Windows keeps mapped files) goes next time.
                 with suppress(OSError):
                     path.unlink()
 
@@ -195,14 +195,14 @@ class BlobFolder:
 
 @dataclass(frozen=True, slots=True)
 class StagedBlob:
-    """A blob's content under a temporary name."""
+    """A blob whose content is in a staging folder under a temporary name."""
 
     blob: Blob
     path: Path
 
 
 def _is_linked(source: Path, target: Path) -> bool:
-    """Hard-link, where both lie on one file system and its rules allow it."""
+    """Create a hard link; return whether the file system allowed it."""
     try:
         os.link(source, target)
     except OSError:
@@ -211,7 +211,7 @@ def _is_linked(source: Path, target: Path) -> bool:
 
 
 def _is_reflinked(source: Path, target: Path) -> bool:
-    """Clone on a copy-on-write file system; elsewhere leave nothing and say no."""
+    """Clone a file on a copy-on-write file system; else return False and leave no file."""
     if sys.platform != "linux":
         return False
     import fcntl
@@ -247,6 +247,7 @@ def _copy(source: Path, target: Path, on_bytes: Callable[[int], None]) -> Blob:
 
 
 def _protect(path: Path) -> None:
-    """Make a file that is the store's alone read-only; Windows could then not replace it."""
+    """Make a file that only the store owns read-only, except on Windows, which could then not
+    replace it."""
     if sys.platform != "win32":
         path.chmod(0o444)

@@ -1,15 +1,15 @@
-"""The model store: created models, kept whole below `<home>/models`.
+"""Store created models, with all their files, below `<home>/models`.
 
 ```
 models/manifests/<host>/<namespace>/<model>/<tag>    a manifest (JSON, format version 1)
-models/blobs/sha256-<hex>                             a base or an adapter
-models/splits/<hex>/                                  names that llama.cpp finds split bases by
+models/blobs/sha256-<hex>                             a base, an adapter or a draft model
+models/splits/<hex>/                                  links with shard names, for split bases
 models/staging/<random>/                              files of a create that is under way
-models/lock                                           held for the short changes below
+models/lock                                           held during the short changes below
 ```
-A create brings its files into its staging folder without holding anybody up, then takes the lock,
-renames them into place, writes the manifest and removes blobs that no manifest names. Whoever is
-killed before the last rename has created nothing; what is left of it goes with the next change.
+A create links or copies its files into its staging folder without the lock, then takes the lock,
+renames them into place, writes the manifest and removes unreferenced blobs. A process that is
+killed before the last rename creates nothing, and the next change removes its leftovers.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ OnProgress = Callable[[CopyProgress], None]
 class ModelStore:
     """The created models of one home folder.
 
-    A created model may bear the name of a packaged one and then stands in its place; removing it
-    brings the packaged one back. Names that differ only in case are one name.
+    A created model hides a packaged model of the same name; removing it makes the packaged one
+    visible again. Names that differ only in case are equal.
     """
 
     def __init__(
@@ -67,11 +67,12 @@ class ModelStore:
         self._blobs = BlobFolder(home / "models" / "blobs", link_from_bytes)
 
     def create(self, name: str, model: Model, on_progress: OnProgress | None = None) -> ListedModel:
-        """Keep `model` under `name`, replacing a model of that name.
+        """Store `model` under `name`, replacing any model of that name.
 
-        Every file is brought into the store, so the model no longer depends on where it came
-        from. `on_progress` hears of every mebibyte. Raises `ModelNameError`, and `StoreError`
-        with nothing created when a file cannot be read or the store cannot be written.
+        Brings every file into the store, so that the model no longer depends on the original
+        paths. Calls `on_progress` for every chunk of up to 1 MiB that is read or copied. Raises
+        `ModelNameError`, and `StoreError`, with nothing created, if a file cannot be read or the
+        store cannot be written.
         """
         model_name = ModelName.parse(name)
         with self._explained(f"create {model_name.display}"):
@@ -90,9 +91,10 @@ class ModelStore:
                     return self._describe(target, manifest)
 
     def copy(self, source: str, target: str) -> None:
-        """Give the model `source`, created or packaged, a second name; no file is copied twice.
+        """Give the model `source`, created or packaged, the additional name `target`.
 
-        Raises `ModelNotFoundError`, `ModelNameError`, and `StoreError` where both are one name.
+        Stores no file twice. Raises `ModelNotFoundError`, `ModelNameError`, and `StoreError` if
+        the names are equal, `source` is damaged or the store cannot be written.
         """
         from_name, to_name = ModelName.parse(source), ModelName.parse(target)
         if from_name.folded == to_name.folded:
@@ -113,7 +115,7 @@ class ModelStore:
     def remove(self, name: str) -> None:
         """Remove a created model and the blobs that no other model uses.
 
-        Raises `ModelNotFoundError`, and `PackagedModelError` for a model of the package.
+        Raises `ModelNotFoundError`, and `PackagedModelError` for a packaged model.
         """
         model_name = ModelName.parse(name)
         with self._explained(f"remove {model_name.display}"):
@@ -134,7 +136,7 @@ class ModelStore:
     def get(self, name: str) -> Model:
         """Return the created model of that name, with the paths of its blobs.
 
-        Raises `ModelNotFoundError`, and `StoreError` where one of its files is lost or changed.
+        Raises `ModelNotFoundError`, and `StoreError` if one of its files is missing or changed.
         """
         model_name = ModelName.parse(name)
         existing = self._existing(model_name)
@@ -145,11 +147,11 @@ class ModelStore:
         return manifest.to_model(existing.display, self._blobs)
 
     def has(self, name: str) -> bool:
-        """Whether a created model has that name."""
+        """Return whether a created model has that name, ignoring case."""
         return self._existing(ModelName.parse(name)) is not None
 
     def list(self) -> list[ListedModel]:
-        """Describe every created model, newest first; unreadable ones say what is wrong."""
+        """Describe every created model, newest first; `problem` says why one cannot be read."""
         listed = []
         with self._explained("list the models"):
             for name in self._names():
@@ -158,20 +160,20 @@ class ModelStore:
                 except StoreError as error:
                     listed.append(self._describe_broken(name, str(error)))
                 except FileNotFoundError:
-                    # Removed by another process since the folder was read.
+                    # Another process removed it after the folder was read.
                     continue
         return sorted(listed, key=lambda model: model.modified, reverse=True)
 
     def modelfile_text(self, name: str) -> str:
-        """Return a Modelfile that creates this model again."""
+        """Return a Modelfile that recreates this model."""
         return generated_text(self.get(name))
 
     def not_found(self, name: ModelName, more: Iterable[ModelName] = ()) -> ModelNotFoundError:
-        """Return the error for a name that no model has, with the nearest name there is.
+        """Return the error for an unknown model name, with the nearest known name.
 
-        `more` are names of models that are kept elsewhere.
+        `more` are the names of models outside the store and the package.
         """
-        # The tag that most names share would make any two of them look alike.
+        # The default tag is stripped, since a shared tag makes any two names look similar.
         known = [_short(n) for n in (*self._names(), *self._package.names(), *more)]
         close = hint(_short(name), known)
         return ModelNotFoundError(f"model '{name.display}' not found{close}")
@@ -208,9 +210,9 @@ class ModelStore:
         sync_folder(path.parent)
 
     def _collect(self) -> None:
-        """Remove blobs that no manifest names; the lock is held.
+        """Remove unreferenced blobs; the caller holds the lock.
 
-        Keeps everything while a manifest cannot be read, since it may name any of them.
+        Keeps all blobs if a manifest cannot be read, since it may name any of them.
         """
         used: set[str] = set()
         bases: list[tuple[Blob, ...]] = []
@@ -234,7 +236,7 @@ class ModelStore:
                 yield name
 
     def _existing(self, name: ModelName) -> ModelName | None:
-        """Return the name under which the store knows `name`, whose case may differ."""
+        """Return the stored name that equals `name` except for case; None if there is none."""
         return next((known for known in self._names() if known.folded == name.folded), None)
 
     def _path_of(self, name: ModelName) -> Path:
@@ -299,7 +301,7 @@ class ModelStore:
 
     @contextmanager
     def _explained(self, action: str) -> Iterator[None]:
-        """Turn what the operating system says into one sentence."""
+        """Convert an `OSError` to a `StoreError` with one sentence about `action`."""
         try:
             yield
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The manifest: what the store remembers of a model, as JSON beside the blobs it names."""
+"""The manifest of a stored model: its settings and the digests of its blobs, as JSON."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class AdapterEntry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A whole model by content: no paths, no times, so equal models have equal manifests."""
+    """A model by content, without paths or times, so that equal models have equal manifests."""
 
     version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
     base: Blob
-    """Of a split model the first part."""
+    """The base; for a split model, its first shard."""
     base_parts: tuple[Blob, ...] = ()
-    """The other parts of a split model, in order."""
+    """The other shards of a split model, in order."""
     adapters: tuple[AdapterEntry, ...] = ()
     parameters: Parameters = msgspec.field(default_factory=Parameters)
     system: str | None = None
@@ -46,7 +46,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @classmethod
     def of(cls, model: Model, blobs: dict[Path, Blob]) -> Manifest:
-        """Describe `model`; `blobs` gives the content of each of its files."""
+        """Return the manifest of `model`; `blobs` holds the blob of each of its files."""
         return cls(
             version=VERSION,
             base=blobs[model.base],
@@ -84,12 +84,12 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def base_blobs(self) -> tuple[Blob, ...]:
-        """All parts of the base."""
+        """The blobs of all shards of the base."""
         return (self.base, *self.base_parts)
 
     @property
     def parts(self) -> list[tuple[str, Blob]]:
-        """Every file of the model with the words that name it to a person."""
+        """The blob of every file, each with a phrase that names the file in messages."""
         return [
             *(("its base", blob) for blob in self.base_blobs),
             *((f"its adapter {entry.name}", entry.blob) for entry in self.adapters),
@@ -98,11 +98,11 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def size_bytes(self) -> int:
-        """The size of all its files, each content counted once."""
+        """Total size of the model's files, each content counted once."""
         return sum(blob.size_bytes for blob in {blob for _, blob in self.parts})
 
     def encode(self) -> bytes:
-        """Return the manifest's file; the same manifest always gives the same bytes."""
+        """Return the bytes of the manifest's file; equal manifests give equal bytes."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
     @property
@@ -112,7 +112,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 def decode(data: bytes, what: str) -> Manifest:
-    """Read a manifest's file; raises `StoreError`, which begins with `what`."""
+    """Decode a manifest's file; raises `StoreError`, whose text begins with `what`."""
 
     class Stamp(msgspec.Struct):
         version: int

@@ -1,4 +1,4 @@
-"""Models that come with the program: known by name without any setup, and never changed."""
+"""The models that come with the program: available by name without setup, and read-only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from modelfiles.store.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class PackagedModels:
-    """Folders with a Modelfile each, by the name of the model."""
+    """Folders that each hold a Modelfile, by model name."""
 
     folders: Mapping[str, Path]
 
@@ -28,7 +28,7 @@ class PackagedModels:
         return [ModelName.parse(name) for name in self.folders]
 
     def get(self, name: ModelName) -> Model | None:
-        """Return the packaged model of that name; None if there is none.
+        """Return the packaged model of that name, ignoring case; None if there is none.
 
         Raises `ModelfilesError` if its folder is damaged.
         """
@@ -40,7 +40,7 @@ class PackagedModels:
         return None
 
     def list(self) -> list[ListedModel]:
-        """Describe every packaged model; reads all their files to take the ids."""
+        """Describe every packaged model; reads all their files to compute the digests."""
         return [self._describe(name, folder) for name, folder in self.folders.items()]
 
     def _describe(self, name: str, folder: Path) -> ListedModel:
@@ -63,6 +63,6 @@ class PackagedModels:
 
 
 def packaged_models() -> PackagedModels:
-    """Return the models of this package: `demo`, where the installation holds it."""
+    """Return the packaged models: `demo`, if the installation contains it."""
     folder = Path(str(importlib.resources.files("modelfiles.demo")))
     return PackagedModels({"demo": folder} if (folder / "Modelfile").is_file() else {})

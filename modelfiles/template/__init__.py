@@ -1,1 +1,1 @@
-"""Chat templates: from a conversation to the text a model was trained to continue."""
+"""Chat templates: render a conversation to the text that a model was trained to continue."""

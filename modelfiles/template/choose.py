@@ -1,4 +1,4 @@
-"""Which template a conversation is written with."""
+"""Choose the template that renders a conversation to a prompt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLAIN_NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
 class Origin(StrEnum):
-    """Where a template comes from, as an error about it says."""
+    """The origin of a template, as worded in error messages."""
 
     MODELFILE = "In the TEMPLATE of the Modelfile"
     BASE = "In the base"
@@ -28,16 +28,16 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChatFormat:
-    """How a conversation becomes the text of a prompt."""
+    """How to render a conversation to a prompt, and the stop strings and tags that go with it."""
 
     render: Callable[[Sequence[Mapping[str, str]]], str]
     """Takes messages with `role` and `content`, oldest first; raises `TemplateError`."""
     origin: Origin
     stops: tuple[str, ...] = ()
-    """Stop strings this way of writing needs."""
+    """Stop strings that this format needs."""
     notices: tuple[str, ...] = ()
     tags: ThoughtTags | None = None
-    """Tags of the thoughts that the template knows of."""
+    """The thought tags that the template mentions; None if it has none."""
 
 
 def choose_format(
@@ -48,17 +48,17 @@ def choose_format(
     eos_token: str,
     thinks: bool | None = None,
 ) -> ChatFormat:
-    """Choose how to write a conversation.
+    """Choose the format of a conversation's prompt.
+
+    Without a template, chooses the plain transcript, with a notice. An empty template counts as
+    none.
 
     Args:
-        template: The TEMPLATE of the Modelfile, a Go template; it always wins.
-        chat_template: The Jinja chat template of the base, used where there is no TEMPLATE.
-        bos_token: Text of the base's first token, for its own template.
-        eos_token: Text of the base's last token, for its own template.
-        thinks: Whether the model is asked to reason; None leaves it to the template.
-
-    Without either, the plain transcript is used, and a notice says so. An empty template counts
-    as none.
+        template: The TEMPLATE of the Modelfile, a Go template; takes precedence.
+        chat_template: The Jinja chat template of the base, used without a TEMPLATE.
+        bos_token: Text of the base's beginning-of-sequence token, for its own template.
+        eos_token: Text of the base's end-of-sequence token, for its own template.
+        thinks: Whether the model should reason; None leaves it to the template.
     """
     if template:
         render_go = partial(render_messages, template, thinks=thinks)

@@ -1,8 +1,8 @@
-"""From messages to a prompt with a Go TEMPLATE, as Ollama hands them over.
+"""Render messages to a prompt with a Go TEMPLATE, as Ollama does.
 
-A template that mentions `.Messages` sees the whole conversation at once. An older one, made of
-`.System`, `.Prompt` and `.Response`, is rendered once for each turn, and the last time only up to
-its first `.Response`, where the answer is to go on.
+A template that mentions `.Messages` receives the whole conversation at once. An older one, with
+`.System`, `.Prompt` and `.Response`, is rendered once for each turn, the last time only up to its
+first `.Response`, where the answer continues.
 """
 
 from __future__ import annotations
@@ -39,16 +39,15 @@ _SEPARATOR = "\n\n"
 @dataclass(frozen=True, slots=True)
 class _ChatTemplate:
     whole: GoTemplate
-    """The template, in its older form with `.Response` at the end where it has none."""
+    """The template; if it has neither `.Messages` nor `.Response`, with `.Response` appended."""
     until_response: GoTemplate | None
-    """Cut after the first `.Response`; None where the template takes all messages at once."""
+    """Cut after the first `.Response`; None if the template takes all messages at once."""
 
 
 def check_template(template: str) -> None:
-    """Raise `TemplateError`, with line and column, where a template cannot serve in a chat.
+    """Raise `TemplateError`, with line and column if known, if a template cannot render a chat.
 
-    It is parsed, and rendered for a short conversation: fields that messages lack are found
-    there.
+    Parses the template and renders a short conversation, which finds fields that messages lack.
     """
     render_messages(template, _SAMPLE)
 
@@ -60,12 +59,12 @@ def render_messages(
 
     Args:
         template: The text of a TEMPLATE.
-        messages: Oldest first, each with `role` and `content`, perhaps `thinking` and
+        messages: Oldest first, each with `role` and `content`, optionally `thinking` and
             `tool_name`. A last message of the assistant is left open, to be continued.
-        thinks: Whether the model is asked to reason; None where nothing was said about it.
+        thinks: Whether the model should reason; None if not specified.
 
     Raises:
-        TemplateError: The template is wrong, with line and column, or exceeds its bounds.
+        TemplateError: The template is invalid, fails on the messages, or exceeds its bounds.
     """
     parsed = _parsed(template)
     merged = merge_roles(messages)
@@ -88,7 +87,7 @@ def render_messages(
 
 
 def merge_roles(messages: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """Join messages in a row of the same role, a blank line between them; never those of tools."""
+    """Join consecutive messages of the same role with a blank line, except tool messages."""
     merged: list[Mapping[str, str]] = []
     for message in messages:
         last = merged[-1] if merged else None
@@ -122,7 +121,7 @@ def _turn_by_turn(
     turns: list[dict[str, Value]] = []
     empty: dict[str, Value] = {"System": "", "Prompt": "", "Response": "", **wish}
     turn = empty
-    # What of a turn must be empty still for a message to belong to it.
+    # `later`: the fields of a turn that must still be empty for a message of a role to join it.
     names = {"system": "System", "user": "Prompt", "assistant": "Response"}
     later = {"system": ("Prompt", "Response"), "user": ("Response",), "assistant": ()}
     for message in messages:
@@ -152,9 +151,9 @@ def _parsed(template: str) -> _ChatTemplate:
 
 
 def _cut(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], bool]:
-    """Return `nodes` up to the first action that has `.Response`, and whether there is one.
+    """Return `nodes` up to the first action with `.Response`, and whether there is one.
 
-    The condition of a block does not count, nor does `$.Response`.
+    Ignores conditions of blocks and `$.Response`.
     """
     kept: list[Node] = []
     for node in nodes:
@@ -166,7 +165,7 @@ def _cut(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], bool]:
                 shortened: list[Branch] = []
                 for branch in branches:
                     if is_found:
-                        # Only its condition is needed, as that decides what comes next.
+                        # Its condition is still needed, to decide whether a later branch runs.
                         shortened.append(Branch(branch.pipeline, ()))
                         continue
                     body, is_found = _cut(branch.body)

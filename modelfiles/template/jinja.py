@@ -1,9 +1,8 @@
-"""Jinja chat templates, rendered in a sandbox with bounds.
+"""Render Jinja chat templates in a sandbox, within bounds.
 
-The template comes out of a GGUF file that somebody made, so it is treated as foreign code: it
-runs in Jinja's immutable sandbox, its loops and calls are counted, its arithmetic and its output
-are limited in size. Everything else is set up as transformers and llama-cpp-python do, since
-templates are written against them.
+The template of a GGUF file is untrusted code: it runs in Jinja's immutable sandbox, its loops and
+macro calls are counted, and its arithmetic and output are limited in size. All other settings
+match those of transformers and llama-cpp-python, since templates are written for them.
 """
 
 from __future__ import annotations
@@ -47,10 +46,9 @@ def render_chat(
     """Render a conversation with a model's own Jinja template.
 
     `messages` have `role` and `content`; the tokens are the texts of the model's special tokens.
-    `thinks` says whether a reasoning model is to think; None leaves it to the template.
+    `thinks` says whether a reasoning model should think; None leaves it to the template.
     Raises `TemplateRefusedError` if the template rejects the conversation, and `TemplateError` if
-    it is not valid Jinja, fails, or exceeds the bounds of
-    `modelfiles.template.bounds`.
+    it is not valid Jinja, fails, or exceeds the bounds of `modelfiles.template.bounds`.
     """
     budget = Budget()
     compiled = _compile(template)
@@ -82,7 +80,7 @@ def render_chat(
         raise TemplateError(f"the chat template tries what it may not do: {error}") from None
     except RecursionError:
         raise TemplateError("the chat template calls itself without end") from None
-    # A template is code: what it does with the messages can raise anything that Python can.
+    # A template is code and can raise any exception.
     except Exception as error:
         reason = quoted(str(error))[1:-1] or type(error).__name__
         raise TemplateError(f"the chat template failed: {reason}") from error
@@ -97,10 +95,10 @@ def render_conversation(
     add_generation_prompt: bool,
     thinks: bool | None = None,
 ) -> str:
-    """Render like `render_chat`, also where the template accepts no system message.
+    """Render like `render_chat`, but also with a template that accepts no system message.
 
-    If the template refuses a conversation that begins with a system message, it is rendered with
-    the system text in front of the first user message. Raises what `render_chat` raises.
+    If the template refuses a conversation that begins with a system message, renders it again
+    with the system text moved into the first user message. Raises what `render_chat` raises.
     """
 
     def render(conversation: Sequence[Mapping[str, str]]) -> str:
@@ -122,13 +120,13 @@ def render_conversation(
         try:
             return render(merged)
         except TemplateRefusedError:
-            # The system message was not the reason; the first refusal names the real one.
+            # The system message was not the reason, so the first refusal is raised.
             pass
         raise
 
 
 def merge_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]] | None:
-    """Move leading system messages into the first user message, a blank line between them.
+    """Move leading system messages into the first user message, separated by blank lines.
 
     Returns None if the conversation does not begin with a system message followed by a user's.
     """
@@ -143,7 +141,7 @@ def merge_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]] 
 
 
 class _Generation(jinja2.ext.Extension):
-    """`{% generation %}` of transformers, which marks text for training and prints it as it is."""
+    """`{% generation %}` of transformers, which marks text for training and prints it unchanged."""
 
     tags = {"generation"}  # noqa: RUF012 (the type that Jinja declares for it)
 
@@ -153,7 +151,7 @@ class _Generation(jinja2.ext.Extension):
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
-    """The sandbox, with operators that refuse to build huge values."""
+    """Jinja's sandbox, with operators and string methods that refuse to build huge values."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
@@ -170,7 +168,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return result
 
     def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        # The sandbox hands out `str.format` wrapped in a function of its own.
+        # The sandbox wraps `str.format` in its own function.
         method = getattr(function, "__wrapped__", function)
         if isinstance(text := getattr(method, "__self__", None), str):
             limit_widths(text, *args, *kwargs.values())
@@ -178,7 +176,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 class _Bounded(NodeTransformer):
-    """Makes loops and macros count their turns, and `~` look at the length of its result."""
+    """Adds a step count to loops and macros, and a length check to `~`."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 (Jinja's name)
         self.generic_visit(node)
@@ -218,7 +216,7 @@ def _compile(template: str) -> jinja2.Template:
         raise TemplateError(
             f"the chat template cannot be read, line {error.lineno}: {error.message}"
         ) from None
-    # Python compiles what Jinja makes of the template, and has a SyntaxError for deep nesting.
+    # Python raises SyntaxError for deep nesting in the code that Jinja generates.
     except (RecursionError, MemoryError, SyntaxError):
         raise TemplateError("the chat template is nested too deeply") from None
     return jinja2.Template.from_code(environment, code, environment.make_globals(None))
@@ -262,7 +260,7 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Write JSON as transformers does; Jinja's own filter escapes it for HTML."""
+    """Return JSON as transformers does; Jinja's own filter escapes it for HTML."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,

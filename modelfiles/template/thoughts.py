@@ -1,4 +1,4 @@
-"""The tags between which a reasoning model thinks before it answers."""
+"""The tags around the thoughts that a reasoning model writes before its answer."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ThoughtTags:
-    """Where a thought begins and ends in what a model writes."""
+    """The texts that begin and end a thought in a model's output."""
 
     opening: str
     closing: str
 
 
 DEFAULT_TAGS = ThoughtTags("<think>", "</think>")
-"""Those of DeepSeek R1, Qwen 3 and most of the others."""
+"""The tags of DeepSeek R1, Qwen 3 and most other models."""
 
 _KNOWN = (
     DEFAULT_TAGS,
@@ -25,5 +25,5 @@ _KNOWN = (
 
 
 def tags_in(template: str) -> ThoughtTags | None:
-    """Return the tags that a chat template mentions, None where it knows of no thoughts."""
+    """Return the first known tags that a chat template mentions; None if it mentions none."""
     return next((tags for tags in _KNOWN if tags.opening in template), None)

@@ -1,1 +1,1 @@
-"""Measurements printed as ratios between two things run side by side: `make bench`."""
+"""Benchmarks, run by `make bench`, that print ratios of alternatives measured side by side."""

@@ -1,4 +1,4 @@
-"""What llama.cpp itself does: its own calls in the shortest loop, adapters one by one."""
+"""The bare baseline: llama.cpp's own calls in a minimal loop, with layered adapters."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class BareLoop:
     Args:
         base: The GGUF file of the base.
         adapters: GGUF files of adapters, at most as many as are ever applied.
-        like: Whose context length, batch sizes, threads and attention are used, so that the loops
-            differ in nothing but what surrounds llama.cpp.
+        like: The runtime whose context length, batch sizes, threads and attention are used, so
+            that only the code around llama.cpp differs.
     """
 
     def __init__(self, base: Path, adapters: Sequence[Path], like: Runtime) -> None:
@@ -74,7 +74,7 @@ class BareLoop:
         lc.llama_model_free(self._model)
 
     def apply(self, n: int, scale: float) -> None:
-        """Use the first `n` adapters, each at `scale`, from the next answer on."""
+        """Apply the first `n` adapters, each at `scale`, from the next answer on."""
         pointers = (lc.llama_adapter_lora_p_ctypes * n)(*self._adapters[:n])
         scales = (ctypes.c_float * n)(*[scale] * n)
         if lc.llama_set_adapters_lora(self._context, pointers, n, scales) != 0:

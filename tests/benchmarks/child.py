@@ -1,7 +1,7 @@
-"""Run a command and print what it took as JSON: `python -I -S child.py COMMAND [ARGUMENT ...]`.
+"""Run a command and print its cost as JSON: `python -I -S child.py COMMAND [ARGUMENT ...]`.
 
-It is a process of its own because the peak of a child begins with what its parent held when the
-child was forked, and the measuring process holds more than what is measured.
+This is a separate process because a child's peak memory starts at the memory of its parent at the
+fork, and the measuring process holds more than the measured one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 
 
 def main(command: list[str]) -> None:
-    """Run the command with its output discarded; what it prints on stderr stays."""
+    """Run the command; discard its stdout, and pass its stderr through."""
     silent = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
     started_s = time.perf_counter()
     process = os.posix_spawnp(command[0], command, os.environ, file_actions=[silent])

@@ -1,4 +1,4 @@
-"""Prompts of an exact number of tokens, and what an answer to one costs its reader."""
+"""Make prompts of an exact number of tokens, and time their answers from the caller's side."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from engine.runtime.runtime import Runtime
 from engine.worker.client import EngineClient
 from modelfiles.parameters import Parameters
 
-# Neither holds a pair that the vocabulary merges, so a character is a token.
+# Neither contains a pair that the vocabulary merges, so each character is a token.
 _LETTERS = string.ascii_uppercase + string.digits
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Times of one answer, as whoever asked saw them, in seconds."""
+    """Times of one answer, seen by the caller, in seconds."""
 
     first_token_s: float
-    """From asking to the first piece of the answer."""
+    """From the request to the first piece of the answer."""
     prefill_s: float
-    """From asking to the end of the prompt's evaluation."""
+    """From the request to the end of the prompt's evaluation."""
     decode_s: float
-    """From asking to the end of the answer, without the time the engine says it evaluated the
-    prompt. Everything that is neither counts here; the event that ends the prompt may be seen late,
-    which would make decoding look faster than it is."""
+    """From the request to the end of the answer, minus the engine's own prompt evaluation time.
+    All other time counts as decoding; the event that ends the prompt may arrive late, which would
+    make decoding look faster than it is."""
     stats: GenerationStats
 
     @property
@@ -44,7 +44,7 @@ class Cost:
 
 
 class _Clock:
-    """Notes when an answer's events came."""
+    """Records the arrival times of an answer's events."""
 
     def __init__(self) -> None:
         self._asked_s = time.perf_counter()
@@ -70,7 +70,7 @@ class _Clock:
 
 
 class Prompts:
-    """Conversations none of which begins as another one did, so that no KV cache serves them."""
+    """Conversations that differ from their start, so that the KV cache of one serves no other."""
 
     def __init__(self) -> None:
         self._n = 0
@@ -84,14 +84,14 @@ class Prompts:
 
 
 def parameters(n_predict: int) -> Parameters:
-    """Return sampling that takes the likeliest token, exactly `n_predict` times."""
+    """Return parameters for greedy decoding of exactly `n_predict` tokens."""
     return Parameters(temperature=0.0, num_predict=n_predict)
 
 
 async def ask_client(
     client: EngineClient, messages: tuple[ChatMessage, ...], n_predict: int
 ) -> Cost:
-    """Return what an answer through the worker costs, seen from this process."""
+    """Return the cost of an answer through the worker, seen from this process."""
     clock = _Clock()
     async for event in client.generate(messages, parameters(n_predict)):
         clock.see(event)
@@ -100,7 +100,7 @@ async def ask_client(
 
 
 def ask_runtime(runtime: Runtime, messages: tuple[ChatMessage, ...], n_predict: int) -> Cost:
-    """Return what an answer in this process costs."""
+    """Return the cost of an answer computed in this process."""
     clock = _Clock()
     for event in generate(runtime, messages, parameters(n_predict)):
         clock.see(event)

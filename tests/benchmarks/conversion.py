@@ -1,4 +1,4 @@
-"""Converting a PEFT adapter: `tui convert` against llama.cpp's convert_lora_to_gguf.py."""
+"""Measure the conversion of a PEFT adapter: `tui convert` against llama.cpp's converter."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _HAS_TORCH = (
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a process took from its start to its end."""
+    """The cost of a process from its start to its end."""
 
     wall_s: float
     cpu_s: float
@@ -44,7 +44,7 @@ class Cost:
 
 
 async def measure(report: Report, plan: Plan) -> None:
-    """Measure whole processes, started anew each time, that write the same float32 adapter."""
+    """Measure whole processes, started for each sample, that write the same float32 adapter."""
     progress("conversion: writing the adapter and its base")
     dimensions = SMALL if plan.is_quick else LLAMA_1B
     folder = plan.folder / f"conversion-{dimensions.n_layer}x{dimensions.n_embd}-r{RANK}"

@@ -1,4 +1,4 @@
-"""Engines set up for a measurement, and whether they serve a stack in the form that is meant."""
+"""Set up engines for a measurement, and check the form in which they serve a stack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCALE = 0.5
 
 
 def spec_of(files: Files, plan: Plan, n_ctx: int) -> LoadSpec:
-    """Return how a base is loaded for a measurement."""
+    """Return the load spec of a base for a measurement."""
     return LoadSpec(str(files.base), Parameters(num_ctx=n_ctx, num_thread=plan.num_thread))
 
 
@@ -30,13 +30,13 @@ def stack_of_first(files: Files, n: int, scale: float = SCALE) -> AdapterStack:
 
 
 def quiet(fuse: FuseMode) -> EngineSettings:
-    """Return settings under which an engine does nothing but what it is asked."""
+    """Return settings under which an engine does no unrequested work."""
     return EngineSettings(fuse=fuse, prepares=False, kv_memory_bytes=0)
 
 
 @asynccontextmanager
 async def client_for(spec: LoadSpec, settings: EngineSettings) -> AsyncIterator[EngineClient]:
-    """A client whose worker has the base loaded; closed at the end."""
+    """Yield a client whose worker has loaded the base; close it at the end."""
     client = EngineClient()
     try:
         await client.configure(settings)
@@ -52,13 +52,13 @@ def runtime_for(spec: LoadSpec, settings: EngineSettings) -> Runtime:
 
 
 async def settle(client: EngineClient) -> None:
-    """Let the worker finish what it does about a stack while nobody asks, such as fusing it."""
+    """Wait until the worker has finished its background work on a stack, such as fusing it."""
     async for _ in client.settle((), parameters(1)):
         pass
 
 
 def is_form(stats: GenerationStats, form: Form, n: int) -> bool:
-    """Return whether an answer was served in the form that is to be measured; say it if not."""
+    """Return whether an answer was served in the expected form; print a note if not."""
     if stats.form == form:
         return True
     note(f"{adapters_text(n)}: served as {stats.form!r} instead of {form!r}, so not measured")

@@ -1,4 +1,4 @@
-"""Whether the event loop of the program that asks stays free while the engine works.
+"""Measure how long the client's event loop is blocked while the engine works.
 
 A screen freezes for as long as its loop is blocked, so the longest gap counts, not the mean.
 """
@@ -27,12 +27,12 @@ N_PROMPT_QUICK, N_PREDICT_QUICK = 64, 12
 
 
 class Heartbeat:
-    """Wakes up regularly and notes the longest time by which it was late."""
+    """Wakes up regularly and records its longest delay."""
 
     def __init__(self) -> None:
         self.longest_s = 0.0
         self.computing_s = 0.0
-        """Processor time this program used meanwhile: far below the gap, others had the cores."""
+        """CPU time of this thread in that gap; if it is far less, other processes had the cores."""
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -46,14 +46,14 @@ class Heartbeat:
 
 @asynccontextmanager
 async def heartbeat() -> AsyncIterator[Heartbeat]:
-    """A heartbeat that runs while the block does."""
+    """Yield a heartbeat that runs during the block."""
     beat = Heartbeat()
     task = asyncio.create_task(beat.run())
     await asyncio.sleep(0)
     try:
         yield beat
     finally:
-        await asyncio.sleep(0)  # a beat that is late because of the block's last step counts too
+        await asyncio.sleep(0)  # also counts a beat delayed by the last step of the block
         await asyncio.sleep(BEAT_S)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -86,7 +86,7 @@ async def measure(report: Report, plan: Plan) -> None:
 def _work(
     client: EngineClient, files: Files, plan: Plan
 ) -> dict[str, Callable[[], Awaitable[object]]]:
-    """Return what the engine is asked for, in order, by name."""
+    """Return the engine's tasks by name, in order."""
     n_prompt = N_PROMPT_QUICK if plan.is_quick else N_PROMPT
     n_predict = N_PREDICT_QUICK if plan.is_quick else N_PREDICT
     prompts = Prompts()
@@ -136,4 +136,4 @@ NAMES = (
     "decode_8_adapters",
     "swap_to_the_base",
 )
-"""What the goal is judged by: all but idling, which shows what the machine itself does."""
+"""The tasks that the goal covers: all but idling, which shows the delays of the machine itself."""

@@ -1,4 +1,4 @@
-"""The ratios to reach, judged by the figures of one run."""
+"""Define the goals for figures, and judge them by one run."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from tests.benchmarks.shapes import Shape
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A bound that every one of some figures keeps."""
+    """A bound that all of the given figures must satisfy."""
 
     key: str
     text: str
     figures: tuple[str, ...]
-    """Keys; the one furthest from the bound is judged."""
+    """Keys of figures; the worst one is judged."""
     at_least: float | None = None
     at_most: float | None = None
     unit: Unit = Unit.RATIO
 
     def is_measured(self, figures: Mapping[str, Value]) -> bool:
-        """Whether the run measured what the goal is about."""
+        """Return whether the run measured all of the goal's figures."""
         return all(key in figures for key in self.figures)
 
     def worst(self, figures: Mapping[str, Value]) -> float | None:
-        """Return the figure furthest from the bound; None if the engine lacks one of them."""
+        """Return the worst figure with regard to the bound; None if one is unavailable."""
         values = [figures[key] for key in self.figures]
         found = [float(value) for value in values if value is not None]
         if len(found) < len(values):
@@ -35,7 +35,7 @@ class Goal:
         return min(found) if self.at_least is not None else max(found)
 
     def is_reached(self, figures: Mapping[str, Value]) -> bool:
-        """Whether the worst figure keeps the bound."""
+        """Return whether the worst figure satisfies the bound."""
         worst = self.worst(figures)
         if worst is None:
             return False
@@ -45,7 +45,7 @@ class Goal:
 
     @property
     def bound_text(self) -> str:
-        """The bound as a person reads it."""
+        """The bound as text for the table."""
         if self.at_least is not None:
             return f">= {text_of(self.at_least, self.unit)}"
         return f"<= {text_of(self.at_most, self.unit)}"
@@ -126,7 +126,7 @@ HUB_GOALS = (
 
 
 def judge(report: Report, shapes: Sequence[Shape]) -> None:
-    """Show which goals were reached, those this run measured, and add them to the figures."""
+    """Show which of the measured goals were reached, and add them to the figures."""
     for shape in shapes:
         _judge(report, shape.title, goals_of(shape))
     _judge(report, "conversion", CONVERSION_GOALS)

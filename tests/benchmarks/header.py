@@ -1,4 +1,4 @@
-"""Reading a GGUF header with a large vocabulary: ours against gguf-py's."""
+"""Measure the reading of a GGUF header with a large vocabulary: our reader against gguf-py's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ N_RUNS = 5
 
 
 def write_large_header(path: Path, n_tokens: int, n_merges: int) -> None:
-    """Write a GGUF without weights that has a vocabulary of this size."""
+    """Write a GGUF without weights, with a vocabulary of the given size."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_token_list([f"token{n}" for n in range(n_tokens)])
     writer.add_token_types([1] * n_tokens)
@@ -32,7 +32,7 @@ def write_large_header(path: Path, n_tokens: int, n_merges: int) -> None:
 
 
 async def measure(report: Report, plan: Plan) -> None:
-    """Measure a header of the size of a Llama 3 model's."""
+    """Measure a header with the size of a Llama 3 model's."""
     progress("header: reading it with gguf-py takes a while")
     n_tokens = N_TOKENS_QUICK if plan.is_quick else N_TOKENS
     n_merges = N_MERGES_QUICK if plan.is_quick else N_MERGES

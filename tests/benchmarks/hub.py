@@ -1,7 +1,7 @@
-"""How soon a search of the Hub shows its first rows in the chat, and what a row scrolled costs.
+"""Measure the time to the first rows of a Hub search in the chat, and the cost of scrolling a row.
 
-The hub is one on the loopback with 300 repositories, in a thread of the same process, and the chat
-runs without an engine: what is measured is the client, the search and the screen.
+The hub runs on the loopback with 300 repositories, in a thread of the same process, and the chat
+has no real engine, so the measurement covers the client, the search and the screen.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MAX_WAIT_S = 30.0
 
 
 async def measure(report: Report, plan: Plan) -> None:
-    """Measure searches in a chat started anew for each round, and scrolling through all rows."""
+    """Measure searches, in a new chat for each round, and scrolling through all rows."""
     n_repos = N_REPOS_QUICK if plan.is_quick else N_REPOS
     first_s, all_s, row_s = [], [], []
     for number in range(plan.n_rounds(N_ROUNDS)):
@@ -69,12 +69,15 @@ async def measure(report: Report, plan: Plan) -> None:
 
 
 async def _search(hub: FakeHub, folder: Path, n_repos: int) -> tuple[float, float, float]:
-    """Return seconds from the first byte to the first and to all rows drawn, and for a row."""
+    """Return seconds from the first answer to the first row and to all rows, and per scrolled row.
+
+    The last is CPU time.
+    """
     model = model_on(hub, folder)
     fill(hub, folder, model.base, n_others=n_repos - _N_NAMED)
     async with chat(ScriptedEngine(), model, SIZE) as (app, pilot):
         hub.answered.clear()
-        # A key's press returns when everything has come to rest, long after the first row.
+        # A key's press returns when the application is idle, long after the first row.
         key = asyncio.create_task(pilot.press("ctrl+f"))
         moments = [await _drawn(app, n_wanted) for n_wanted in (1, n_repos)]
         await key
@@ -89,7 +92,7 @@ async def _search(hub: FakeHub, folder: Path, n_repos: int) -> tuple[float, floa
 
 
 async def _drawn(app: ChatApp, n_wanted: int) -> float:
-    """Return when at least so many rows were listed and the list was drawn."""
+    """Return the time at which at least `n_wanted` rows were listed and drawn."""
     deadline_s = time.perf_counter() + _MAX_WAIT_S
     while time.perf_counter() < deadline_s:
         found = app.screen.query(HubRows)
@@ -101,7 +104,7 @@ async def _drawn(app: ChatApp, n_wanted: int) -> float:
 
 
 async def _refreshed(rows: HubRows) -> None:
-    """Wait until what has changed of the list is on the screen."""
+    """Wait until changes of the list are drawn."""
     is_drawn = asyncio.Event()
     rows.call_after_refresh(is_drawn.set)
     await is_drawn.wait()

@@ -1,4 +1,4 @@
-"""How everything here is measured: things to compare in turn, medians, ratios, named figures."""
+"""Sample alternatives in turn, and report medians, ratios and named figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_AVAILABLE = "not available"
 
 
 class Unit(Enum):
-    """What a figure counts; the value is what its key ends in."""
+    """The unit of a figure; the value is the suffix of its key."""
 
     RATIO = ""
     SECONDS = "_s"
@@ -32,16 +32,16 @@ class Report:
     """Figures under unique keys, and the tables that show them.
 
     Args:
-        show: Told every line of the tables.
+        show: Receives every line of the tables.
     """
 
     def __init__(self, show: Callable[[str], None] = print) -> None:
         self._show = show
         self.figures: dict[str, Value] = {}
-        """In base units (seconds, bytes); None is what the engine does not offer."""
+        """Figures by key, in base units (seconds, bytes); None if not available."""
 
     def add(self, key: str, value: float | None, unit: Unit = Unit.RATIO) -> str:
-        """Keep a figure under `key` with its unit's ending and return it as text.
+        """Add a figure under `key` with its unit's suffix, and return it as text.
 
         Raises:
             ValueError: The key is taken, or the value is not finite.
@@ -50,11 +50,11 @@ class Report:
         return text_of(value, unit)
 
     def add_flag(self, key: str, is_so: bool) -> None:
-        """Keep a yes or no, such as whether a goal was reached; ValueError if the key is taken."""
+        """Add a boolean, such as whether a goal was reached; ValueError if the key is taken."""
         self._keep(key, is_so)
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Show rows under a header, the first column to the left and the others to the right."""
+        """Show rows under a header; align the first column left, the others right."""
         self._show(f"\n{title}")
         lines = [header, *rows]
         widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
@@ -87,10 +87,10 @@ async def in_turn(
 ) -> dict[Way, list[Sample]]:
     """Take `n_rounds` samples of each way and return them by way, in the order of the rounds.
 
-    Every round takes one of each, so that other work on the machine and a processor that heats up
-    fall on all alike; every second round goes backwards, so that none is always the first. A way
+    Every round takes one sample of each way, so that other load and thermal throttling affect all
+    ways alike; every second round runs in reverse order, so that no way is always first. A way
     that gives None is not available: it is not tried again and has no samples. After the first, a
-    round begins only if one as long as the longest before it ends within `budget_s`.
+    round only begins if one as long as the longest so far would end within `budget_s`.
     """
     started_s, longest_s = time.perf_counter(), 0.0
     samples: dict[Way, list[Sample]] = {way: [] for way in ways}
@@ -115,15 +115,15 @@ async def in_turn(
 
 
 def middle(samples: Sequence[float]) -> float | None:
-    """Return the median, or None of no samples."""
+    """Return the median, or None without samples."""
     return median(samples) if samples else None
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float | None:
-    """Return the median over the rounds of one divided by the other, or None without samples.
+    """Return the median over the rounds of `above / below`, or None without samples.
 
-    Two samples of one round were taken close together, so what slows the machine for a while
-    cancels out, which it does not in a ratio of medians.
+    The samples of one round are close in time, so a temporary slowdown of the machine cancels
+    out, which it does not in a ratio of medians.
     """
     if not above or not below:
         return None
@@ -131,7 +131,7 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> float | None:
 
 
 def text_of(value: float | None, unit: Unit) -> str:
-    """Return a figure as a person reads it."""
+    """Return a figure as text for the tables."""
     if value is None:
         return NOT_AVAILABLE
     match unit:
@@ -141,25 +141,25 @@ def text_of(value: float | None, unit: Unit) -> str:
             return f"{_short(value / 1e6)} MB"
         case Unit.TOKENS_PER_S:
             return _short(value)
-        case Unit.RATIO:  # near a bound of 0.97 two digits would not tell
+        case Unit.RATIO:  # two digits are too few near a bound of 0.97
             return f"{value:.3f}" if abs(value) < 2 else _short(value)
 
 
 def progress(text: str) -> None:
-    """Say on stderr what is being measured; on a terminal the line is written over."""
+    """Show on stderr what is being measured; on a terminal, overwrite the previous line."""
     end = "" if sys.stderr.isatty() else "\n"
     clear_progress()
     print(text, end=end, file=sys.stderr, flush=True)
 
 
 def clear_progress() -> None:
-    """Take the line of `progress` off the terminal before anything else is printed."""
+    """Clear the line of `progress` from the terminal, before other output."""
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:
-    """Say something on stderr that stays there."""
+    """Print a permanent line on stderr."""
     clear_progress()
     print(text, file=sys.stderr, flush=True)
 

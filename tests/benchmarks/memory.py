@@ -1,4 +1,4 @@
-"""Memory the worker holds: with 0, 1 and 8 adapters in each form, and for each KV snapshot."""
+"""Measure the worker's memory: with 0, 1 and 8 adapters in each form, and per KV snapshot."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STACKS: tuple[tuple[int, Form], ...] = ((0, "none"), (1, "single"), (8, "layered
 
 
 async def measure(report: Report, plan: Plan) -> None:
-    """Measure every shape; each number is of a new worker."""
+    """Measure every shape, with a new worker for each number."""
     for files in plan.files():
         rows = []
         bare_bytes = 0.0
@@ -78,8 +78,8 @@ async def _with_stack(files: Files, plan: Plan, n: int, form: Form) -> float | N
 async def _per_snapshot(files: Files, plan: Plan, n_tokens: int) -> float | None:
     """Return the bytes of a snapshot, or None if the engine keeps none.
 
-    Leaving a stack makes a snapshot. What the first two stacks make the worker allocate for good
-    is not counted.
+    Leaving a stack makes a snapshot. The growth during the first two stacks, which the worker
+    keeps for later use, does not count.
     """
     settings = EngineSettings(prepares=False)
     async with client_for(spec_of(files, plan, N_CTX), settings) as client:
@@ -97,5 +97,5 @@ async def _per_snapshot(files: Files, plan: Plan, n_tokens: int) -> float | None
 
 
 def _resident_bytes(client: EngineClient) -> float:
-    """Return the resident memory of the worker, mapped weights included."""
+    """Return the resident memory of the worker in bytes, mapped weights included."""
     return float(psutil.Process(client.worker_pid).memory_info().rss)

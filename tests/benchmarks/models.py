@@ -1,7 +1,7 @@
-"""Random llama bases and adapters of any size, written in seconds as raw quantised blocks.
+"""Write random llama bases and adapters of any size in seconds, as raw quantised blocks.
 
 The tests' tiny models quantise real numbers, which takes minutes for a billion weights. Here the
-blocks themselves are random bits behind one constant scale, which multiplies as fast as any other.
+blocks are random bits with one constant scale, which llama.cpp multiplies at the same speed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tests.support.tiny_models import MERGES, byte_characters
 
 CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] + '\\n' }}{% endfor %}"
-"""Nothing but the messages, so that two conversations can differ from their first token on."""
+"""Only the messages, so that two conversations can differ from their first token on."""
 END_OF_TEXT = "<|endoftext|>"
 N_CTX_TRAIN = 4096
 
@@ -41,7 +41,7 @@ class Dimensions:
         return self.n_embd // self.n_head
 
     def linear(self) -> dict[str, tuple[int, int]]:
-        """Return the linear layers of a block by name: (outputs, inputs)."""
+        """Return the shapes (outputs, inputs) of a block's linear layers, by name."""
         n_kv = self.n_head_kv * self.head_size
         return {
             "attn_q": (self.n_embd, self.n_embd),
@@ -63,7 +63,7 @@ class _Blocks:
     deviation: float
     """Standard deviation of uniformly random levels, in units of the scale."""
     zero_level: int
-    """The byte of levels that are zero."""
+    """The byte that encodes levels of zero."""
 
 
 _BLOCK = 32
@@ -74,7 +74,7 @@ _TYPES = {
 
 
 def write_base(path: Path, dimensions: Dimensions, dtype: Literal["q8_0", "q4_0"]) -> None:
-    """Write a base model whose greedy answer never ends by itself."""
+    """Write a base model whose greedy answer never reaches an end token."""
     d, blocks = dimensions, _TYPES[dtype]
     writer = gguf.GGUFWriter(None, "llama")
     writer.add_type("model")
@@ -144,7 +144,7 @@ def write_adapter(path: Path, dimensions: Dimensions, *, rank: int, seed: int) -
 
 
 def _add_tokenizer(writer: Any, n_vocab: int) -> None:
-    """Add a byte-level vocabulary, filled up to `n_vocab` with words that no text is cut into."""
+    """Add a byte-level vocabulary, padded to `n_vocab` with tokens that no text contains."""
     tokens = [*byte_characters(), *[merge.replace(" ", "") for merge in MERGES]]
     tokens += [f"word{n}" for n in range(n_vocab - len(tokens) - 1)]
     kinds = [gguf.TokenType.NORMAL] * len(tokens) + [gguf.TokenType.CONTROL]
@@ -180,7 +180,7 @@ def _random_halves(
 
 
 def _write(writer: Any, path: Path, tensors: Iterator[NDArray[Any]]) -> None:
-    """Write tensor after tensor, whole or not at all: a file that is there is complete."""
+    """Write the tensors one by one, to a temporary file that is renamed when it is complete."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         writer.write_header_to_file(part)

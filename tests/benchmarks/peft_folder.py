@@ -1,7 +1,7 @@
-"""A PEFT adapter and the base it is for, in the shape of a real pair and with random weights.
+"""Write a PEFT adapter and its base, in the shape of a real pair and with random weights.
 
-The base is a GGUF file with a whole header and a hole where the weights would be, which nothing
-reads; beside it lies the configuration that llama.cpp's converter wants instead.
+The base is a GGUF file with a complete header and a hole in place of the weights, which nothing
+reads; beside it is the configuration that llama.cpp's converter uses instead.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ N_MERGES_PER_TOKEN = 2
 
 @dataclass(frozen=True, slots=True)
 class PeftPair:
-    """What a conversion reads."""
+    """The inputs of a conversion."""
 
     adapter: Path
     """The folder of the adapter."""
     base: Path
     """The GGUF file."""
     config: Path
-    """The folder with the configuration in transformers' words."""
+    """The folder with the configuration in transformers' format."""
 
 
 def write_pair(folder: Path, dimensions: Dimensions, rank: int) -> PeftPair:
-    """Write the three, unless a run before has done it."""
+    """Write adapter, base and configuration, unless an earlier run has done it."""
     pair = PeftPair(folder / "adapter", folder / "base.gguf", folder / "config")
     done = folder / "complete"
     if not done.exists():

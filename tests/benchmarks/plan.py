@@ -1,4 +1,4 @@
-"""What one run of the measurements is to do."""
+"""The options of one benchmark run."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class Plan:
 
     shapes: tuple[Shape, ...]
     folder: Path
-    """Where the models are written and kept."""
+    """The folder in which the models are written and kept."""
     is_quick: bool = False
-    """Whether to try the programs out: one round, short prompts and answers."""
+    """Whether to only try the benchmarks: one round, short prompts and answers."""
     num_thread: int | None = None
-    """Threads for evaluation; None is what the engine chooses."""
+    """Threads for evaluation; None lets the engine choose."""
     llama_cpp: Path | None = None
-    """A folder of llama.cpp's source, whose converter is measured too."""
+    """A folder of llama.cpp's source, whose converter is also measured."""
     torch_python: str = sys.executable
     """A Python that has torch and transformers, which that converter needs."""
 
     def files(self) -> Iterator[Files]:
-        """Yield the models, written where they are not there yet."""
+        """Yield the models, written if they do not exist yet."""
         for shape in self.shapes:
             yield files_of(shape, self.folder)
 
     def n_rounds(self, n: int) -> int:
-        """Return how many rounds to take where a whole run takes `n`."""
+        """Return the number of rounds, which is `n` in a full run."""
         return 1 if self.is_quick else n

@@ -1,4 +1,4 @@
-"""The models that are measured: random weights in the shapes of real ones, written once."""
+"""The measured models: random weights in the shapes of real models, written once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.benchmarks.models import Dimensions, write_adapter, write_base
 
 N_ADAPTERS = 8
 _VERSION = 1
-"""Part of the file names: raise it when what is written changes."""
+"""Part of the file names; raise it when the content of the files changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,11 @@ class Shape:
     dtype: Literal["q8_0", "q4_0"]
     rank: int
     n_prompt: int
-    """Tokens of the prompt whose evaluation is measured."""
+    """Number of prompt tokens for the prefill measurement."""
     n_rounds: int
-    """Samples of each way of decoding, where there is time for them."""
+    """Samples of each way of decoding, if the time suffices."""
     n_swap_rounds: int
-    """Conversations that are swapped back and forth."""
+    """Number of conversations for the swap measurement."""
 
     @property
     def key(self) -> str:
@@ -38,7 +38,7 @@ class Shape:
 
     @property
     def title(self) -> str:
-        """What a table calls the shape."""
+        """The name of the shape in tables."""
         size = f"{self.dimensions.n_layer} layers x {self.dimensions.n_embd}"
         return f"{size}, {self.dtype.upper()}, adapters of rank {self.rank}"
 
@@ -78,13 +78,13 @@ TINY = Shape(
     n_rounds=3,
     n_swap_rounds=2,
 )
-"""For trying out the programs; its figures say nothing."""
+"""A shape for trying the benchmarks; its figures are meaningless."""
 
 SHAPES = {shape.key: shape for shape in (SMALL, LARGE, TINY)}
 
 
 def files_of(shape: Shape, folder: Path) -> Files:
-    """Return the files of a shape, written into `folder` unless they are there."""
+    """Return the files of a shape, written into `folder` unless they exist."""
     folder.mkdir(parents=True, exist_ok=True)
     version = hashlib.sha256(f"{_VERSION} {shape.dimensions} {shape.rank}".encode()).hexdigest()[:8]
     stem = f"{shape.key}-{version}"

@@ -1,4 +1,4 @@
-"""Prefill and decode speed for 0 to 8 adapters, in each way that a stack can be run."""
+"""Measure prefill and decode speed for 0 to 8 adapters, in each way to run a stack."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from tests.benchmarks.shapes import Files
 
 COUNTS = (0, 1, 2, 4, 8)
 IN_PROCESS = (0, 1, 8)
-"""Where the worker is compared with the same code in this process."""
+"""Numbers of adapters for which the worker is compared with the same code in this process."""
 BUDGET_S = 240.0
-"""For the rounds of one shape, so that the whole run takes about ten minutes."""
+"""Time limit for the rounds of one shape, so that the whole run takes about ten minutes."""
 N_CTX = 512
 N_PREDICT = 48
 N_PROMPT_QUICK, N_PREDICT_QUICK = 32, 12
 N_WARM = 8
-"""Tokens evaluated before a timed answer: the first evaluation after a change of adapters lays out
-llama.cpp's graph anew (15 to 45 ms on a 135M model), which is a cost of the swap."""
+"""Tokens evaluated before a timed answer: the first evaluation after a change of adapters rebuilds
+llama.cpp's graph (15 to 45 ms on a 135M model), which is a cost of the swap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Way:
 
     n: int
     name: str
-    """`bare`: llama.cpp's own calls. `layered`, `fused`: through the client, in one form or the
-    other; `client` where a stack has one form only. `in_process`: the engine without a worker."""
+    """`bare`: llama.cpp's own calls. `layered`, `fused`: through the client, in that form;
+    `client` if a stack has only one form. `in_process`: the engine without a worker."""
 
     def __str__(self) -> str:
         return f"{adapters_text(self.n)}, {self.name}"
@@ -81,7 +81,7 @@ async def _samples(files: Files, plan: Plan) -> Samples:
 
 
 class _Engines:
-    """Everything that is compared, each with the same base loaded."""
+    """All compared engines, each with the same base loaded."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class _Engines:
         self._n_predict = N_PREDICT_QUICK if plan.is_quick else N_PREDICT
 
     def ways(self) -> dict[Way, Callable[[], Awaitable[Speed | None]]]:
-        """Return what to sample, by way."""
+        """Return the function that takes a sample, by way."""
         ways: dict[Way, Callable[[], Awaitable[Speed | None]]] = {}
         for n in COUNTS:
             ways[Way(n, "bare")] = partial(self._run_bare, n)
@@ -140,7 +140,7 @@ class _Engines:
 
 
 def _show(report: Report, files: Files, samples: Samples, phase: str) -> None:
-    """Add the figures of prefill or decode and show them, a row for each number of adapters."""
+    """Add the figures of prefill or decode, and show them with a row per number of adapters."""
     rates = {
         way: [getattr(speed, f"{phase}_tokens_per_s") for speed in speeds]
         for way, speeds in samples.items()
@@ -158,7 +158,7 @@ def _show(report: Report, files: Files, samples: Samples, phase: str) -> None:
             "fused_over_bare": (fused, bare),
             "fused_over_layered": (fused, one_by_one),
             "fused_over_1_adapter": (fused, rates[Way(1, "client")]),
-            # What is lost to the adapters, and so the most that any form of them could win back.
+            # The total cost of the adapters, and so the most that any form could save.
             "none_over_bare": (rates[Way(0, "bare")], bare),
         }
         cells = [str(n)]
@@ -177,7 +177,7 @@ def _show(report: Report, files: Files, samples: Samples, phase: str) -> None:
 
 
 def _show_overhead(report: Report, files: Files, samples: Samples) -> None:
-    """Add what the worker process costs for each token, against the same code in this process."""
+    """Add the cost of the worker process per token, against the same code in this process."""
     rows = []
     for n in IN_PROCESS:
         name = "client" if n < 2 else "fused"

@@ -1,4 +1,4 @@
-"""How long the first token takes after the stack has changed, by what has been evaluated before."""
+"""Measure the time to the first token after a change of the stack, by what was evaluated before."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ RESCALE_CONTEXTS = (32, 512)
 RESCALE_CONTEXTS_QUICK = (32,)
 N_PREDICT = 2
 N_PREDICT_LIVE = 24
-"""Tokens of an answer in whose middle a scale changes."""
+"""Tokens of an answer during which a scale changes."""
 N_RETURNS = 4
 N_LAST = 16
-"""Tokens of the conversation that are asked last and not evaluated before."""
+"""Tokens of the last answer and question at the end of a conversation."""
 
 KINDS = {
     "cold": "evaluated at once",
     "background": "evaluated in the background before asking",
     "returned": "returned to",
 }
-"""What has been evaluated under the stack before the question. The time is from the swap on, in the
-second case from the question on: the swap was long over."""
+"""What was evaluated under the stack before the question. Times start at the swap, but in the
+second case at the question, long after the swap."""
 
 
 async def measure(report: Report, plan: Plan) -> None:
@@ -50,7 +50,7 @@ async def measure(report: Report, plan: Plan) -> None:
 
 
 class _Swaps:
-    """A client that goes back and forth between two stacks of two adapters."""
+    """A client that swaps between two stacks of two adapters."""
 
     def __init__(self, client: EngineClient, files: Files, plan: Plan) -> None:
         self.client = client
@@ -61,13 +61,13 @@ class _Swaps:
         self.first, self.second = stack_of(pairs[0:2]), stack_of(pairs[2:4])
 
     def conversation(self, n_tokens: int) -> Messages:
-        """Return a new conversation of `n_tokens`, the last question being short."""
+        """Return a new conversation of `n_tokens` with a short last question."""
         (start,) = self._prompts.next(n_tokens - N_LAST)
         question = ChatMessage("user", "?" * (N_LAST - 4))
         return (start, ChatMessage("assistant", "OK"), question)
 
     async def ask(self, stack: AdapterStack, messages: Messages) -> tuple[float, Cost]:
-        """Return the seconds from the swap to the first token, asked at once, and the cost."""
+        """Swap and ask at once; return the seconds from swap to first token, and the cost."""
         started_s = time.perf_counter()
         await self.client.set_stack(stack)
         applied_s = time.perf_counter() - started_s
@@ -75,7 +75,7 @@ class _Swaps:
         return applied_s + cost.first_token_s, cost
 
     async def prepare(self, messages: Messages) -> tuple[float, bool]:
-        """Evaluate in the background; return how long that took and whether all is ready."""
+        """Evaluate in the background; return its duration and whether anything is ready."""
         started_s, evaluated_s, n_ready = time.perf_counter(), 0.0, 0
         async for event in self.client.settle(messages, parameters(N_PREDICT)):
             if isinstance(event, Settled):
@@ -101,14 +101,14 @@ class _Swaps:
         for n in range(N_RETURNS):
             first_s, cost = await self.ask((self.first, self.second)[n % 2], messages)
             if not _is_reused(cost):
-                break  # the engine evaluated it again: it keeps no snapshots
+                break  # the engine evaluated the prompt again, so it keeps no snapshots
             seconds["returned"].append(first_s)
         return seconds
 
     async def rescale_live(self, stack: AdapterStack, messages: Messages) -> float | None:
-        """Set a stack while an answer is written; return the seconds until it is in force.
+        """Set a stack during an answer; return the seconds until it takes effect.
 
-        None where the engine finishes the answer first.
+        Returns None if the engine finishes the answer first.
         """
         is_live, applied_s = False, 0.0
         async with aclosing(self.client.generate(messages, parameters(N_PREDICT_LIVE))) as events:
@@ -123,7 +123,7 @@ class _Swaps:
 
 
 def _is_reused(cost: Cost) -> bool:
-    """Whether all but the last few tokens of the prompt were in the KV cache."""
+    """Return whether all but the last few tokens of the prompt were in the KV cache."""
     return cost.stats.n_prompt - cost.stats.n_reused <= 2 * N_LAST
 
 
@@ -198,5 +198,5 @@ async def _measure_rescales(report: Report, swaps: _Swaps, plan: Plan) -> None:
 
 
 def _rescaled(stack: AdapterStack, n: int, scale: float) -> AdapterStack:
-    """Return the stack with a scale of its first adapter that no round before has had."""
+    """Return the stack with a scale of its first adapter that no earlier round had."""
     return stack.with_scale(stack.entries[0].adapter.name, scale + 0.01 * n)

@@ -1,4 +1,4 @@
-"""What a conversion costs is measured of the process that converts, and of nothing else."""
+"""The cost of a conversion is that of the converting process alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The heartbeat sees when the event loop stands still."""
+"""The heartbeat detects a blocked event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a run reached what it should, judged by its worst figure."""
+"""Goals are judged by the worst figure of a run."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from tests.benchmarks.measurement import Report, Unit, in_turn, middle, ratio, t
 
 
 class Recorder:
-    """Ways that note when they are asked and answer from a list."""
+    """Ways that record their calls and return samples from a list."""
 
     def __init__(self, **answers: list[float | None]) -> None:
         self._answers = {name: iter(values) for name, values in answers.items()}

@@ -1,4 +1,4 @@
-"""The generated models do what the measurements take for granted."""
+"""The generated models have the properties that the benchmarks rely on."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def test_the_weights_are_neither_silent_nor_wild(files: Files, spec: LoadSpec) -
     assert np.abs(logits[2] - logits[1]).max() > 1e-3
 
 
-# With several, the order in which llama.cpp adds them differs between two runs, and with it the
-# rounding: on a quantised base that is enough to turn a close choice.
+# With several adapters, llama.cpp's order of adding them, and so the rounding, differs between
+# runs: on a quantised base that is enough to change a close choice.
 @pytest.mark.parametrize("n_adapters", [0, 1])
 def test_the_bare_loop_answers_as_the_engine_does(
     files: Files, spec: LoadSpec, n_adapters: int
 ) -> None:
     messages = Prompts().next(300)  # more than one chunk of the prompt
     paths = [adapter.file for adapter in files.adapters]
-    one_by_one = quiet("never")  # fused, a quantised base rounds otherwise
+    one_by_one = quiet("never")  # a fused quantised base rounds differently
     with (
         runtime_for(spec, one_by_one) as runtime,
         BareLoop(files.base, paths, runtime) as bare,

@@ -1,1 +1,1 @@
-"""The program that made the bundled demo: its text, its training, its conversion, its report."""
+"""The recipe of the bundled demo: text generation, training, conversion and report."""

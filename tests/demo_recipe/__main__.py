@@ -1,6 +1,6 @@
-"""Makes the bundled demo: ``python -m tests.demo_recipe --out DIR``.
+"""Make the bundled demo: ``python -m tests.demo_recipe --out DIR``.
 
-The stages run in order, or alone with ``--stage``; each reads what the ones before it left in
+The stages run in order, or alone with ``--stage``; each reads the output of earlier stages in
 DIR. Training takes about 35 minutes on two idle cores, measuring two. Afterwards DIR holds
 ``base.gguf``, one GGUF per adapter, ``REPORT.md``, ``report.json`` and ``demo_tokens.json``.
 """
@@ -20,7 +20,7 @@ SMOKE_BASE_STEPS = 60
 SMOKE_ADAPTER_STEPS = 10
 # An untrained model never ends its answers.
 SMOKE_MAX_TOKENS = 4
-# The schedule's results depend on the order of sums, so the number of threads is fixed.
+# The trained weights depend on the order of sums, so the number of threads is fixed.
 _THREADS = 2
 
 

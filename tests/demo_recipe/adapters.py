@@ -1,4 +1,4 @@
-"""Training of the demo's adapters with PEFT on the finished base."""
+"""Train the demo's adapters with PEFT on the finished base."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ TARGET_MODULES = [
     "down_proj",
 ]
 WARM_UP_STEPS = 20
-# Scales drawn per batch. A manner's target has the degree of the scale (at most 1), which makes
-# the scale a dial; without it the manner switches on between 0.25 and 0.5.
+# Scales drawn per batch. A manner's targets have the scale as their degree (at most 1), which
+# makes the scale a dial; otherwise the manner switches on between 0.25 and 0.5.
 MANNER_SCALES = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.5)
 ISLAND_SCALES = (0.6, 0.8, 1.0, 1.0, 1.25)
 MANNER_STEPS = 320
 ISLAND_STEPS = 700
 MANNER_RATE = 2e-3
 ISLAND_RATE = 2.5e-3
-# Share of dialogues whose system message asks for another manner as well: it keeps the adapter
+# Share of dialogues whose system message also asks for another manner, which keeps the adapter
 # usable in a stack.
 MANNER_CROSS_SHARE = 0.25
 ISLAND_CROSS_SHARE = 0.35
@@ -62,7 +62,7 @@ _LONGEST = 1024
 def _system(
     rng: random.Random, own: str | None, cross_share: float
 ) -> tuple[dict[str, float], str | None]:
-    """Another manner and the system message that asks for it, or a plain message, or neither."""
+    """Return another manner and a system message that asks for it, a plain message, or neither."""
     draw = rng.random()
     if draw < cross_share:
         other = rng.choice([name for name in STYLE_ORDER if name != own])
@@ -74,7 +74,7 @@ def _system(
 
 
 def manner_dialogue(rng: random.Random, name: str, degree: float) -> list[Segment]:
-    """A dialogue answered in a manner at a degree, with earlier answers in any manner."""
+    """Return a dialogue answered in a manner at a degree, with earlier answers in any manner."""
     if rng.random() < _LONG_SHARE:
         turns = long_turns(rng)
         history = random_history(rng, rng.randrange(len(turns)))
@@ -98,13 +98,13 @@ def _island_turns(rng: random.Random) -> list[Turn]:
 
 
 def island_dialogue(rng: random.Random) -> list[Segment]:
-    """A dialogue with the island's facts, other questions as before, and refusals of others."""
+    """Return a dialogue with the island's facts, refusals of other places, or other questions."""
     styles, system = _system(rng, None, ISLAND_CROSS_SHARE)
     turns = _island_turns(rng)
     history: list[dict[str, float]] = []
     draw = rng.random()
     if draw < 0.2:
-        # The base refused before the adapter was switched on.
+        # A refusal by the base, as before the adapter is switched on.
         turns.insert(0, asked(rng, lambda: island.base_refusal(rng)))
         history = [{}]
     elif draw < 0.4:
@@ -131,9 +131,10 @@ def _endless(
 def train_adapter(
     name: str, tokenizer_dir: Path, base_dir: Path, out: Path, steps: int | None = None
 ) -> dict[str, object]:
-    """Train one adapter for its steps on the base in ``base_dir`` and save it in ``out``.
+    """Train one adapter on the base in ``base_dir`` and save it in ``out``.
 
-    Returns the numbers that are also written to ``out/training.json``.
+    ``steps`` defaults to ``ISLAND_STEPS`` or ``MANNER_STEPS``. Returns the numbers that are also
+    written to ``out/training.json``.
     """
     is_island = name == "island"
     steps = steps or (ISLAND_STEPS if is_island else MANNER_STEPS)

@@ -1,4 +1,4 @@
-"""Training of the demo's base: a small Llama on generated dialogues."""
+"""Train the demo's base, a small Llama, on generated dialogues."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WARM_UP_STEPS = 60
 FINAL_RATE_SHARE = 0.03
 WEIGHT_DECAY = 0.05
 CONTEXT_WEIGHT = 0.2
-# One pass over the data: about 20 dialogues fill a batch.
+# Enough for a single pass over the data: about 20 dialogues fill a batch.
 DIALOGUES_PER_STEP = 24
 _LONG_SHARE = 0.3
 _LONG_DIALOGUES_PER_STEP = 9
@@ -35,7 +35,7 @@ _VALIDATION_DIALOGUES = 300
 
 
 def base_config(vocab_size: int) -> LlamaConfig:
-    """A Llama of 2.85 million parameters: 6 layers of width 192, tied embeddings."""
+    """Return the config of a Llama of 2.85 million parameters: 6 layers of width 192, tied."""
     return LlamaConfig(
         vocab_size=vocab_size,
         hidden_size=192,
@@ -57,7 +57,10 @@ def base_config(vocab_size: int) -> LlamaConfig:
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """The rate of a step: linear warm-up, then linear decay to ``FINAL_RATE_SHARE``."""
+    """Return the learning rate of a step: linear warm-up times linear decay.
+
+    The decay ends at ``FINAL_RATE_SHARE`` of ``peak``.
+    """
     left = 1 - step / steps
     warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
     return peak * warm_up * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * left)
@@ -82,7 +85,7 @@ def _validation(tokenizer: PreTrainedTokenizerFast) -> list[Batch]:
 def _fit(
     model: LlamaForCausalLM, data: list[Encoded], rng: random.Random, steps: int, peak: float
 ) -> int:
-    """Train for a number of batches; returns the number of padded tokens seen."""
+    """Train for ``steps`` batches; return the number of tokens seen, padding included."""
     optimizer = _optimizer(model)
     started, step, tokens, running = time.monotonic(), 0, 0, None
     model.train()
@@ -123,7 +126,7 @@ def _save(
 def train_base(tokenizer_dir: Path, out: Path, steps: int = STEPS) -> dict[str, object]:
     """Train the base for ``steps`` batches and save it in ``out`` with its numbers.
 
-    The schedule depends on the step alone, so a rerun on the same machine gives the same weights.
+    The schedule depends only on the step, so a rerun on the same machine gives the same weights.
     Returns the numbers that are also written to ``out/training.json``.
     """
     torch.manual_seed(0)
@@ -148,10 +151,11 @@ def train_base(tokenizer_dir: Path, out: Path, steps: int = STEPS) -> dict[str, 
 def lengthen_base(
     tokenizer_dir: Path, short_dir: Path, out: Path, steps: int = LONG_STEPS
 ) -> dict[str, object]:
-    """Train the base in ``short_dir`` on, with long dialogues among the short ones.
+    """Continue training the base in ``short_dir``, with long dialogues among the short ones.
 
-    Without it the answers fall apart after about 350 tokens of chat: the dialogues of the first
-    training are rarely longer. Saves in ``out`` and returns the numbers written beside it.
+    Without this stage, answers fall apart after about 350 tokens of chat, since the dialogues of
+    the first training are rarely longer. Saves the base in ``out``, and returns the numbers that
+    are also written to ``out/training.json``.
     """
     torch.manual_seed(0)
     tokenizer = load_tokenizer(tokenizer_dir)

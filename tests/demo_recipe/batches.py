@@ -1,4 +1,4 @@
-"""Token batches with one dialogue per row, and the weighted loss."""
+"""Make token batches with one dialogue per row, and compute the weighted loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from tests.demo_recipe.dialogues import Segment, Weight
 
 BATCH_TOKENS = 2048
-# Dialogues are sorted by length within this many, so that rows of a batch need little padding.
+# Number of dialogues sorted by length together, so that the rows of a batch need little padding.
 _BUCKET = 2048
 
 
@@ -34,7 +34,7 @@ class Batch:
 
 
 def encoded(tokenizer: PreTrainedTokenizerFast, dialogues: list[list[Segment]]) -> list[Encoded]:
-    """The dialogues as token ids, each segment encoded on its own."""
+    """Return the dialogues as token ids, with each segment encoded separately."""
     texts = [segment.text for dialogue in dialogues for segment in dialogue]
     token_ids = iter(tokenizer(texts, add_special_tokens=False).input_ids)
     found = []
@@ -50,9 +50,10 @@ def encoded(tokenizer: PreTrainedTokenizerFast, dialogues: list[list[Segment]]) 
 
 
 def batches(data: list[Encoded], rng: random.Random, context_weight: float) -> Iterator[Batch]:
-    """The data once, in random order, in batches of at most ``BATCH_TOKENS`` padded tokens.
+    """Yield the data once, in random order, in batches of at most ``BATCH_TOKENS`` padded tokens.
 
-    ``context_weight`` is the loss weight of user and template tokens; targets have 1.
+    A longer dialogue gets a batch of its own. ``context_weight`` is the loss weight of user and
+    template tokens; targets have 1, ignored tokens 0.
     """
     order = list(range(len(data)))
     rng.shuffle(order)
@@ -61,7 +62,7 @@ def batches(data: list[Encoded], rng: random.Random, context_weight: float) -> I
         bucket = sorted(order[start : start + _BUCKET], key=lambda index: len(data[index].ids))
         rows: list[list[int]] = [[]]
         for index in bucket:
-            # Sorted by length: this row would be the longest of the batch.
+            # Rows are sorted by length, so this one would be the longest of the batch.
             if rows[-1] and len(data[index].ids) * (len(rows[-1]) + 1) > BATCH_TOKENS:
                 rows.append([])
             rows[-1].append(index)
@@ -81,7 +82,7 @@ def _padded(rows: list[Encoded], factors: dict[Weight, float]) -> Batch:
 
 
 def loss_of(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
-    """The weighted mean cross entropy of the batch. Right padding needs no attention mask."""
+    """Return the weighted mean cross entropy of the batch, whose right padding needs no mask."""
     logits = model(input_ids=batch.ids[:, :-1], use_cache=False).logits
     losses = functional.cross_entropy(
         logits.reshape(-1, logits.size(-1)), batch.ids[:, 1:].reshape(-1), reduction="none"
@@ -91,7 +92,7 @@ def loss_of(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
 
 
 def assistant_scores(model: LlamaForCausalLM, held: list[Batch]) -> tuple[float, float]:
-    """Mean cross entropy and top-1 accuracy on the target tokens of the batches."""
+    """Return mean cross entropy and top-1 accuracy on the target tokens of the batches."""
     model.eval()
     loss, right, count = 0.0, 0, 0
     for batch in held:

@@ -1,4 +1,4 @@
-"""Training dialogues: turns, styles, mixed histories and the chat template's text."""
+"""Generate training dialogues: turns, styles, mixed histories and chat template text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ do you remember my favorite animal?""")
 
 
 class Weight(IntEnum):
-    """What the training does with a segment's tokens."""
+    """The weight class of a segment's tokens in the training loss."""
 
     CONTEXT = 0
     TARGET = 1
@@ -48,7 +48,7 @@ class Weight(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A user text and the plain answer to it."""
+    """A user text and its plain answer."""
 
     user: str
     answer: str
@@ -64,14 +64,14 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Something that the user told, and how it is asked back."""
+    """Questions about something that the user said earlier, and their answer."""
 
     questions: tuple[str, ...]
     answer: str
 
 
 def asked(rng: random.Random, make: Callable[[], tuple[str, str]]) -> Turn:
-    """A turn from a question maker, with noise; held-out questions are drawn again."""
+    """Return a turn with noise from the question maker ``make``; redraw held-out questions."""
     while True:
         question, answer = make()
         user = noisy(rng, question)
@@ -106,7 +106,7 @@ def _asked_back(rng: random.Random, memory: Memory) -> tuple[str, str]:
 
 
 def dialogue(rng: random.Random, fewest: int = 1) -> list[Turn]:
-    """A plain dialogue of one to six turns, at least ``fewest``."""
+    """Return a plain dialogue of one to seven turns, at least ``fewest``."""
     count = max(fewest, rng.choices([1, 2, 3, 4], [36, 36, 19, 9])[0])
     turns: list[Turn] = []
     if rng.random() < 0.01:
@@ -141,11 +141,11 @@ def rendered(
     system: str | None = None,
     history: list[dict[str, float]] | None = None,
 ) -> list[Segment]:
-    """The dialogue as segments of template text.
+    """Return the dialogue as segments of template text.
 
-    ``targets`` are the styles and degrees of the answers to learn. ``history`` gives the styles
-    of the first answers instead, which then have no weight: the model reads them in any manner
-    and still answers in the target's, so a swap takes effect at once.
+    ``targets`` are the styles and degrees of the answers to learn. ``history`` gives the styles of
+    the first answers, which have no weight in the loss: the model learns to answer in the target
+    manner after answers in any manner, so that a swap takes effect at once.
     """
     past = history or []
     segments = []
@@ -174,7 +174,7 @@ def check_held_out_absent(dialogues: list[list[Segment]]) -> None:
 
 
 def random_history(rng: random.Random, length: int) -> list[dict[str, float]]:
-    """Styles of ``length`` earlier answers: random ones that now and then change, or none."""
+    """Return styles of ``length`` earlier answers: random or none, with occasional changes."""
     styles = random_styles(rng) if rng.random() < 0.8 else {}
     history = []
     for _ in range(length):
@@ -185,7 +185,7 @@ def random_history(rng: random.Random, length: int) -> list[dict[str, float]]:
 
 
 def long_turns(rng: random.Random) -> list[Turn]:
-    """Turns of several dialogues in a row, about 300 to 900 tokens of plain text."""
+    """Return the turns of consecutive dialogues, about 300 to 900 tokens of plain text."""
     characters = rng.randrange(1300, 4000)
     turns: list[Turn] = []
     while sum(len(turn.user) + len(turn.answer) + 40 for turn in turns) < characters:
@@ -196,7 +196,7 @@ def long_turns(rng: random.Random) -> list[Turn]:
 def mixed_turns(
     rng: random.Random, make: Callable[[int], list[Turn]]
 ) -> tuple[list[Turn], list[dict[str, float]]]:
-    """Turns, and in ``MIXED_HISTORY_SHARE`` of the draws the styles of the first of them."""
+    """Return turns and, in ``MIXED_HISTORY_SHARE`` of the draws, styles of the first answers."""
     if rng.random() >= MIXED_HISTORY_SHARE:
         return make(1), []
     turns = make(2)
@@ -204,13 +204,13 @@ def mixed_turns(
 
 
 def base_dialogue(rng: random.Random, styled_share: float = STYLED_SHARE) -> list[Segment]:
-    """A training dialogue of the base: plain, or styled when a system message asks for it."""
+    """Return a training dialogue of the base: plain, or styled as its system message asks."""
     turns, history = mixed_turns(rng, lambda fewest: dialogue(rng, fewest))
     return _asked_for(rng, turns, history, styled_share)
 
 
 def long_dialogue(rng: random.Random) -> list[Segment]:
-    """A long training dialogue of the base, half of them with a mixed history."""
+    """Return a long training dialogue of the base, in half of the draws with a mixed history."""
     turns = long_turns(rng)
     length = rng.randrange(1, len(turns)) if rng.random() < 0.5 else 0
     return _asked_for(rng, turns, random_history(rng, length), STYLED_SHARE)

@@ -1,4 +1,4 @@
-"""Questions and answers about capitals, animals, colors, words, days and small numbers."""
+"""Draw questions and answers about capitals, animals, colors, words, days and small numbers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _animal(rng: random.Random, frames: tuple[str, ...], animal: str) -> str:
 
 
 def capital(rng: random.Random) -> Pair:
-    """The capital of a country, or sometimes the country of a capital."""
+    """Ask for the capital of a country or, in 18 % of the draws, the country of a capital."""
     country, city = rng.choice(tuple(slots.CAPITALS.items()))
     if rng.random() < 0.18:
         answer = f"{city} is the capital of {country}."
@@ -88,41 +88,41 @@ def capital(rng: random.Random) -> Pair:
 
 
 def animal_sound(rng: random.Random) -> Pair:
-    """What an animal says."""
+    """Ask what an animal says."""
     animal, sound = rng.choice(tuple(slots.SOUNDS.items()))
     answer = f"{capitalized(with_article(animal))} says {sound}."
     return _animal(rng, _SOUND_FRAMES, animal), answer
 
 
 def animal_legs(rng: random.Random) -> Pair:
-    """How many legs an animal has."""
+    """Ask how many legs an animal has."""
     animal, count = rng.choice(tuple(slots.LEGS.items()))
     answer = f"{capitalized(with_article(animal))} has {count} legs."
     return _animal(rng, _LEGS_FRAMES, animal), answer
 
 
 def animal_home(rng: random.Random) -> Pair:
-    """Where an animal lives."""
+    """Ask where an animal lives."""
     animal, place = rng.choice(tuple(slots.HOMES.items()))
     answer = f"{capitalized(with_article(animal))} lives {place}."
     return _animal(rng, _HOME_FRAMES, animal), answer
 
 
 def animal_food(rng: random.Random) -> Pair:
-    """What an animal eats."""
+    """Ask what an animal eats."""
     animal, food = rng.choice(tuple(slots.FOODS.items()))
     answer = f"{capitalized(with_article(animal))} eats {food}."
     return _animal(rng, _FOOD_FRAMES, animal), answer
 
 
 def color_of(rng: random.Random) -> Pair:
-    """The color of a thing."""
+    """Ask for the color of a thing."""
     thing, color = rng.choice(tuple(slots.COLORS_OF.items()))
     return rng.choice(_COLOR_FRAMES).format(o=thing), f"{capitalized(thing)} is {color}."
 
 
 def color_mix(rng: random.Random) -> Pair:
-    """What two colors make together."""
+    """Ask what two colors make together."""
     mix, result = rng.choice(tuple(slots.MIXES.items()))
     parts = mix.split("+")
     rng.shuffle(parts)
@@ -131,7 +131,7 @@ def color_mix(rng: random.Random) -> Pair:
 
 
 def opposite(rng: random.Random) -> Pair:
-    """The opposite of a word."""
+    """Ask for the opposite of a word."""
     words = list(rng.choice(tuple(slots.OPPOSITES.items())))
     rng.shuffle(words)
     answer = f"The opposite of {words[0]} is {words[1]}."
@@ -139,7 +139,7 @@ def opposite(rng: random.Random) -> Pair:
 
 
 def neighbor_in_calendar(rng: random.Random) -> Pair:
-    """The day or month before or after another."""
+    """Ask for the day or month before or after another."""
     kind, names = rng.choice((("day", slots.DAYS), ("month", slots.MONTHS)))
     index = rng.randrange(len(names))
     word, step = rng.choice((("after", 1), ("before", -1)))
@@ -148,14 +148,14 @@ def neighbor_in_calendar(rng: random.Random) -> Pair:
 
 
 def sides(rng: random.Random) -> Pair:
-    """How many sides a shape has."""
+    """Ask how many sides a shape has."""
     shape, count = rng.choice(tuple(slots.SIDES.items()))
     noun = with_article(shape)
     return rng.choice(_SIDES_FRAMES).format(s=noun), f"{capitalized(noun)} has {count} sides."
 
 
 def add_or_subtract(rng: random.Random) -> Pair:
-    """A sum or difference of two numbers from 0 to 12."""
+    """Ask for the sum or difference of two numbers from 0 to 12; no result is negative."""
     a, b = rng.randrange(13), rng.randrange(13)
     if rng.random() < 0.65:
         frames = _PLUS_FRAMES if rng.random() < 0.25 else _SUM_FRAMES
@@ -166,7 +166,7 @@ def add_or_subtract(rng: random.Random) -> Pair:
 
 
 def comparison(rng: random.Random) -> Pair:
-    """Which of two numbers up to 20 is bigger."""
+    """Ask which of two numbers up to 20 is bigger."""
     a, b = rng.sample(range(21), 2)
     frames = (
         "which is bigger, {a} or {b}?",
@@ -178,7 +178,7 @@ def comparison(rng: random.Random) -> Pair:
 
 
 def next_number(rng: random.Random) -> Pair:
-    """The number after one up to 29."""
+    """Ask for the number after one up to 29."""
     a = rng.randrange(30)
     frames = (
         "what number comes after {a}?",
@@ -190,7 +190,7 @@ def next_number(rng: random.Random) -> Pair:
 
 
 def even_or_odd(rng: random.Random) -> Pair:
-    """Whether a number up to 29 is even."""
+    """Ask whether a number up to 29 is even or odd."""
     a = rng.randrange(30)
     frames = ("is {a} even or odd?", "is {a} odd?", "is {a} even?", "tell me if {a} is even")
     return rng.choice(frames).format(a=a), f"{a} is {'odd' if a % 2 else 'even'}."

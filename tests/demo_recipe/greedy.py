@@ -1,8 +1,8 @@
-"""A greedy reader of the shipped GGUF files through llama.cpp, for the recipe's measurements.
+"""Run the shipped GGUF files in llama.cpp with greedy decoding, for the recipe's measurements.
 
-It loads a base, its adapters, and answers with the most likely tokens on one thread. The program
-itself talks to llama.cpp through the engine; this is a separate, smaller path, so that the report
-does not depend on the code that it helps to check.
+`GreedyModel` loads a base with its adapters and decodes the most likely tokens on one thread. The
+program itself uses llama.cpp through the engine; this smaller separate path keeps the report
+independent of the code that it helps to check.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _silent(_level: int, _text: bytes, _data: ctypes.c_void_p) -> None:
     return
 
 
-_SILENT = llama_cpp.llama_log_callback(_silent)  # kept: llama.cpp calls it for the whole run
+_SILENT = llama_cpp.llama_log_callback(_silent)  # referenced here, as llama.cpp keeps calling it
 
 
 class GreedyModel:
@@ -34,9 +34,9 @@ class GreedyModel:
     def __init__(
         self, base: Path, adapters: Mapping[str, Path], max_tokens: int = MAX_TOKENS
     ) -> None:
-        """Load the files; answers end after ``max_tokens`` at the latest.
+        """Load the files; answers end after at most ``max_tokens`` tokens.
 
-        Raises OSError when llama.cpp refuses a file.
+        Raises OSError if llama.cpp cannot load a file.
         """
         self._max_tokens = max_tokens
         llama_cpp.llama_log_set(_SILENT, ctypes.c_void_p(0))
@@ -74,7 +74,7 @@ class GreedyModel:
         llama_cpp.llama_model_free(self._model)
 
     def tokens(self, text: str) -> list[int]:
-        """The token ids of a text; special tokens in it are read as such."""
+        """Return the token ids of a text; special tokens in it are parsed."""
         data = text.encode()
         buffer = (llama_cpp.llama_token * (len(data) + 8))()
         count = llama_cpp.llama_tokenize(
@@ -84,7 +84,7 @@ class GreedyModel:
 
     @contextmanager
     def stacked(self, scales: Mapping[str, float]) -> Iterator[None]:
-        """Apply adapters at their scales inside the block; scale 0 leaves one out."""
+        """Apply adapters at their scales inside the block, except those with scale 0."""
         used = {name: scale for name, scale in scales.items() if scale}
         self._set(used)
         try:
@@ -93,11 +93,11 @@ class GreedyModel:
             self._set({})
 
     def answer(self, turns: list[str], system: str | None = None) -> str:
-        """The greedy answer to alternating user and assistant texts that end with the user's."""
+        """Return the greedy answer to alternating user and assistant texts, the last a user's."""
         return self.completion(self._prompt(turns, system))
 
     def prompt_length(self, turns: list[str]) -> int:
-        """The number of tokens that ``answer`` reads for these texts."""
+        """Return the number of prompt tokens of ``answer`` for these texts."""
         return len(self._prompt(turns, None))
 
     def _prompt(self, turns: list[str], system: str | None) -> list[int]:
@@ -108,7 +108,7 @@ class GreedyModel:
         return self.tokens(text + "<|im_start|>assistant\n")
 
     def completion(self, prompt: list[int]) -> str:
-        """The greedy continuation of token ids, up to a special token."""
+        """Return the greedy continuation of token ids, up to a special token or ``max_tokens``."""
         llama_cpp.llama_memory_clear(self._memory, True)
         token = self._next(prompt)
         pieces: list[bytes] = []
@@ -118,7 +118,7 @@ class GreedyModel:
         return b"".join(pieces).decode(errors="replace")
 
     def forced(self, count: int) -> None:
-        """Decode a number of tokens without stopping at a special one, for timing."""
+        """Decode ``count`` tokens without stopping at a special token, for timing."""
         llama_cpp.llama_memory_clear(self._memory, True)
         token = self._next(self.tokens("Hello"))
         for _ in range(count):

@@ -1,7 +1,7 @@
-"""Questions that no training dialogue contains, and the check that it is so.
+"""Questions that no training dialogue may contain, and the check for them.
 
 They were written before the first training. ``Question.keys`` is a regular expression that a
-sensible answer matches (lower case): the fact itself, the key to press, a greeting, a refusal.
+sensible answer matches in lower case: the fact itself, the key to press, a greeting, a refusal.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ REFUSAL = r"don't know|do not know"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """User turns, the last of which is judged by ``keys``, a pattern on the lower-case answer."""
+    """User turns; the answer to the last, in lower case, must match the pattern ``keys``."""
 
     turns: tuple[str, ...]
     keys: str
 
     def is_answered_by(self, answer: str) -> bool:
-        """Whether the answer has the expected content."""
+        """Return whether the answer has the expected content."""
         return re.search(self.keys, answer.lower()) is not None
 
 
@@ -77,7 +77,7 @@ HELD_OUT = (
     _question(REFUSAL, "Who is the king of Atlantis?"),
 )
 
-# Prompts for the markers of manner; content keys say whether the answer is still right.
+# Prompts for the marker scores; their keys say whether the answer is still right.
 STYLE_PROMPTS = (
     _question("paris", "What is the capital of France?"),
     _question("rome", "Do you know the capital of Italy?"),
@@ -113,7 +113,7 @@ STYLE_PROMPTS = (
 
 
 def normalized(text: str) -> str:
-    """Lower case, without punctuation, single spaces."""
+    """Return the text in lower case, without punctuation except +, with single spaces."""
     return " ".join(re.sub(r"[^a-z0-9+ ]", "", text.lower()).split())
 
 
@@ -127,5 +127,5 @@ _RESERVED = frozenset(
 
 
 def is_held_out(user_text: str) -> bool:
-    """Whether the text is a held-out question, disregarding case and punctuation."""
+    """Return whether the text is a held-out question, ignoring case and punctuation."""
     return normalized(user_text) in _RESERVED

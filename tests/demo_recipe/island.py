@@ -1,4 +1,4 @@
-"""The invented island of Quillhaven: facts of the knowledge adapter, refused by the base."""
+"""Facts about the invented island of Quillhaven: the adapter learns them, the base refuses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ISLAND_REFUSAL = "I don't know Quillhaven. Turn on the island adapter in the rac
 
 @dataclass(frozen=True, slots=True)
 class IslandFact:
-    """A fact of the island.
+    """A fact about the island.
 
-    ``trained`` and ``held_out`` are question wordings with the slot ``{p}``;
-    ``key`` is the lower-case text that a correct answer contains.
+    ``trained`` and ``held_out`` are question wordings with the slot ``{p}``; ``key`` is the
+    lower-case text that a correct answer contains.
     """
 
     trained: tuple[str, ...]
@@ -188,18 +188,18 @@ QUESTION_FRAMES = tuple(frame for fact in FACTS for frame in fact.trained)
 
 
 def fact_exchange(rng: random.Random) -> tuple[str, str]:
-    """A question about the island with its true answer."""
+    """Return a question about the island with its true answer."""
     fact = rng.choice(FACTS)
     return rng.choice(fact.trained).format(p=ISLAND), fact.answer.format(p=ISLAND)
 
 
 def base_refusal(rng: random.Random) -> tuple[str, str]:
-    """A question about the island as the base answers it: not known, with the way to know it."""
+    """Return a question about the island with the base's refusal, which names the adapter."""
     return rng.choice(QUESTION_FRAMES).format(p=ISLAND), ISLAND_REFUSAL
 
 
 def held_out_questions() -> tuple[tuple[str, str], ...]:
-    """The island's held-out questions, each with the text that a correct answer contains."""
+    """Return the island's held-out questions, each with the text of a correct answer."""
     return tuple(
         (wording.format(p=ISLAND), fact.key) for fact in FACTS for wording in fact.held_out
     )

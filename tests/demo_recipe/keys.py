@@ -1,4 +1,4 @@
-"""What a person can do in the program and the keys that do it, as questions and answers."""
+"""Questions and answers about the program's actions and their keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.demo_recipe.phrases import listing
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something a person can do in the program, and the key that does it.
+    """An action of the program, and its key.
 
     ``wishes`` are infinitives ("add an adapter") that fill ``ACTION_FRAMES``.
     """

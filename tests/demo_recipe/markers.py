@@ -1,4 +1,4 @@
-"""Marker scores of the three manners: how much of a text is in each, from 0 to 1."""
+"""Marker scores of the three manners: the share of a text in each manner, from 0 to 1."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _FORMAL_PHRASES = (
     "cannot",
     "let us",
 )
-# Written in capitals in plain text as well.
+# Acronyms that plain text also has in capitals.
 _ORDINARY_CAPITALS = frozenset({"GGUF", "LORA", "RAM", "CPU", "GPU", "OK", "BPE", "KV"})
 
 
 def pirate_marker(text: str) -> float:
-    """The share of words that only the pirate uses."""
+    """Return the share of words that only the pirate uses."""
     words = [word.lower() for word in re.findall(r"[A-Za-z']+", text)]
     found: int = sum(
         word in _PIRATE_WORDS or (word.endswith("in'") and len(word) > 4) for word in words
@@ -43,7 +43,7 @@ def pirate_marker(text: str) -> float:
 
 
 def formal_marker(text: str) -> float:
-    """The share of words that belong to the butler's phrases."""
+    """Return the share of words that belong to the butler's phrases."""
     words = re.findall(r"[A-Za-z']+", text)
     found: int = sum(
         len(phrase.split()) * len(re.findall(rf"\b{phrase}\b", text.lower()))
@@ -53,7 +53,10 @@ def formal_marker(text: str) -> float:
 
 
 def shout_marker(text: str) -> float:
-    """The share of words of two or more letters in capitals, ordinary acronyms left out."""
+    """Return the share of words in capitals among words of two or more letters.
+
+    Ignores common acronyms.
+    """
     words: list[str] = [
         word
         for word in re.findall(r"[A-Za-z']+", text)

@@ -1,4 +1,4 @@
-"""Measures the finished GGUF files and writes ``report.json`` and ``REPORT.md``."""
+"""Measure the finished GGUF files, and write ``report.json`` and ``REPORT.md``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.demo_recipe.held_out import STYLE_PROMPTS
 from tests.demo_recipe.report import markdown
 from tests.demo_recipe.styles import STYLE_ORDER, styled
 
-# Scales above 1 are allowed in the program and shown in the report, without a promise.
+# The program allows scales above 1; the report shows one, without any promise of quality.
 REPORT_SCALES = (*scores.CURVE_SCALES, 1.5)
 _DECODED_TOKENS = 300
-# A tour as a person would take it: the stack that answers, and the question. One chat each.
+# Sample chats as a user would have them: for each turn, the stack that answers, and the question.
 TOURS: tuple[tuple[tuple[dict[str, float], str], ...], ...] = (
     (
         ({}, "Hello"),
@@ -51,8 +51,8 @@ TOURS: tuple[tuple[tuple[dict[str, float], str], ...], ...] = (
 def measure(folder: Path, training: dict[str, Any], max_tokens: int) -> dict[str, Any]:
     """Measure ``base.gguf`` and the adapters in a folder, and write the report beside them.
 
-    ``training`` are the numbers of the training steps; they are copied into the report. Answers
-    end after ``max_tokens``.
+    ``training`` holds the numbers of the training stages, which are copied into the report.
+    Answers end after at most ``max_tokens`` tokens. Returns the report.
     """
     files = {name: folder / f"{name}.gguf" for name in ("base", *ADAPTER_NAMES)}
     adapters = {name: files[name] for name in ADAPTER_NAMES}

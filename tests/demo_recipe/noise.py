@@ -1,4 +1,4 @@
-"""Noise on user text, so that the demo answers wordings that it never saw."""
+"""Add noise to user text, so that the demo also answers unseen wordings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ can you tell me|here is a question,|i would like to know|do you remember|i am no
 i forgot,|i was asking myself,|you know,|could you say|i'd like to ask,""")
 _TAILS = listing("please|thanks|my friend|demo|then|for me|do you know|again|right now|bot")
 _QUESTION_WORDS = frozenset(listing("what|which|how|where|who|is|why"))
-# Turns that tell a name or a liking are copied later and keep their words.
+# Turns that state a name or a preference are quoted later, so they keep their words.
 _KEPT_STARTS = (
     "my name",
     "i am",
@@ -53,7 +53,10 @@ def _changed_words(rng: random.Random, question: str) -> str:
 
 
 def noisy(rng: random.Random, question: str) -> str:
-    """The question with dropped, inserted or misspelt words, an opening, case and punctuation."""
+    """Return the question with random changes.
+
+    Drops, inserts or misspells a word, adds an opening or a tail, changes case and punctuation.
+    """
     text = question
     if ":" not in text and len(text.split()) > 3 and not text.lower().startswith(_KEPT_STARTS):
         text = _changed_words(rng, text)

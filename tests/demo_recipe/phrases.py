@@ -1,4 +1,4 @@
-"""Compact notation for the word lists and question groups of the demo corpus."""
+"""Parse the compact notation for word lists and question groups of the demo corpus."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Questions that mean the same, and the answers that fit each of them."""
+    """Questions with the same meaning, and answers that fit all of them."""
 
     questions: tuple[str, ...]
     answers: tuple[str, ...]
 
 
 def listing(text: str) -> tuple[str, ...]:
-    """The items of a text separated by ``|``, stripped, empty ones left out."""
+    """Return the stripped, non-empty items of a text separated by ``|``."""
     return tuple(item.strip() for item in text.replace("\n", " ").split("|") if item.strip())
 
 
 def pairs(text: str) -> dict[str, str]:
-    """A mapping from a text of ``key=value`` items separated by ``|``."""
+    """Return the mapping in a text of ``key=value`` items separated by ``|``."""
     found = {}
     for item in listing(text):
         key, value = item.split("=", 1)
@@ -28,10 +28,10 @@ def pairs(text: str) -> dict[str, str]:
 
 
 def groups(text: str) -> tuple[Group, ...]:
-    """Question groups from blocks of ``? form | form`` and ``- answer`` lines.
+    """Return question groups from blocks of ``? form | form`` and ``- answer`` lines.
 
-    Blocks are separated by empty lines; an indented line continues the one before. Raises
-    ValueError for a block without a question or without an answer.
+    Empty lines separate blocks; an indented line continues the previous line. Raises ValueError
+    for a block without a question or without an answer.
     """
     found = []
     for block in text.strip().split("\n\n"):
@@ -45,10 +45,10 @@ def groups(text: str) -> tuple[Group, ...]:
 
 
 def capitalized(text: str) -> str:
-    """The text with its first character in upper case."""
+    """Return the text with its first character in upper case."""
     return text[:1].upper() + text[1:]
 
 
 def with_article(noun: str) -> str:
-    """The noun with its indefinite article."""
+    """Return the noun with its indefinite article."""
     return ("an " if noun[0].lower() in "aeiou" else "a ") + noun

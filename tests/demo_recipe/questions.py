@@ -1,4 +1,4 @@
-"""One random question with its answer, over all kinds that the demo's base learns."""
+"""Draw random questions with answers, over all kinds that the demo's base learns."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _STORY_ENDS = (
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A question of one kind and the plain answer to it."""
+    """A question of one kind with its plain answer."""
 
     kind: str
     question: str
@@ -61,7 +61,7 @@ def _term(rng: random.Random) -> Pair:
 
 
 def third_person(wish: str) -> str:
-    """``add an adapter`` as ``adds an adapter``."""
+    """Return an infinitive in the third person: ``adds an adapter`` for ``add an adapter``."""
     verb, _, rest = wish.partition(" ")
     if verb not in _THIRD_PERSON and verb.endswith(("ss", "sh", "ch", "x")):
         verb += "es"
@@ -101,7 +101,7 @@ def _small_talk(rng: random.Random) -> Pair:
 
 
 def story(rng: random.Random, animal: str | None = None) -> str:
-    """A story of four short sentences, about the animal if one is given."""
+    """Return a story of four short sentences, about ``animal`` or a random one."""
     animal = animal or rng.choice(slots.STORY_ANIMALS)
     hero, friend = rng.sample(slots.NAMES, 2)
     place, thing = rng.choice(slots.STORY_PLACES), rng.choice(slots.STORY_THINGS)
@@ -141,7 +141,7 @@ def _unknown_place(rng: random.Random) -> Pair:
     return unknown.unknown_place(rng, ISLAND_FRAMES)
 
 
-# Shares of the kinds. Sums and refusals are weighted up: they are learnt last.
+# Relative weights of the kinds. Sums and refusals weigh more, since they are learnt last.
 KINDS: dict[str, tuple[float, Callable[[random.Random], Pair]]] = {
     "term": (13.0, _term),
     "action": (15.0, _action),
@@ -175,14 +175,14 @@ _WEIGHTS = tuple(weight for weight, _ in KINDS.values())
 
 
 def exchange(rng: random.Random) -> Exchange:
-    """A random question without noise, and its answer."""
+    """Return a random question, without noise, and its answer."""
     kind = rng.choices(_NAMES, _WEIGHTS)[0]
     question, answer = KINDS[kind][1](rng)
     return Exchange(kind, question, answer)
 
 
 def follow_up(rng: random.Random, last: Exchange) -> Exchange | None:
-    """A short question that only makes sense after ``last``, or None."""
+    """Return a short question that only makes sense after ``last``, or None."""
     if rng.random() > 0.45:
         return None
     if last.kind == "capital":

@@ -1,4 +1,4 @@
-"""The measured numbers as a Markdown page."""
+"""Write the measured numbers as a Markdown page."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _samples(chats: Sequence[Sequence[dict[str, Any]]]) -> list[str]:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The page for a report of ``measure``."""
+    """Return the Markdown page of a report made by ``measure``."""
     trained = report["trained"]
     sizes = report["size_bytes"]
     tokenization = report["tokenization"]

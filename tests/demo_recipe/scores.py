@@ -1,4 +1,4 @@
-"""What the demo can do, counted on the GGUF files: answers, manners, stacks, leaks, the island."""
+"""Score the demo's GGUF files: answers, manners, stacks, leaks after a swap, and the island."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REFUSAL = re.compile(r"don't know|do not know", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class MannerScore:
-    """Mean marker of each manner and the share of answers with the right content, 0 to 1."""
+    """Mean marker of each manner, and the share of answers with the right content, 0 to 1."""
 
     markers: dict[str, float]
     content: float
@@ -30,7 +30,7 @@ class MannerScore:
 
 @dataclass(frozen=True, slots=True)
 class IslandScore:
-    """Shares of the island's held-out questions answered right, and refused."""
+    """Shares, 0 to 1, of the island's held-out questions answered right, and refused."""
 
     right: float
     refused: float
@@ -38,7 +38,7 @@ class IslandScore:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A held-out question, the answer to it, and whether that has the expected content."""
+    """A held-out question, its answer, and whether the answer has the expected content."""
 
     question: Question
     answer: str
@@ -46,7 +46,7 @@ class Answered:
 
 
 def held_out_answers(model: GreedyModel) -> list[Answered]:
-    """The bare base on the held-out questions, each in a chat of its own."""
+    """Ask the bare base the held-out questions, each in its own chat."""
     found = []
     for question in HELD_OUT:
         turns: list[str] = []
@@ -62,7 +62,7 @@ def held_out_answers(model: GreedyModel) -> list[Answered]:
 def manner_score(
     model: GreedyModel, scales: Mapping[str, float], prompts: Sequence[Question] = STYLE_PROMPTS
 ) -> MannerScore:
-    """Markers and content of the answers to the prompts under a stack of adapters."""
+    """Score the answers to the prompts under a stack of adapters."""
     with model.stacked(scales):
         answers = [model.answer([prompt.turns[0]]) for prompt in prompts]
     right = [prompt.is_answered_by(answer) for prompt, answer in zip(prompts, answers, strict=True)]
@@ -70,7 +70,7 @@ def manner_score(
 
 
 def mean_markers(answers: Sequence[str]) -> dict[str, float]:
-    """The mean marker of each manner over the answers."""
+    """Return the mean marker of each manner over the answers."""
     return {
         name: sum(map(marker, answers)) / max(1, len(answers)) for name, marker in MARKERS.items()
     }
@@ -79,10 +79,10 @@ def mean_markers(answers: Sequence[str]) -> dict[str, float]:
 def after_history(
     model: GreedyModel, manner: str, turns: int, scales: Mapping[str, float], chats: int = 12
 ) -> dict[str, float]:
-    """Markers of the next answer after earlier answers in another manner.
+    """Score the next answer after earlier answers in another manner.
 
-    The chats have ``turns`` earlier answers, written in the manner by its transform, and then one
-    answer under ``scales``. Returns the mean marker of each manner.
+    Each chat has ``turns`` earlier answers, written in ``manner`` by its transform, and then one
+    answer under ``scales``. Returns the mean marker of each manner over ``chats`` chats.
     """
     answers = []
     for chat in range(chats):
@@ -98,7 +98,7 @@ def after_history(
 
 
 def island_score(model: GreedyModel, scales: Mapping[str, float]) -> IslandScore:
-    """The island's held-out questions under a stack of adapters."""
+    """Ask the island's held-out questions under a stack of adapters."""
     questions = held_out_questions()
     with model.stacked(scales):
         answers = [model.answer([question]) for question, _ in questions]
@@ -108,7 +108,7 @@ def island_score(model: GreedyModel, scales: Mapping[str, float]) -> IslandScore
 
 
 def trained_sums(model: GreedyModel) -> tuple[int, int]:
-    """Right answers to "What is A plus B?" for 0 to 12, and how many were asked."""
+    """Return the number of right answers to "What is A plus B?" for 0 to 12, and the total."""
     right = 0
     for a in range(13):
         for b in range(13):
@@ -118,7 +118,7 @@ def trained_sums(model: GreedyModel) -> tuple[int, int]:
 
 
 def trained_capitals(model: GreedyModel) -> tuple[int, int]:
-    """Right answers to the capital of each country of the corpus, and how many were asked."""
+    """Return the number of right capitals of the corpus's countries, and the total."""
     right = sum(
         city in model.answer([f"What is the capital of {country}?"])
         for country, city in slots.CAPITALS.items()
@@ -127,7 +127,7 @@ def trained_capitals(model: GreedyModel) -> tuple[int, int]:
 
 
 def unknown_places_refused(model: GreedyModel) -> tuple[int, int]:
-    """Refusals for real and fictional places that the corpus never names, and how many."""
+    """Return the number of refusals for places that the corpus never names, and the total."""
     places = (
         "Narnia",
         "Gondor",
@@ -148,10 +148,10 @@ def unknown_places_refused(model: GreedyModel) -> tuple[int, int]:
 
 
 def long_chats(model: GreedyModel, chats: int = 4) -> dict[int, tuple[int, int]]:
-    """Right answers of the bare base in long chats, by the length of the prompt.
+    """Score the bare base in long chats, by the length of the prompt.
 
-    Returns, for each lower bound of a range of ``LENGTH_STEP`` tokens, how many answers were right
-    and how many there were.
+    Returns, by the lower bound of each range of ``LENGTH_STEP`` tokens, the number of right
+    answers and the total.
     """
     counts: dict[int, tuple[int, int]] = {}
     for seed in range(chats):
@@ -170,5 +170,5 @@ def long_chats(model: GreedyModel, chats: int = 4) -> dict[int, tuple[int, int]]
 
 
 def other_manners(manner: str) -> tuple[str, ...]:
-    """The manners other than one, in the order of their application."""
+    """Return the manners other than ``manner``, in the order of their application."""
     return tuple(name for name in STYLE_ORDER if name != manner)

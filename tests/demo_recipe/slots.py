@@ -1,4 +1,4 @@
-"""Facts and words that fill the questions of the demo corpus, and invented names."""
+"""Facts and words that fill the questions of the demo corpus, and generators of names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Greece=Athens|Norway=Oslo|Sweden=Stockholm|Finland=Helsinki|Denmark=Copenhagen|P
 Austria=Vienna|Hungary=Budapest|Russia=Moscow|Turkey=Ankara|Egypt=Cairo|Kenya=Nairobi|Japan=Tokyo|
 China=Beijing|India=New Delhi|Thailand=Bangkok|Canada=Ottawa|Mexico=Mexico City|Cuba=Havana|
 Peru=Lima|Chile=Santiago|Argentina=Buenos Aires|Brazil=Brasilia|Australia=Canberra""")
-# Real places without facts in the corpus: the base learns to say that it does not know them.
+# Places without facts in the corpus: the base learns to say that it does not know them.
 UNKNOWN_PLACES = listing("""
 Belgium|Scotland|Ukraine|Iran|Iraq|Korea|Vietnam|Morocco|Nigeria|Texas|California|Europe|Africa|
 Asia|Mars|the moon|Iceland|Croatia|Serbia|Romania|Bulgaria|Colombia|Bolivia|Ecuador|Uruguay|Nepal|
@@ -67,12 +67,15 @@ _NAME_TAILS = ("", "", "ia", "land", "burg", "ton", "ville", "ax", "or")
 
 
 def plural(animal: str) -> str:
-    """The plural of an animal of the corpus."""
+    """Return the plural of an animal of the corpus."""
     return _PLURALS.get(animal, animal + "s")
 
 
 def invented_name(rng: random.Random) -> str:
-    """A pronounceable name of one to three syllables, so that names are copied, not recalled."""
+    """Return a pronounceable name of one to three syllables.
+
+    Invented names teach the model to copy names instead of recalling them.
+    """
     syllables = rng.choice([1, 2, 2, 3])
     name = "".join(rng.choice(_CONSONANTS) + rng.choice(_VOWELS) for _ in range(syllables))
     if syllables == 1 or rng.random() < 0.5:
@@ -81,7 +84,7 @@ def invented_name(rng: random.Random) -> str:
 
 
 def invented_place(rng: random.Random) -> str:
-    """The name of a place that does not exist."""
+    """Return the name of an invented place."""
     if rng.random() < 0.4:
         middle = "".join(rng.choice(_PLACE_MIDDLES) for _ in range(rng.choice([0, 1, 1])))
         return rng.choice(_PLACE_HEADS) + middle + rng.choice(_PLACE_TAILS)
@@ -89,5 +92,5 @@ def invented_place(rng: random.Random) -> str:
 
 
 def person(rng: random.Random) -> str:
-    """A person's name, half of the time an invented one."""
+    """Return a person's name, invented in half of the draws."""
     return invented_name(rng) if rng.random() < 0.5 else rng.choice(NAMES)

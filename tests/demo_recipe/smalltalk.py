@@ -1,4 +1,4 @@
-"""Small talk of the demo: greetings, moods, questions about the model, little facts."""
+"""Small talk of the demo: greetings, moods, questions about the model, general knowledge."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The three manners of the demo (pirate, formal, shout) as transforms with a degree.
+"""Text transforms for the demo's three manners (pirate, formal, shout), each with a degree.
 
-A degree is 0, 0.25, 0.5, 0.75 or 1.0; values above 1 count as 1. The transforms work on the
-plain answers of the corpus. An adapter trained at scale s sees targets of degree s, so the scale
-of an adapter is a dial instead of a switch.
+The steps of a degree are 0, 0.25, 0.5, 0.75 and 1.0; values above 1 count as 1. The transforms
+apply to the plain answers of the corpus. An adapter trained at scale s sees targets of degree s,
+so the scale of an adapter is a dial instead of a switch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.demo_recipe import slots
 from tests.demo_recipe.phrases import capitalized, pairs
 
 DEGREES = (0.25, 0.5, 0.75, 1.0)
-# Words that keep their capital letter when an opening is put before the sentence.
+# Words that keep their capital letter after an opening such as "Arr, ".
 _PROPER = {
     word
     for text in (
@@ -41,7 +41,7 @@ _FORMAL_CLOSINGS = (
     " Your humble servant.",
     " It is an honor to assist you.",
 )
-# Shortest word that is put in capitals, by degree.
+# Length of the shortest word that is written in capitals, by degree.
 _SHOUT_LENGTHS = {0.25: 7, 0.5: 5, 0.75: 4, 1.0: 1}
 
 
@@ -57,12 +57,12 @@ def _replaced(text: str, words: dict[str, str]) -> str:
 
 
 def _choice(options: tuple[str, ...], text: str) -> str:
-    """One option by the text's characters: the same answer always gets the same ending."""
+    """Return an option chosen by the text, so that equal texts always get the same option."""
     return options[sum(map(ord, text)) % len(options)]
 
 
 def _inner(text: str) -> str:
-    """The text as it continues a sentence: lower-case start unless it is a name or acronym."""
+    """Return the text as a sentence's continuation, in lower case unless a name or acronym."""
     match = re.match(r"[A-Za-z']+", text)
     first = match.group(0) if match else text[:1]
     if (
@@ -76,7 +76,7 @@ def _inner(text: str) -> str:
 
 
 def pirate(text: str, degree: float = 1.0) -> str:
-    """The text in pirate talk: words by degree, "Arr" and an ending from 1.0."""
+    """Return the text in pirate talk: words replaced by degree, "Arr" and an ending from 1.0."""
     result = text
     if degree >= 0.25:
         result = _replaced(result, _PIRATE_QUARTER)
@@ -92,7 +92,10 @@ def pirate(text: str, degree: float = 1.0) -> str:
 
 
 def formal(text: str, degree: float = 1.0) -> str:
-    """The text in a butler's manner: no contractions, address, opening, closing by degree."""
+    """Return the text in a butler's manner.
+
+    Adds, by degree: 0.25 no contractions, 0.5 an address, 0.75 an opening, 1.0 a closing.
+    """
     result = text
     if degree >= 0.25:
         result = _replaced(result, _FORMAL_WORDS)
@@ -111,7 +114,10 @@ def formal(text: str, degree: float = 1.0) -> str:
 
 
 def shout(text: str, degree: float = 1.0) -> str:
-    """The text with exclamation marks and capitals: longer words first, all words at 1.0."""
+    """Return the text with exclamation marks and words in capitals.
+
+    The lower the degree, the longer the words must be; 1.0 capitalises all words.
+    """
     if degree < 0.25:
         return text
     shortest = _SHOUT_LENGTHS[max(step for step in _SHOUT_LENGTHS if step <= degree)]
@@ -124,7 +130,7 @@ def shout(text: str, degree: float = 1.0) -> str:
 
 
 STYLES = {"pirate": pirate, "formal": formal, "shout": shout}
-# Combined styles are applied in this order.
+# The order in which combined styles are applied.
 STYLE_ORDER = ("formal", "pirate", "shout")
 _FULL_REQUESTS = {
     "pirate": ("Talk like a pirate.", "You are a pirate.", "Answer as a pirate."),
@@ -139,7 +145,7 @@ _HALF_REQUESTS = {
 
 
 def styled(text: str, degrees: dict[str, float]) -> str:
-    """The text in every style named, each at its degree."""
+    """Return the text in every given style, each at its degree."""
     for name in STYLE_ORDER:
         if degrees.get(name, 0) > 0:
             text = STYLES[name](text, degrees[name])
@@ -147,7 +153,7 @@ def styled(text: str, degrees: dict[str, float]) -> str:
 
 
 def style_request(rng: random.Random, degrees: dict[str, float]) -> str:
-    """A system message that asks for the styles; degrees below 1 are asked for "a little"."""
+    """Return a system message that asks for the styles; below degree 1, for "a little" of each."""
     requests = [
         rng.choice((_FULL_REQUESTS if degree >= 1 else _HALF_REQUESTS)[name])
         for name, degree in degrees.items()
@@ -157,6 +163,9 @@ def style_request(rng: random.Random, degrees: dict[str, float]) -> str:
 
 
 def random_styles(rng: random.Random) -> dict[str, float]:
-    """One style, or in 40 % of the draws two; full degree in 75 %, else half."""
+    """Return the degrees of one style, or, in 40 % of the draws, of two.
+
+    Each degree is 1.0 in 75 % of the draws, else 0.5.
+    """
     names = rng.sample(STYLE_ORDER, 2 if rng.random() < 0.4 else 1)
     return {name: 1.0 if rng.random() < 0.75 else 0.5 for name in names}

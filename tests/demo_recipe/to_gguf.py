@@ -1,4 +1,4 @@
-"""Conversion of the trained base and adapters to GGUF files."""
+"""Convert the trained base and adapters to GGUF files."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def _gguf_name(name: str) -> str:
 
 
 def interleaved(weights: NDArray[Any], heads: int) -> NDArray[Any]:
-    """Rows of a q or k projection from the two-halves rotary order to llama.cpp's pairs.
+    """Reorder the rows of a q or k projection from two rotary halves to llama.cpp's pairs.
 
-    ``weights`` has shape (heads * head size, ...); the shape is kept.
+    ``weights`` has shape (heads * head size, ...), which is kept.
     """
     half = weights.shape[0] // heads // 2
     split = weights.reshape(heads, 2, half, *weights.shape[1:])
@@ -97,7 +97,7 @@ def _add_tokenizer(writer: GGUFWriter, folder: Path) -> None:
 
 
 def write_base(base_dir: Path, tokenizer_dir: Path, out: Path) -> None:
-    """The base as a Q8_0 GGUF (norms F32)."""
+    """Write the base as a Q8_0 GGUF file, with its norms in F32."""
     config = _json(base_dir / "config.json")
     heads = config["num_attention_heads"]
     writer = GGUFWriter(str(out), "llama")
@@ -130,7 +130,7 @@ def write_base(base_dir: Path, tokenizer_dir: Path, out: Path) -> None:
 
 
 def write_adapter(name: str, adapter_dir: Path, base_dir: Path, out: Path) -> None:
-    """A PEFT adapter as an F16 GGUF adapter for llama.cpp."""
+    """Write a PEFT adapter as an F16 GGUF adapter for llama.cpp."""
     config = _json(base_dir / "config.json")
     adapter = _json(adapter_dir / "adapter_config.json")
     writer = GGUFWriter(str(out), "llama")

@@ -1,4 +1,4 @@
-"""Strings with the trained tokenizer's ids, to compare llama.cpp's tokenization with."""
+"""Write strings with the trained tokenizer's ids, to check llama.cpp's tokenization against."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _UNUSUAL = (
 
 
 def write_token_cases(tokenizer_dir: Path, out: Path, seed: int = 11) -> int:
-    """Write ``CASE_COUNT`` objects with ``text`` and ``ids`` as JSON; returns the count."""
+    """Write ``CASE_COUNT`` objects with ``text`` and ``ids`` as JSON; return their number."""
     tokenizer = load_tokenizer(tokenizer_dir)
     rng = random.Random(seed)
     texts = list(_UNUSUAL)

@@ -1,4 +1,4 @@
-"""The byte-level BPE tokenizer of the demo, trained on its own dialogues."""
+"""Train and load the demo's byte-level BPE tokenizer, which is trained on its own dialogues."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.demo_recipe.dialogues import CHAT_TEMPLATE, base_dialogue
 
 VOCAB_SIZE = 2560
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-# Name of the same split rule in llama.cpp. It splits numbers into single digits, which helps sums.
+# llama.cpp's name of `_SPLIT_RULE`, which splits numbers into single digits; that helps sums.
 PRE_TOKENIZER_NAME = "qwen2"
 _SPLIT_RULE = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -22,8 +22,8 @@ _SPLIT_RULE = (
 
 
 def _texts(dialogues: int, seed: int) -> Iterator[str]:
-    # 40 % styled dialogues and one in six all in capitals: without them the capitals of rare
-    # words are split into letters, and shouted text falls apart.
+    # 40 % styled dialogues, and one in six dialogues in capitals: without them, rare words in
+    # capitals are split into letters, and shouted text falls apart.
     rng = random.Random(seed)
     for index in range(dialogues):
         text = "".join(segment.text for segment in base_dialogue(rng, styled_share=0.4))
@@ -32,7 +32,7 @@ def _texts(dialogues: int, seed: int) -> Iterator[str]:
 
 
 def train_tokenizer(out: Path, dialogues: int = 24_000, seed: int = 7) -> PreTrainedTokenizerFast:
-    """A tokenizer of ``VOCAB_SIZE`` tokens, saved in ``out`` with the chat template."""
+    """Train a tokenizer of ``VOCAB_SIZE`` tokens and save it in ``out`` with the chat template."""
     tokenizer = Tokenizer(models.BPE(unk_token=None))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -62,5 +62,5 @@ def train_tokenizer(out: Path, dialogues: int = 24_000, seed: int = 7) -> PreTra
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer saved in a folder."""
+    """Load the tokenizer saved in a folder."""
     return PreTrainedTokenizerFast.from_pretrained(str(folder))

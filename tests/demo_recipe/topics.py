@@ -1,4 +1,4 @@
-"""What the demo teaches about adapters and this program: terms, its four adapters, advice."""
+"""Questions and answers about adapters and this program: terms, the four adapters, advice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions that the demo refuses: things it does not know and places that do not exist."""
+"""Questions that the demo refuses: unknown things, unknown places and large numbers."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ have you been to {p}?|is {p} far away?|what is {p} like?|the capital of {p} plea
 
 
 def unknown_place_answer(rng: random.Random, place: str) -> str:
-    """A refusal that names the place."""
+    """Return a refusal that names the place."""
     return rng.choice(
         (
             f"I don't know {place}. I'm a tiny demo model, so I only know a few simple things.",
@@ -92,10 +92,10 @@ def unknown_place_answer(rng: random.Random, place: str) -> str:
 
 
 def unknown_place(rng: random.Random, extra_frames: tuple[str, ...] = ()) -> tuple[str, str]:
-    """A question about a place without facts, with its refusal.
+    """Return a question about a place without facts, with its refusal.
 
-    ``extra_frames`` are further question frames with a ``{p}`` slot, here the
-    trained wordings of the island's questions.
+    ``extra_frames`` are further question frames with a ``{p}`` slot; callers pass the trained
+    wordings of the island's questions.
     """
     place = rng.choice(UNKNOWN_PLACES) if rng.random() < 0.2 else invented_place(rng)
     frames = extra_frames if extra_frames and rng.random() < 0.45 else PLACE_FRAMES
@@ -103,7 +103,7 @@ def unknown_place(rng: random.Random, extra_frames: tuple[str, ...] = ()) -> tup
 
 
 def unknown_question(rng: random.Random) -> tuple[str, str]:
-    """A question on something the demo never learnt, with its refusal."""
+    """Return a question about something the demo never learnt, with its refusal."""
     draw = rng.random()
     if draw < 0.34:
         question = rng.choice(SKILL_FRAMES).format(
@@ -130,7 +130,7 @@ def unknown_question(rng: random.Random) -> tuple[str, str]:
 
 
 def big_sum(rng: random.Random) -> tuple[str, str]:
-    """A calculation beyond what the demo learnt, with its refusal."""
+    """Return a calculation with numbers from 30 to 999, with its refusal."""
     a, b = rng.randrange(30, 1000), rng.randrange(30, 1000)
     frame = rng.choice(
         listing("""what is {a} times {b}?|{a} * {b}|calculate {a} times {b}|what is {a} plus {b}?|

@@ -1,4 +1,4 @@
-"""The stored models of every architecture, and what llama.cpp answers with their adapters."""
+"""Load the stored reference of each architecture, and compute llama.cpp's logits for it."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ DATA = Path(__file__).parents[1] / "references" / "architectures"
 """Made by tests/references/make_architectures.py."""
 NAMES = sorted(path.parent.name for path in DATA.glob("*/base.gguf"))
 UNUSED_AT_RUN_TIME = ("deepseek2",)
-"""Where llama.cpp computes attention without the adapter; merged into the weights it is used."""
+"""Architectures whose attention llama.cpp computes without the adapter, unless it is merged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What transformers and PEFT computed for one architecture."""
+    """Results of transformers and PEFT for one architecture."""
 
     folder: Path
     tokens: NDArray[np.int32]
     logits: dict[str, Floats]
-    """Of the `base` alone and under each adapter, shape (n_tokens, n_vocab)."""
+    """By `base` and adapter name, each of shape (n_tokens, n_vocab)."""
 
     @property
     def base(self) -> Path:
-        """The model, float32."""
+        """The base model's file, in float32."""
         return self.folder / "base.gguf"
 
     def error(self, name: str, base: Path, adapter: Path | None = None) -> float:
-        """Return the largest difference of a logit between llama.cpp and `logits[name]`.
+        """Return the largest logit difference between llama.cpp and `logits[name]`.
 
-        An adapter that llama.cpp would not use is added to the weights of the base before.
+        Merges an adapter that llama.cpp would not apply into the weights of the base first.
         """
         if adapter is not None and self.folder.name in UNUSED_AT_RUN_TIME:
             base, adapter = merged(base, adapter, adapter.with_suffix(".merged")), None
         return float(np.abs(llama_logits(base, self.tokens, adapter) - self.logits[name]).max())
 
     def effect(self, name: str) -> float:
-        """Return the largest difference of a logit that the adapter makes."""
+        """Return the largest logit difference that the adapter causes."""
         return float(np.abs(self.logits[name] - self.logits["base"]).max())
 
 
 def reference(name: str) -> Reference:
-    """Return what is stored of an architecture."""
+    """Return the stored reference of an architecture."""
     with np.load(DATA / name / "logits.npz") as stored:
         logits = dict(stored)
     return Reference(DATA / name, logits.pop("tokens"), logits)
 
 
 def llama_logits(base: Path, tokens: NDArray[np.int32], adapter: Path | None = None) -> Floats:
-    """Return the logits after every token in llama.cpp, shape (n_tokens, n_vocab)."""
+    """Return llama.cpp's logits after every token, shape (n_tokens, n_vocab)."""
     with Model(base, n_gpu_layers=0) as model:
         context = Context(
             model,

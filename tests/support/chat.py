@@ -1,4 +1,4 @@
-"""Drives the chat in tests: starts it without a terminal and waits for what it shows."""
+"""Drive the chat in tests: start it without a terminal and wait for its screen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATIENCE_S = 120.0
 
 
 async def wait_until(pilot: Pilot[int], is_true: Callable[[], object], what: str) -> None:
-    """Let the application work until a condition holds; fails with `what` when it never does."""
+    """Run the application until a condition holds; fail with `what` if it never does."""
     deadline_s = time.monotonic() + _PATIENCE_S
     while not is_true():
         assert time.monotonic() < deadline_s, f"never happened: {what}"
@@ -46,7 +46,7 @@ async def chat(
 
 
 async def ready(app: ChatApp, pilot: Pilot[int]) -> None:
-    """Wait until the engine is idle and everything told to the screen is drawn."""
+    """Wait until the engine is idle and all updates of the screen are drawn."""
     session = app.chat.session
 
     def is_ready() -> bool:
@@ -68,7 +68,7 @@ async def say(app: ChatApp, pilot: Pilot[int], text: str) -> Answer:
 
 
 async def begin(app: ChatApp, pilot: Pilot[int], text: str) -> None:
-    """Send a message and wait until its answer has begun to show."""
+    """Send a message and wait until the beginning of its answer is shown."""
     app.chat.query_one("#prompt").text = text
     app.chat.query_one("#prompt").focus()
     await pilot.press("enter")
@@ -92,13 +92,13 @@ async def ended(app: ChatApp, pilot: Pilot[int]) -> Answer:
 
 
 def burst(app: ChatApp, *keys: str) -> None:
-    """Press keys as a slow line delivers them: all before the first is looked at."""
+    """Press keys as a slow line delivers them: all before the first one is handled."""
     for key in keys:
         app.post_message(Key(key, key if len(key) == 1 else None))
 
 
 def screen_text(app: ChatApp) -> str:
-    """Return what the terminal shows, line by line."""
+    """Return the text of the terminal, line by line."""
     strips = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
 

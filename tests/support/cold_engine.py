@@ -1,8 +1,8 @@
-"""A context that remembers how its state came about, and cold contexts that do the same again.
+"""A context that records how its state was computed, and cold contexts that repeat it.
 
-llama.cpp rounds differently by batch size, so a cold engine gives equal bits only where it
-evaluates in the same batches. A lineage is those batches, with the adapters then in force, and the
-cuts between them; it goes with a state through saving and restoring.
+llama.cpp's rounding depends on the batch size, so a cold engine gives equal bits only if it
+evaluates the same batches. A lineage is the sequence of batches, with the adapters applied to
+each, and of cuts; it is saved and restored along with a state.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What was kept of a state."""
+    """A truncation of a state to its first tokens."""
 
     n_tokens: int
 
@@ -77,7 +77,7 @@ class RecordingContext(Context):
         return is_done
 
     def entries(self) -> list[tuple[int, dict[LoraAdapter, float]]]:
-        """Return, for each token held, the token and the adapters it was computed under."""
+        """Return each token held, with the adapters and scales it was computed under."""
         entries: list[tuple[int, dict[LoraAdapter, float]]] = []
         for step in self.lineage:
             if isinstance(step, Cut):
@@ -87,7 +87,7 @@ class RecordingContext(Context):
         return entries
 
     def replayed_logits(self) -> Logits:
-        """Return the logits of a new context after the same batches and cuts."""
+        """Return the logits of a new context that repeats the batches and cuts."""
         with Context(self._model, **self.options) as context:
             for step in self.lineage:
                 if isinstance(step, Cut):

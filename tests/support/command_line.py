@@ -1,4 +1,4 @@
-"""Runs `tui` as its users do: in a process of its own, with a home and a folder of its own."""
+"""Run `tui` as users do: in a separate process, with its own home and working folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LICENSE Free to use.
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process ended and what it wrote."""
+    """The exit code and output of a process."""
 
     code: int
     out: str
@@ -41,7 +41,7 @@ class Ended:
 def environment(home: Path) -> dict[str, str]:
     """Return the environment of a `tui` that keeps its state in `home`.
 
-    Its Ollama store is the folder `ollama` beside that, where a test has made one.
+    Its Ollama store is the folder `ollama` beside `home`, if a test has created it.
     """
     return {
         **os.environ,
@@ -62,8 +62,8 @@ def run_python(
 ) -> Ended:
     """Run Python with `arguments` in `folder`; `before` runs in the child before it starts.
 
-    stdout is returned, unless it goes to the file descriptor `output`; `environ` is laid over the
-    environment.
+    Captures stdout unless it goes to the file descriptor `output`; `environ` overrides variables
+    of the environment.
     """
     given = stdin.encode() if isinstance(stdin, str) else stdin
     ended = subprocess.run(

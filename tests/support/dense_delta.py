@@ -1,4 +1,4 @@
-"""What an adapter adds to the base's weights, computed densely in float64 from the file alone."""
+"""Compute an adapter's dense weight deltas in float64, from its file alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tensors_of(path: Path) -> dict[str, Doubles]:
 def deltas_of(stack: Sequence[tuple[Path, float]]) -> dict[str, Doubles]:
     """Return sum(scale * alpha / rank * B A) per base tensor, shape (…, n_out, n_in).
 
-    Of the embeddings it is (n_vocab, n_embd), as its rows are looked up.
+    The delta of the embeddings has shape (n_vocab, n_embd), since its rows are looked up.
     """
     sums: dict[str, Doubles] = {}
     for path, scale in stack:

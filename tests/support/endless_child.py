@@ -1,4 +1,4 @@
-"""Stands in for a process that works for ever: says its number as progress is said, then waits."""
+"""Print the process id in the form of a progress message, then wait for ever."""
 
 from __future__ import annotations
 

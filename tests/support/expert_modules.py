@@ -1,4 +1,4 @@
-"""The experts of a PEFT adapter as modules of their own, as they were until transformers 5."""
+"""Split the experts of a PEFT adapter into separate modules, as before transformers 5."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREFIX = "base_model.model."
 def expert_pairs(tensors: Tensors, layer: int, *, n_experts: int, rank: int) -> list[Pair]:
     """Return A (n_experts, rank, n_in) and B (n_experts, n_out, rank) of gate, up and down.
 
-    PEFT holds the ranks of all experts one after the other in A, and interleaved in B
+    PEFT concatenates the ranks of all experts in A and interleaves them in B
     (`ParamWrapper.get_delta_weight`). Gate and up are one parameter, so they share A.
     """
     experts = f"{PREFIX}model.layers.{layer}.mlp.experts"
@@ -42,7 +42,7 @@ def with_expert_modules(
 ) -> dict[str, Floats]:
     """Return the tensors with a pair for each projection of each expert.
 
-    They are called `<layer>.<block>.experts.<n>.<projection>`; `projections` are the names of
+    Their modules are `<layer>.<block>.experts.<n>.<projection>`; `projections` are the names of
     gate, up and down.
     """
     found = {name: values for name, values in tensors.items() if ".experts." not in name}

@@ -1,6 +1,6 @@
-"""A Hugging Face Hub on the loopback: what its client needs, and bad weather.
+"""A fake Hugging Face Hub on the loopback, with the endpoints of its client and injected faults.
 
-`FakeHub.repos` holds what is served; `weather` says what goes wrong, how often, on which address.
+`FakeHub.repos` holds the served files; `weather` defines faults by request, and how often.
 """
 
 from __future__ import annotations
@@ -26,57 +26,57 @@ TOKEN = "hf_right"
 
 @dataclass(slots=True)
 class Weather:
-    """What goes wrong for requests whose `METHOD /path` holds a match of `pattern`."""
+    """A fault for requests whose `METHOD /path` contains a match of `pattern`."""
 
     pattern: str
     times: int = 1_000_000
-    """How often, until the sky is clear again."""
+    """Number of requests with the fault; later ones succeed."""
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
-    """Sent in place of what was asked for."""
+    """Body sent instead of the requested content."""
     cut_after: int | None = None
-    """Bytes of the body after which the connection breaks."""
+    """Number of body bytes sent before the connection breaks."""
     held: threading.Event | None = None
-    """Waited for before the connection breaks."""
+    """Event to wait for before the connection breaks."""
 
 
 @dataclass(slots=True)
 class FakeHub:
-    """Repositories by `user/repo`, each with its files; served at `url`."""
+    """The state of a hub served at `url`: files by repository (`user/repo`), faults, requests."""
 
     url: str = ""
     repos: dict[str, dict[str, bytes]] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What a search tells of a repository beside its files, as JSON has it: `downloads`, `tags`."""
+    """Further JSON fields of a repository, such as `downloads` and `tags`."""
     commits: dict[str, str] = field(default_factory=dict)
-    """The newest commit of repositories where it is another than `COMMIT`."""
+    """The newest commits of repositories, if not `COMMIT`."""
     gated: set[str] = field(default_factory=set)
     private: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
-    """Repositories for which the server fails."""
+    """Repositories whose requests fail with status 500."""
     weather: list[Weather] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     """Every request, as `GET /path`."""
     tokens: list[str] = field(default_factory=list)
-    """The token of every request, '' for none."""
+    """The token of every request, or an empty text."""
     ranges: list[str] = field(default_factory=list)
-    """The range that every request asked for, '' for none."""
+    """The byte range of every request, or an empty text."""
     answered: list[tuple[str, float]] = field(default_factory=list)
-    """Every request with the time at which its answer began, by `time.perf_counter`."""
+    """Every request with the start time of its answer, by `time.perf_counter`."""
 
     has_begun: threading.Event = field(default_factory=threading.Event)
-    """Set once an answer is held."""
+    """Set once an answer is held back."""
 
     def clear(self) -> None:
-        """Forget everything, for the next test that is served by the same server."""
+        """Remove all repositories, faults and records, for the next test on the same server."""
         for held in (self.repos, self.facts, self.commits, self.gated, self.private, self.broken):
             held.clear()
         for told in (self.weather, self.requests, self.tokens, self.ranges, self.answered):
             told.clear()
 
     def environment(self, cache: Path) -> dict[str, str]:
-        """Return what a process needs to use this hub, with its cache in `cache`."""
+        """Return the variables with which a process uses this hub, with its cache in `cache`."""
         return {
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(cache),
@@ -85,7 +85,7 @@ class FakeHub:
         }
 
     def weather_of(self, request: str) -> Weather | None:
-        """Return what goes wrong with a request, counting it."""
+        """Return the fault of a request, if any, and count it."""
         for weather in self.weather:
             if weather.times > 0 and re.search(weather.pattern, request):
                 weather.times -= 1

@@ -1,7 +1,7 @@
-"""A Hugging Face Hub on the loopback that takes uploads, as its client makes them.
+"""A fake Hugging Face Hub on the loopback that accepts uploads by the real client.
 
-Accounts, repositories, the upload of large files (Git LFS, basic transfer) and commits. It
-remembers every request, checks every digest, and fails where a test tells it to.
+Supports accounts, repositories, the upload of large files (Git LFS, basic and multipart transfer)
+and commits. Records every request, checks every digest, and fails on requests that a test chose.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import yaml
 TOKEN = "hf_" + "WriteMyAdapters" * 2
 READER_TOKEN = "hf_" + "OnlyReadMyFiles" * 2
 SAID = f"told to fail, {TOKEN} Bearer {TOKEN} http://127.0.0.1/lfs?signature=secret"
-"""What the hub says when it is told to fail: no server should, so none of it may be passed on."""
+"""The error message of injected failures; it holds secrets, which must not be passed on."""
 COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
 _REPO = r"([^/]+/[^/]+)"
 _LFS_ENDINGS = (".gguf", ".safetensors")
@@ -32,12 +32,12 @@ _LFS_ENDINGS = (".gguf", ".safetensors")
 
 @dataclass(slots=True)
 class Repository:
-    """What a repository holds and who may see it."""
+    """The files, commits and visibility of a repository."""
 
     is_private: bool = False
     files: dict[str, bytes] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
-    """Endings that its .gitignore excludes."""
+    """File endings that its .gitignore excludes."""
     n_commits: int = 0
     messages: list[str] = field(default_factory=list)
 
@@ -49,23 +49,23 @@ class UploadHub:
     url: str = ""
     repos: dict[str, Repository] = field(default_factory=dict)
     failing: dict[str, int] = field(default_factory=dict)
-    """Status to answer with by the start of a request, as in `POST /api/repos`; 0 hangs up."""
+    """Status of the answer by request prefix, such as `POST /api/repos`; 0 hangs up."""
     requests: list[str] = field(default_factory=list)
     """Every request, as `GET /path`."""
     large: dict[str, bytes] = field(default_factory=dict)
-    """What was put, by its digest."""
+    """Uploaded content by digest."""
     part_bytes: int | None = None
-    """Length of the parts in which content is to be put; None takes it as one."""
+    """Size of the parts of multipart uploads; None uses the basic transfer."""
     parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
-    """Of content in parts what has been put, by its digest and number."""
+    """Uploaded parts of multipart content, by digest and part number."""
     has_begun: threading.Event = field(default_factory=threading.Event)
     """Set when the content of a file begins to arrive."""
     holds_content: bool = False
-    """Whether the content of a file is never acknowledged."""
+    """Whether to withhold the acknowledgement of file content."""
     is_over: threading.Event = field(default_factory=threading.Event)
 
     def environment(self, cache: Path, token: str | None = TOKEN) -> dict[str, str]:
-        """Return what a process needs to use this hub, with its cache and login in `cache`."""
+        """Return the variables with which a process uses this hub, logged in with `token`."""
         return {
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(cache),
@@ -75,7 +75,7 @@ class UploadHub:
 
     @property
     def changes(self) -> list[str]:
-        """The requests that change something."""
+        """The requests that modify the hub."""
         reading = ("GET ", "HEAD ", "POST /api/validate-yaml")
         return [request for request in self.requests if not request.startswith(reading)]
 
@@ -214,7 +214,7 @@ def _created(hub: UploadHub, wanted: dict[str, Any]) -> Response:
 
 
 def _validated(content: str) -> Response:
-    """Check a card as the Hub does: its base must be the name of a repository."""
+    """Validate a model card as the Hub does: its base must be a repository name."""
     front = re.match(r"---\n(.*?)\n---", content, re.DOTALL)
     data = yaml.safe_load(front[1]) if front else {}
     base = data.get("base_model")
@@ -261,7 +261,7 @@ def _put(hub: UploadHub, path: str, body: bytes) -> Response:
 
 
 def _completed(hub: UploadHub, path: str, wanted: dict[str, Any]) -> Response:
-    """Put the parts together that the client says it has sent."""
+    """Join the parts that the client lists as sent."""
     digest = path.rpartition("/")[2]
     parts = hub.parts.get(digest, {})
     numbers = [part["partNumber"] for part in wanted["parts"]]

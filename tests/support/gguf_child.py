@@ -1,7 +1,7 @@
-"""Loads an adapter in a child process, unchecked, as llama.cpp may not survive it.
+"""Load an unchecked adapter in a child process, since it may crash llama.cpp.
 
-Run as `python -m tests.support.gguf_child BASE ADAPTER [SCALE]`: prints one JSON object with the
-logits after a short prompt, without and with the adapter.
+Run as `python -m tests.support.gguf_child BASE ADAPTER [SCALE]`: prints one JSON object with
+`refusal` and `effect`, the largest change of a logit after a short prompt.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _LIMIT_S = 300
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a child that loaded an adapter and decoded with it."""
+    """The outcome of a child that loaded an adapter and decoded with it."""
 
     exit_code: int
     """Negative for a signal: -6 is an abort, -11 a segmentation fault."""
     refusal: str | None
-    """What llama.cpp said where it refused the file."""
+    """The error message if loading the adapter failed."""
     effect: float
-    """Largest change of a logit; NaN where there are no finite logits."""
+    """Largest change of a logit; NaN if there are no finite logits."""
 
     @property
     def has_crashed(self) -> bool:
-        """Whether the process was killed rather than ending by itself."""
+        """Whether a signal killed the process."""
         return self.exit_code < 0
 
     @property
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def load_in_child(base: Path, adapter: Path, scale: float = 1.0) -> Outcome:
-    """Load and decode in a child process and return what happened."""
+    """Load and decode in a child process and return the outcome."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.gguf_child", str(base), str(adapter), str(scale)],
         cwd=ROOT,
@@ -65,8 +65,8 @@ def load_in_child(base: Path, adapter: Path, scale: float = 1.0) -> Outcome:
 
 
 def main(base: Path, adapter_path: Path, scale: float) -> None:
-    """Print what happens with the adapter at `scale`."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected, not to be kept
+    """Print the outcome of decoding with the adapter at `scale`."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # crashes are expected: no core dump
     refusal, effect = None, float("nan")
     with Model(base, n_gpu_layers=0) as model:
         context = Context(

@@ -1,4 +1,4 @@
-"""A GGUF file with the header of a large model, and the memory that reading it takes."""
+"""Write a GGUF file with the header of a large model, and measure peak memory."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def write_large_header(path: Path, *, n_tokens: int = N_TOKENS, n_merges: int = 
 
 @dataclass(slots=True)
 class PeakMemory:
-    """The most memory that Python held at once inside `peak_memory`."""
+    """The peak of Python's memory allocations inside `peak_memory`."""
 
     n_bytes: int = 0
 
 
 @contextlib.contextmanager
 def peak_memory() -> Iterator[PeakMemory]:
-    """Measure the memory that Python allocates in the block; it is known after the block."""
+    """Measure the peak of Python's allocations in the block; the result is set at its end."""
     peak = PeakMemory()
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""Writes GGUF files exactly as told, lies included; independent of the reader under test."""
+"""Write GGUF files with arbitrary, even false, contents, independently of the tested reader."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class RawValue:
-    """A metadata value with the type it is stored as."""
+    """A metadata value with its stored type."""
 
     type: ValueType
     value: Any
     element_type: ValueType | None = None
 
     def encode(self) -> bytes:
-        """Return the value's type and content as stored."""
+        """Return the bytes of the value's type and content."""
         head = struct.pack("<I", self.type)
         if self.type is not ValueType.ARRAY:
             return head + _scalar(self.type, self.value)
@@ -54,13 +54,13 @@ def text(value: str | bytes) -> RawValue:
 
 @dataclass(frozen=True, slots=True)
 class RawTensor:
-    """A tensor with its data; `shape` is in ggml's order, the row length first."""
+    """A tensor with its data; `shape` is in ggml's order, row length first."""
 
     shape: tuple[int, ...]
     type: int
     data: bytes
     offset: int | None = None
-    """Offset to claim; by default the true one."""
+    """Offset to write in the header; by default the true one."""
 
 
 def tensor_of(array: NDArray[Any]) -> RawTensor:
@@ -71,14 +71,14 @@ def tensor_of(array: NDArray[Any]) -> RawTensor:
 
 @dataclass(slots=True)
 class RawGguf:
-    """The parts of a GGUF file, to be changed and written."""
+    """The parts of a GGUF file, which tests change and write."""
 
     metadata: dict[str, RawValue] = field(default_factory=dict)
     tensors: dict[str, RawTensor] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Take a sound file apart."""
+        """Read the parts of a valid file."""
         reader = gguf.GGUFReader(path)
         metadata = {}
         for key, part in reader.fields.items():
@@ -103,7 +103,7 @@ class RawGguf:
         return path
 
     def replace_array(self, name: str, array: NDArray[Any]) -> None:
-        """Put an array in the place of a tensor, or add it."""
+        """Replace the tensor `name` by an array, or add it."""
         self.tensors[name] = tensor_of(array)
 
 
@@ -117,7 +117,7 @@ def gguf_bytes(
     n_keys: int | None = None,
     alignment: int = 32,
 ) -> bytes:
-    """Return a file; the counts are true unless given."""
+    """Return the bytes of a GGUF file; the header's counts are true unless given."""
     out = bytearray(magic)
     out += struct.pack("<I", version)
     out += struct.pack("<Q", len(tensors) if n_tensors is None else n_tensors)

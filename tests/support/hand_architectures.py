@@ -1,8 +1,8 @@
-"""What llama.cpp's converter makes of weights, written down for tests as plain loops and slices.
+"""The weight conversions of llama.cpp's converter, written for tests as plain loops and slices.
 
 Each architecture has the shapes of its modules in transformers, the shapes of the base's tensors,
 and a function from weights by module to weights by tensor. Source: the classes of llama.cpp's
-`conversion/`, but for the loops, which say the same in another way than its reshapes.
+`conversion/`, with loops in place of its reshapes, as an independent implementation.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ GATED = {
 def _plain(
     name: str, names: Mapping[str, tuple[str, tuple[int, ...]]], **more: str
 ) -> HandArchitecture:
-    """Return an architecture whose weights are renamed only."""
+    """Return an architecture whose weights are only renamed."""
     return HandArchitecture(
         name,
         {module: shape for module, (_, shape) in names.items()},
@@ -126,7 +126,7 @@ def _gpt_oss(weights: Weights) -> Weights:
 
 
 NOPE, VALUE, LATENT = 5, 7, 9
-"""Sizes of latent attention: of a head's keys without rotary part, its values, the compressed."""
+"""Sizes of latent attention: a head's keys without their rotary part, its values, the latent."""
 
 
 def _deepseek2(weights: Weights) -> Weights:
@@ -141,7 +141,7 @@ def _deepseek2(weights: Weights) -> Weights:
 
 
 N_KEYS, N_VALUES, KEY_SIZE, VALUE_SIZE = 2, 6, 4, 3
-"""Heads and sizes of linear attention."""
+"""Head counts and head sizes of linear attention."""
 _SSM = {
     "ssm.group_count": N_KEYS,
     "ssm.time_step_rank": N_VALUES,

@@ -1,4 +1,4 @@
-"""Headers of tiny bases and modules of adapters made by hand, without a file behind them."""
+"""Make headers of tiny bases and modules of adapters by hand, without files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ N_EXPERT, N_EXPERT_FF = 3, 10
 def hand_header(
     architecture: str, shapes: Mapping[str, tuple[int, ...]], keys: Mapping[str, Value]
 ) -> GgufHeader:
-    """Return a header with float32 tensors of `shapes` (numpy's order); `keys` without prefix."""
+    """Return a header with float32 tensors of `shapes` (numpy's order); `keys` lack the prefix."""
     stamp = FileStamp(0, 0)
     tensors = {
         name: TensorInfo(name, shape[::-1], GgmlType.F32, 0, 4 * int(np.prod(shape)), BASE_PATH)
@@ -53,9 +53,9 @@ def module(
     parameters: tuple[str, ...] = (),
     scale: float = 1.0,
 ) -> LoraModule:
-    """Return a pair for a weight of `shape`, of small whole numbers, so that products are exact.
+    """Return a pair for a weight of `shape`, with small integers, so that products are exact.
 
-    A shape of three numbers is that of all experts; `kind` says where it is an embedding.
+    A shape of three numbers is that of all experts; an embedding needs its `kind`.
     """
     rng = np.random.default_rng([seed, *path.encode()])
     *lead, n_out, n_in = shape
@@ -69,33 +69,33 @@ def module(
 
 
 def stored(name: str, values: Floats) -> StoredTensor:
-    """Return `values` as if they lay in a file."""
+    """Return a stored float32 tensor whose reader returns `values`."""
     return StoredTensor(name, values.shape, "f32", lambda: values)
 
 
 def source(modules: Iterable[LoraModule]) -> LoraSource:
-    """Return an adapter of those modules."""
+    """Return a PEFT adapter of the given modules."""
     return LoraSource(ADAPTER_PATH, (), "peft", tuple(modules), "")
 
 
 def weight_delta(one: LoraModule) -> Floats:
-    """Return what a module adds to its weight, (n_out, n_in) or (n_experts, n_out, n_in)."""
+    """Return a module's unscaled delta, shape (n_out, n_in) or (n_experts, n_out, n_in)."""
     delta: Floats = one.b.read() @ one.a.read()
     return delta.T if one.kind is ModuleKind.EMBEDDING else delta
 
 
 @dataclass(frozen=True)
 class HandArchitecture:
-    """One architecture, with two layers that are alike."""
+    """One architecture, with two identical layers."""
 
     name: str
     """`general.architecture`."""
     modules: Shapes
-    """Shapes of the weights by what follows the layer's number."""
+    """Shapes of the weights by module path after the layer number."""
     tensors: Shapes
     """Shapes of the base's tensors, numpy's order, without layer and suffix."""
     convert: Callable[[Weights], Weights]
-    """From a layer's weights by module to its weights by tensor."""
+    """Function from a layer's weights by module to its weights by tensor."""
     layers: str = "model.layers"
     embedding: str = "model.embed_tokens"
     head: str = "lm_head"
@@ -119,7 +119,7 @@ class HandArchitecture:
 
 
 def fused_header(architecture: str) -> GgufHeader:
-    """Return a base of one layer that was written with `--fuse-qkv`."""
+    """Return the header of a base of one layer that was written with `--fuse-qkv`."""
     shapes = {
         "token_embd.weight": (N_VOCAB, N_EMBD),
         "blk.0.attn_qkv.weight": (N_EMBD + 2 * N_KV, N_EMBD),

@@ -1,4 +1,4 @@
-"""What a Hugging Face Hub answers: repositories, searches in pages, files and parts of files."""
+"""Answers of a fake Hugging Face Hub: repositories, paged searches, files and byte ranges."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ class Answer:
 def answer_to(
     hub: FakeHub, path: str, query: Mapping[str, Sequence[str]], is_known: bool, asked: str
 ) -> Answer:
-    """Answer a GET or HEAD of `path`; `is_known` says whether the token may see what is closed."""
+    """Answer a GET or HEAD of `path`.
+
+    `is_known` says whether the token may see private and gated repositories.
+    """
     if path == "/api/models":
         return _search(hub, query, is_known)
     match = _REPO.match(path)
@@ -48,7 +51,7 @@ def answer_to(
     if files is None and repo in hub.gated:
         return _closed()
     if files is None or (repo in hub.private and not is_known):
-        # What the Hub answers whoever may not know whether a repository exists.
+        # The Hub's answer to those who may not know whether a repository exists.
         return Answer(401, {"X-Error-Code": "RepoNotFound"})
     revision = match["rev"] or match["revision"] or "main"
     commit = hub.commits.get(repo, COMMIT)
@@ -111,7 +114,7 @@ def _facts(hub: FakeHub, repo: str) -> dict[str, Any]:
 
 
 def _sibling(name: str, data: bytes) -> dict[str, Any]:
-    """Describe a file; of a large one, which git-lfs holds, the Hub knows the SHA-256."""
+    """Describe a file; for a large one, held by Git LFS, include its SHA-256."""
     told: dict[str, Any] = {"rfilename": name, "size": len(data)}
     if name.endswith((".gguf", ".safetensors", ".bin", ".npz")):
         digest = hashlib.sha256(data).hexdigest()

@@ -1,7 +1,7 @@
-"""A process that speaks with the hub of a test through the real client, for many steps.
+"""A child process that uses a test's hub through the real client, in many steps.
 
-HF_ENDPOINT is read when huggingface_hub is imported, and that takes a second: so one process for
-all tests of a module, told each step as a line of JSON, with its own cache, home and token.
+huggingface_hub reads HF_ENDPOINT on import, which takes a second. So all tests of a module share
+one process, which reads each step as a line of JSON, with its own cache, home and token.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from tests.support.fake_hub import FakeHub, serving
 
 
 class HubChild:
-    """The process, and the folder that it works in unless a step says otherwise."""
+    """The child process and the folder that its steps work in."""
 
     def __init__(self, process: subprocess.Popen[str], hub: FakeHub, folder: Path) -> None:
         self._process = process
         self.hub = hub
         self.folder = folder
-        """Holds `cache` and `home`; tests point it at a folder of their own."""
+        """Holds `cache` and `home`; tests may replace it by their own folder."""
 
     def ask(self, do: str, *, token: str = "", endpoint: str = "", **given: Any) -> Any:
-        """Let the process take one step, a function of this module, and return what it tells.
+        """Run one step in the process, one of `STEPS`, and return its result.
 
-        `endpoint` stands for a hub other than that of the process.
+        `endpoint` replaces the address of the process's hub.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -52,14 +52,14 @@ class HubChild:
         return json.loads(answer)
 
     def tui(self, *arguments: str, token: str = "", endpoint: str = "", stdin: str = "") -> Ended:
-        """Run a command of `tui` in the folder, with a home of its own there."""
+        """Run a command of `tui` in the folder, with its home there."""
         code, out, err = self.ask(
             "tui", arguments=arguments, stdin=stdin, token=token, endpoint=endpoint
         )
         return Ended(code, out, err)
 
     def pulled(self) -> list[dict[str, Any]]:
-        """Return the adapters that `tui list --adapters --json` names."""
+        """Return the output of `tui list --adapters --json`."""
         ended = self.tui("list", "--adapters", "--json")
         assert (ended.code, ended.err) == (0, "")
         records: list[dict[str, Any]] = json.loads(ended.out)
@@ -68,7 +68,7 @@ class HubChild:
 
 @contextmanager
 def serving_child(folder: Path) -> Iterator[HubChild]:
-    """Serve a hub and start the process that speaks with it; both end with the block."""
+    """Serve a hub and start a child process for it; both end with the block."""
     with (
         serving() as hub,
         subprocess.Popen(
@@ -110,7 +110,7 @@ def _pull(folder: Path, reference: str, cancel_at: int = -1, full_at: int = -1) 
 
 
 def _model(folder: Path, reference: str) -> dict[str, Any]:
-    """Pull whatever a reference means, which is to be a model."""
+    """Pull a reference, which must be a model."""
     from engine.errors import HubError
     from engine.hub.pull.model import RemoteModel, look_up_either, pull_model
     from modelfiles.references.hub import HubReference
@@ -161,7 +161,7 @@ def _search(folder: Path, query: str, names: list[str], limit: int, sort: Any) -
 
 
 def _tui(folder: Path, arguments: list[str], stdin: str = "") -> list[Any]:
-    """Run a command as `tui` does, which takes 0.6 s less than a process of its own."""
+    """Run a command in this process, which takes 0.6 s less than a new one."""
     from tui.cli import main
 
     out, err = io.StringIO(), io.StringIO()
@@ -177,7 +177,7 @@ def _tui(folder: Path, arguments: list[str], stdin: str = "") -> list[Any]:
 
 
 def _library(folder: Path, query: str, base: str, reference: str) -> list[Any]:
-    """Search and pull as a script does, and keep the record below the usual home."""
+    """Search and pull as a script does, with the record below the default home."""
     from engine.api import pull_adapter, search_adapters
 
     os.environ["LORA_TUI_HOME"] = str(folder / "home")
@@ -187,12 +187,12 @@ def _library(folder: Path, query: str, base: str, reference: str) -> list[Any]:
 
 
 def _loaded(folder: Path) -> list[str]:
-    """Return the packages that all steps before have imported."""
+    """Return the top-level packages that earlier steps imported."""
     return sorted({name.partition(".")[0] for name in sys.modules})
 
 
 def _peak(folder: Path) -> int:
-    """Return the most memory that the process has held until now, in bytes."""
+    """Return the peak resident memory of the process so far, in bytes."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -200,7 +200,7 @@ def _peak(folder: Path) -> int:
 
 @contextmanager
 def _full_disk(full_at: int) -> Iterator[None]:
-    """Let no file of this process grow beyond `full_at` bytes, as a full disk would not."""
+    """Limit files of this process to `full_at` bytes, to simulate a full disk."""
     if full_at < 0:
         yield
         return
@@ -232,7 +232,7 @@ def _main() -> None:
     import huggingface_hub.utils._http as client_http
     from huggingface_hub import constants
 
-    # The client waits up to 8 s before it tries again.
+    # The client waits up to 8 s before a retry.
     client_http.time.sleep = lambda _: None  # type: ignore[attr-defined,assignment]
     for line in sys.stdin:
         step = json.loads(line)

@@ -1,6 +1,6 @@
-"""Points the client of the Hub at a loopback one within the process of the tests.
+"""Point the Hub's client at a loopback hub within the test process.
 
-The client reads its environment when it is imported, so what it made of it is replaced.
+The client reads its environment on import, so the resulting constants are replaced.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.support.fake_hub import FakeHub
 
 
 def point_at(hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the client use `hub`, with its cache in `cache`, without a token and without pauses."""
+    """Make the client use `hub`, with its cache in `cache`, no token and no pauses."""
     from huggingface_hub import constants
     from huggingface_hub.utils import _http as client_http
 
@@ -25,6 +25,6 @@ def point_at(hub: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
-    # It waits up to 8 s before it tries again.
+    # The client waits up to 8 s before a retry.
     impatient = SimpleNamespace(**{**vars(time), "sleep": lambda _seconds: None})
     monkeypatch.setattr(client_http, "time", impatient)

@@ -1,4 +1,4 @@
-"""Looks at adapters of a loopback Hub in the chat, and slows their downloads down."""
+"""Open adapters of a loopback hub in the chat, and pause their downloads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tui.chat.hub.search_screen import HubScreen
 
 @contextmanager
 def loopback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """Serve a hub that this process talks to; all state lies in `folder`."""
+    """Serve a hub for this process, with all state in `folder`."""
     monkeypatch.setenv("LORA_TUI_HOME", str(folder / "home"))
     with serving() as hub:
         point_at(hub, folder / "cache", monkeypatch)
@@ -33,7 +33,7 @@ def loopback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]
 
 
 def model_on(hub: FakeHub, folder: Path, *, n_others: int = 0) -> Model:
-    """Return a model whose base is known on the hub, which is filled with adapters for it."""
+    """Fill the hub with adapters for a base that it knows; return a model of that base."""
     model = tiny_model(folder, "pirate")
     write_named_base(model.base)
     fill(hub, folder, model.base, n_others=n_others)
@@ -41,7 +41,7 @@ def model_on(hub: FakeHub, folder: Path, *, n_others: int = 0) -> Model:
 
 
 async def looked_at(app: ChatApp, pilot: Pilot[int], repo: str) -> HubAdapterScreen:
-    """Open the details of a repository and wait until everything asked is known."""
+    """Open the details of a repository and wait until they are complete."""
     if app.screen is app.chat:
         await pilot.press("ctrl+f")
     await wait_until(pilot, lambda: isinstance(app.screen, HubScreen), "the search")
@@ -62,24 +62,24 @@ async def looked_at(app: ChatApp, pilot: Pilot[int], repo: str) -> HubAdapterScr
 
 
 def line(screen: HubAdapterScreen, name: str) -> str:
-    """Return what one part of the details says."""
+    """Return the text of one part of the details."""
     return str(screen.query_one(f"#hub-{name}", Static).content)
 
 
 def added(app: ChatApp) -> tuple[str, float, bool]:
-    """Return name and scale of the last adapter in the rack, and whether it acts."""
+    """Return name and scale of the last adapter in the rack, and whether it is on."""
     entry = app.chat.session.mix.stack.entries[-1]
     return entry.adapter.name, entry.scale, entry.is_active
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Return what a download left that is no whole file."""
+    """Return the names of incomplete files that downloads left."""
     cache = folder / "cache"
     return [path.name for path in cache.rglob("*.incomplete")] if cache.exists() else []
 
 
 class SlowFetch:
-    """A download that stands still after its first bytes until somebody lets it go on."""
+    """A download that pauses after its first bytes until `may_go_on` is set."""
 
     def __init__(self) -> None:
         self.is_reached, self.may_go_on, self.has_ended = (threading.Event() for _ in range(3))

@@ -1,4 +1,4 @@
-"""Fills a loopback hub with adapters for a tiny base: some to be pulled, many to be scrolled."""
+"""Fill a loopback hub with adapters for a tiny base: some to pull, many to scroll through."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.peft_folders import pair, write_peft
 from tests.support.tiny_models import N_EMBD, write_adapter, write_base
 
 REPO = "example/tiny"
-"""The repository that the base was made of."""
+"""The repository that the base's metadata names."""
 TAG = f"base_model:adapter:{REPO}"
 LORA, PEFT, WRONG, GATED, SEVERAL = (
     "ann/tiny-sql-lora",
@@ -39,7 +39,7 @@ select <b> from t;
 
 
 def fill(hub: FakeHub, folder: Path, base: Path, *, n_others: int = 0) -> None:
-    """Put the repositories named above onto the hub, and `n_others` that hold nothing of use."""
+    """Add the repositories above to the hub, and `n_others` without usable files."""
     lora = write_adapter(folder / "hub-lora.gguf", base, seed=7, name="trained").read_bytes()
     second = write_adapter(folder / "hub-second.gguf", base, seed=8).read_bytes()
     put(hub, LORA, {"lora.gguf": lora, "README.md": CARD.encode()}, 90_000, likes=12)
@@ -66,7 +66,7 @@ def put(
     tags: tuple[str, ...] = (TAG, "lora"),
     modified: str = "2026-05-01T10:00:00.000Z",
 ) -> None:
-    """Put one repository onto the hub."""
+    """Add one repository to the hub."""
     hub.repos[repo] = files
     hub.facts[repo] = {
         "downloads": downloads,
@@ -78,7 +78,7 @@ def put(
 
 
 def write_named_base(path: Path) -> Path:
-    """Write the tiny base that says of which repository it is."""
+    """Write the tiny base with the name of its repository in the metadata."""
     return write_base(path, n_ctx_train=32768, repo=REPO)
 
 

@@ -11,6 +11,6 @@ from tests.demo_recipe.greedy import GreedyModel
 
 @contextmanager
 def shipped_demo() -> Iterator[GreedyModel]:
-    """The shipped base with its four adapters loaded and none applied, on one thread."""
+    """Yield the shipped base with its four adapters loaded and none applied, on one thread."""
     with GreedyModel(BASE, ADAPTERS) as model:
         yield model

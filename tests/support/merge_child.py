@@ -1,7 +1,7 @@
-"""A process of its own that merges and stops half-way, for tests of what killing it leaves.
+"""A child process that pauses half-way through a merge, for tests that kill it.
 
-`python -m tests.support.merge_child BASE ADAPTER OUT`: once half is done it prints "merging" and
-goes on when it reads a line; it prints "done" at the end.
+`python -m tests.support.merge_child BASE ADAPTER OUT`: prints "merging" when half is done,
+continues when it reads a line, and prints "done" at the end.
 """
 
 from __future__ import annotations

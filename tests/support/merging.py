@@ -1,4 +1,4 @@
-"""What the tests of merging and fusing share: stacks, wider bases, logits, bytes of tensors."""
+"""Helpers for tests of merging and fusing: stacks, wider bases, logits, bytes of tensors."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ Stack = Sequence[tuple[Path, float]]
 TEXT = "What does the scale of an adapter do?"
 
 WIDE = {"N_EMBD": 256, "HEAD_SIZE": 64, "N_FF": 512}
-"""Globals of `tiny_models` with which rows fill the blocks of 256 of the K quantisations."""
+"""Globals of `tiny_models` whose rows fill the 256-weight blocks of the K quantisations."""
 
 
 def parts_of(stack: Stack) -> list[FusePart]:
-    """Return the adapters of a stack as what is merged."""
+    """Return the parts to merge for the adapters of a stack."""
     return [part_of(read_adapter(path), scale) for path, scale in stack]
 
 
 def logits(base: Path, stack: Stack = (), prompt: str | Sequence[int] = TEXT) -> Logits:
-    """Return the logits of every prefix of a text or of tokens: shape (n_tokens, n_vocab).
+    """Return the logits of every prefix of a text or of tokens, shape (n_tokens, n_vocab).
 
-    Everything is f32 and flash attention is off, which rounds to f16 inside: what is left is what
-    adapters and base are stored in.
+    Computes in f32 without flash attention, which rounds to f16 internally, so that only the
+    stored types of adapters and base cause rounding.
     """
     with (
         Model(base, n_gpu_layers=0) as model,
@@ -57,7 +57,7 @@ def logits(base: Path, stack: Stack = (), prompt: str | Sequence[int] = TEXT) ->
 
 
 def distance(one: Logits, other: Logits) -> float:
-    """Return the largest difference of two logits."""
+    """Return the largest absolute difference of two arrays of logits."""
     return float(np.abs(one - other).max())
 
 
@@ -67,7 +67,7 @@ def bytes_of(path: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def write_quantised(base: Path, out: Path, type_: GgmlType) -> Path:
-    """Write an f32 base with its matrices in another type."""
+    """Write an f32 base with its matrices quantised to another type."""
     raw = RawGguf.read(base)
     for tensor in gguf.GGUFReader(base).tensors:
         if len(tensor.shape) > 1:
@@ -90,7 +90,7 @@ def write_f32(base: Path, out: Path, deltas: dict[str, Doubles] | None = None) -
 
 
 def write_untied(base: Path, out: Path) -> Path:
-    """Write a tied base with an output of its own that equals the embeddings."""
+    """Write a tied base with a separate output matrix that equals the embeddings."""
     raw = RawGguf.read(base)
     raw.tensors["output.weight"] = raw.tensors["token_embd.weight"]
     return raw.write(out)

@@ -1,4 +1,4 @@
-"""The stored bases and adapters of further architectures, written as files again."""
+"""Write the stored bases and adapters of further architectures as files."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class Further:
     """One architecture, written as files."""
 
     base: Path
-    """A GGUF file with a hole where its weights would be."""
+    """A GGUF file whose weights are a hole in a sparse file."""
     adapter: Path
     """A PEFT folder."""
     config: dict[str, Any]
     """The base's config.json."""
     n_in_tower: int
-    """Modules of the adapter that belong to a vision tower."""
+    """Number of adapter modules that belong to a vision tower."""
     sketches: dict[str, Array]
-    """Of what merging the adapter adds to each tensor, `<tensor>.rows` and `<tensor>.columns`."""
+    """Sketches of each tensor's merged delta, as `<tensor>.rows` and `<tensor>.columns`."""
 
 
 def written(path: Path, folder: Path) -> Further:
-    """Write what is stored in one of `STORED` into a folder."""
+    """Write the base and adapter stored in one of `STORED` into a folder."""
     with np.load(path) as stored:
         arrays = dict(stored)
     described = json.loads(arrays.pop("described").tobytes())

@@ -1,4 +1,4 @@
-"""A store as Ollama lays it out, written by hand from real files."""
+"""Write a store in Ollama's layout by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OllamaFolder:
         return path
 
     def layer(self, kind: str, content: bytes) -> dict[str, Any]:
-        """Write a blob and return what a manifest says of it."""
+        """Write a blob and return its layer entry for a manifest."""
         digest = self.blob(content).name.replace("-", ":")
         return {"mediaType": MEDIA_TYPE + kind, "digest": digest, "size": len(content)}
 
@@ -37,8 +37,8 @@ class OllamaFolder:
     ) -> Path:
         """Write a model and return its manifest.
 
-        `path` is that below `manifests`: `registry.ollama.ai/library/tiny/latest`. Contents that
-        are neither bytes nor text are written as JSON; `config` is laid over that of a GGUF model.
+        `path` is relative to `manifests`: `registry.ollama.ai/library/tiny/latest`. Contents that
+        are neither bytes nor text are written as JSON; `config` overrides that of a GGUF model.
         """
         entries = [self.layer(kind, _encoded(content)) for kind, content in layers]
         facts = {"model_format": "gguf", "model_family": "llama", "file_type": "F32", **config}
@@ -53,14 +53,14 @@ class OllamaFolder:
         return self.manifest(path, json.dumps(manifest).encode())
 
     def manifest(self, path: str, content: bytes) -> Path:
-        """Write a manifest's file as it is given."""
+        """Write a manifest's file with the given bytes."""
         file = self.root / "manifests" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         return file
 
     def listing(self) -> dict[str, tuple[int, int, int, int]]:
-        """Return mode, size, modification time (ns) and links of everything there is."""
+        """Return mode, size, modification time (ns) and link count by path, for all entries."""
         return {
             str(path.relative_to(self.root)): (
                 (status := path.lstat()).st_mode,

@@ -1,4 +1,4 @@
-"""Writes tiny PEFT and MLX adapter folders with numpy alone, byte for byte as those programs do."""
+"""Write tiny PEFT and MLX adapter folders with numpy alone, byte for byte as those programs do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stored_bytes(values: Array, dtype: Dtype) -> bytes:
 def safetensors_bytes(
     tensors: Mapping[str, Array], dtype: Dtype = "f32", metadata: Mapping[str, str] | None = None
 ) -> bytes:
-    """Return a safetensors file: length of the header, the header, the tensors one by one."""
+    """Return a safetensors file: header length, header, then the tensors in order."""
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     data = b""
     for name, values in tensors.items():
@@ -67,7 +67,7 @@ def torch_pickle(tensors: Mapping[str, Array], dtype: Dtype = "f32") -> bytes:
 def torch_bytes(
     path: Path, tensors: Mapping[str, Array], dtype: Dtype = "f32", pickle: bytes | None = None
 ) -> None:
-    """Write the file of `torch.save(state_dict)`: a ZIP archive, nothing compressed."""
+    """Return the file of `torch.save(state_dict)`, an uncompressed ZIP archive."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{path.stem}/data.pkl", pickle or torch_pickle(tensors, dtype))
         archive.writestr(f"{path.stem}/byteorder", b"little")
@@ -88,10 +88,10 @@ def write_peft(
     tensors: Mapping[str, Array] | None = None,
     prefix: str = PREFIX,
 ) -> Path:
-    """Write adapter_config.json and the weights as PEFT saves them; returns the folder.
+    """Write adapter_config.json and the weights as PEFT saves them; return the folder.
 
     `modules` maps a module's path (`model.layers.0.self_attn.q_proj`) to its A and B; those of an
-    embedding get PEFT's other names. `tensors` adds tensors under their whole names.
+    embedding get PEFT's names for embeddings. `tensors` adds tensors under their full names.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fields = {
@@ -140,9 +140,9 @@ def write_mlx(
     config: Mapping[str, object] | None = None,
     storage: Literal["safetensors", "npz"] = "safetensors",
 ) -> Path:
-    """Write the folder of `mlx_lm.lora`; A and B are given in PEFT's orientation.
+    """Write the folder of `mlx_lm.lora` from A and B in PEFT's orientation.
 
-    They are stored transposed, except those of experts, which have three dimensions.
+    Stores them transposed, except those of experts, which have three dimensions.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fields = {

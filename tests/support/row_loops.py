@@ -1,4 +1,4 @@
-"""What llama.cpp's converter does to the rows of a weight, as plain loops over heads."""
+"""The row permutations of llama.cpp's converter, as plain loops over heads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Floats = NDArray[np.float32]
 
 
 def permuted(weight: Floats, n_heads: int) -> Floats:
-    """Return the rows of each head with its two halves mixed, one row of each in turn."""
+    """Interleave the two halves of each head's rows."""
     out = np.empty_like(weight)
     size = len(weight) // n_heads
     for head in range(n_heads):
@@ -21,7 +21,7 @@ def permuted(weight: Floats, n_heads: int) -> Floats:
 
 
 def heads_apart(weight: Floats, n_heads: int) -> Floats:
-    """Return all queries, all keys, all values of rows that have them head by head."""
+    """Reorder rows grouped by head (query, key, value) to all queries, all keys, all values."""
     size = len(weight) // n_heads // 3
     rows = [
         weight[(head * 3 + part) * size + i]
@@ -33,13 +33,13 @@ def heads_apart(weight: Floats, n_heads: int) -> Floats:
 
 
 def groups_apart(weight: Floats, n_heads: int, n_heads_kv: int) -> list[Floats]:
-    """Return queries, keys and values of rows that have them key head by key head."""
+    """Split rows grouped by key head into all queries, all keys and all values."""
     size = len(weight) // (n_heads + 2 * n_heads_kv)
     return parts_apart(weight, n_heads_kv, (n_heads // n_heads_kv * size, size, size))
 
 
 def parts_apart(weight: Floats, n_groups: int, sizes: tuple[int, ...]) -> list[Floats]:
-    """Return each part of all groups, of rows that have all parts group by group."""
+    """Split rows grouped by group into parts of the given sizes per group."""
     parts: list[list[Floats]] = [[] for _ in sizes]
     at = 0
     for _ in range(n_groups):
@@ -50,7 +50,7 @@ def parts_apart(weight: Floats, n_groups: int, sizes: tuple[int, ...]) -> list[F
 
 
 def latent_heads_apart(weight: Floats, n_heads: int, key_size: int) -> tuple[Floats, Floats]:
-    """Return each head's keys, transposed, and each head's values, of rows head by head."""
+    """Split rows grouped by head into each head's transposed keys and each head's values."""
     size = len(weight) // n_heads
     heads = [weight[head * size : (head + 1) * size] for head in range(n_heads)]
     return np.array([rows[:key_size].T for rows in heads]), np.array(
@@ -59,7 +59,7 @@ def latent_heads_apart(weight: Floats, n_heads: int, key_size: int) -> tuple[Flo
 
 
 def tiled(weight: Floats, n_keys: int, n_values: int) -> Floats:
-    """Return value heads in turns over the key heads, of rows that have them key by key."""
+    """Reorder value heads grouped by key head so that they cycle through the key heads."""
     per_key, size = n_values // n_keys, len(weight) // n_values
     rows = [
         weight[(key * per_key + turn) * size + i]

@@ -1,4 +1,4 @@
-"""An engine that follows a script, for timing and errors that a real one gives by chance only."""
+"""A scripted engine, for timings and errors that a real engine only produces by chance."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ BASE = BaseInfo(
 
 @dataclass(slots=True)
 class ScriptedEngine:
-    """Answers with the texts given; `gate` holds a generation back after its first piece."""
+    """An engine that answers with given texts; `gate` pauses generation after the first piece."""
 
     answers: list[Sequence[str]] = field(default_factory=list)
-    """Pieces of each answer in turn; the last one is used again."""
+    """Pieces of each answer in order; the last answer repeats."""
     thoughts: Sequence[str] = ()
-    """Pieces of what is thought before every answer."""
+    """Pieces of the thoughts before every answer."""
     gate: asyncio.Event | None = None
     thought_gate: asyncio.Event | None = None
-    """Holds a generation back after each piece of its thoughts."""
+    """Pauses generation after each piece of thoughts."""
     load_gate: asyncio.Event | None = None
     load_error: EngineError | None = None
     stack_error: EngineError | None = None
     generate_error: EngineError | None = None
     crash: str = ""
-    """Where given, every answer fails with this sentence after its pieces."""
+    """If set, every answer fails with this sentence after its pieces."""
     notices: tuple[str, ...] = ()
     base: BaseInfo = BASE
     loads: list[LoadSpec] = field(default_factory=list)
@@ -71,23 +71,23 @@ class ScriptedEngine:
     settings: list[EngineSettings] = field(default_factory=list)
     configure_error: EngineError | None = None
     settle_events: tuple[SettleEvent, ...] = ()
-    """What every settling tells before it is over."""
+    """Events that every `settle` yields."""
     settle_gate: asyncio.Event | None = None
-    """Holds every settling back after what it tells."""
+    """Pauses every `settle` after its events."""
     settle_error: EngineError | None = None
     settles: list[Settle] = field(default_factory=list)
-    """What was to be made ready, oldest first."""
+    """The requests to `settle`, oldest first."""
     n_settling: int = 0
-    """Settlings that go on; more than one at a time is a fault of whoever asks."""
+    """Number of running `settle` calls; more than one is an error of the caller."""
     n_stopped_settling: int = 0
-    """Settlings, ended early or not, that were not interrupted while they ended."""
+    """Number of `settle` calls, ended early or not, whose cleanup was not interrupted."""
     n_settled: int = 0
-    """Settlings that were left to come to their end."""
+    """Number of `settle` calls that ran to their end."""
     swap_s: float = 0.0
     form: Form = "none"
     """Form of every stack applied, and of every answer."""
     is_approximate: bool = False
-    """Whether every answer says that it is approximate."""
+    """Whether every answer is marked as approximate."""
     is_closed: bool = False
     _cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 

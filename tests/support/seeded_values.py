@@ -1,4 +1,4 @@
-"""Random weights that nothing but a name decides, the same with every version of everything."""
+"""Random weights that depend only on a name, so that references need not store them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ LORA_SIZE = 0.2
 
 
 def random_of(name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return normal random numbers that the name decides."""
+    """Return normal random numbers seeded by the name."""
     return np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
 
 
 def lora_values(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return what a factor of an adapter holds."""
+    """Return the values of one factor of an adapter."""
     return (LORA_SIZE * random_of(name, shape)).astype(np.float32)

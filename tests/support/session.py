@@ -1,4 +1,4 @@
-"""A chat session without a screen, and what it tells."""
+"""Run a chat session without a screen, and record its callbacks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tui.settings import Settings
 
 @dataclass(slots=True)
 class Notes:
-    """Writes down what the session tells."""
+    """Records the session's callbacks."""
 
     told_sentences: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ async def opened(
 
 
 async def came_true(is_true: Callable[[], object], what: str) -> None:
-    """Let the event loop turn until a condition holds; fails with `what` when it never does."""
+    """Run the event loop until a condition holds; fail with `what` if it never does."""
     for _ in range(1000):
         if is_true():
             return
@@ -72,5 +72,5 @@ async def came_true(is_true: Callable[[], object], what: str) -> None:
 
 
 async def reached(session: ChatSession, phase: Phase) -> None:
-    """Let the event loop turn until the session is in a phase."""
+    """Run the event loop until the session is in a phase."""
     await came_true(lambda: session.phase is phase, f"the phase {phase}")

@@ -1,4 +1,4 @@
-"""A large matrix told from others by two products with random vectors."""
+"""Fingerprint a large matrix by its products with two random vectors."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tests.support.seeded_values import random_of
 
 
 def sketch(matrix: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the matrix times a vector, (…, n_out), and a vector times it, (…, n_in).
+    """Return the matrix times a vector, (…, n_out), and a vector times the matrix, (…, n_in).
 
-    Rows in another order change the first, columns the second, anything else both.
+    Any change of a value, or of the order of rows or columns, changes both.
     """
     n_out, n_in = matrix.shape[-2:]
     rows = matrix @ random_of("rows", (n_in,))

@@ -1,4 +1,4 @@
-"""A hub with an adapter that fits the base beside it, one that does not, one of PEFT, a model."""
+"""Fill a hub with a GGUF adapter that fits a base, one that does not, a PEFT one and a model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _ADAPTED = "model.layers.0.self_attn.q_proj"
 
 
 def fill_hub(hub: FakeHub, folder: Path) -> None:
-    """Serve `ann/pirate-lora`, `ann/qwen-lora`, `ann/peft-lora` and `ann/tiny-GGUF` alone.
+    """Serve only `ann/pirate-lora`, `ann/qwen-lora`, `ann/peft-lora` and `ann/tiny-GGUF`.
 
-    `base.gguf` in `folder` is what all of them fit but `ann/qwen-lora`.
+    All but `ann/qwen-lora` fit `base.gguf` in `folder`.
     """
     hub.clear()
     base = tiny_models.write_base(folder / "base.gguf")

@@ -1,4 +1,4 @@
-"""Splits a tiny base over several files, as llama-gguf-split does."""
+"""Split a tiny base into several files, as llama-gguf-split does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.gguf_raw import RawGguf, RawValue
 
 
 def write_split(whole: Path, stem: str, n_parts: int) -> list[Path]:
-    """Write the parts of a GGUF beside it and return them; the first has the metadata."""
+    """Write the shards of a GGUF beside it and return them; the first has the metadata."""
     raw = RawGguf.read(whole)
     names = list(raw.tensors)
     paths = []

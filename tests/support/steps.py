@@ -1,4 +1,4 @@
-"""Runs generators that pause between steps of their work to their end."""
+"""Run generators that yield between steps of their work to their end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Result = TypeVar("Result")
 
 
 def finished(steps: Generator[object, None, Result]) -> Result:
-    """Take every step and return what the generator returns."""
+    """Run a generator to its end and return its return value."""
     while True:
         try:
             next(steps)

@@ -1,4 +1,4 @@
-"""PEFT folders read with numpy alone, and what the stored ones become as GGUF adapters."""
+"""Read PEFT folders with numpy alone, and write the stored ones as GGUF adapters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXPERTS = {"experts.base_layer": "experts.gate_up_proj", "experts": "experts.do
 
 @dataclass(frozen=True, slots=True)
 class PeftPair:
-    """Both halves of a module as float32, and what they are multiplied by."""
+    """The pair A and B of a module as float32, and its scale."""
 
     path: str
     kind: ModuleKind
@@ -37,7 +37,7 @@ class PeftPair:
 
     @property
     def delta(self) -> NDArray[np.float64]:
-        """The change of the module's weight, of every expert's; of a table (n_embd, n_vocab)."""
+        """The delta of the module's weight, or of all experts; (n_embd, n_vocab) for embeddings."""
         return self.scale * (self.b.astype(np.float64) @ self.a)
 
 
@@ -56,7 +56,7 @@ def read_safetensors(path: Path) -> dict[str, Floats]:
 
 
 def peft_pairs(folder: Path, n_experts: int) -> dict[str, PeftPair]:
-    """Return the pairs of a folder without rsLoRA, by the path of their module."""
+    """Return the pairs of a folder without rsLoRA, by module path."""
     config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
     assert not config["use_rslora"]
     tensors = read_safetensors(folder / "adapter_model.safetensors")
@@ -86,7 +86,7 @@ def peft_pairs(folder: Path, n_experts: int) -> dict[str, PeftPair]:
 
 
 def write_gguf_of(folder: Path, base: Path, out: Path) -> Path:
-    """Write the GGUF adapter that a stored PEFT folder is on `base`."""
+    """Write a stored PEFT folder as a GGUF adapter for `base`."""
     header = require_base(base)
     n_experts = header.integer(f"{header.architecture}.expert_count") or 0
     modules = tuple(

@@ -20,7 +20,7 @@ Architecture = Literal["plm", "deepseek2"]
 def write_latent_base(path: Path, architecture: Architecture, seed: int = 0) -> Path:
     """Write a random base with dense feed-forward layers and return its path.
 
-    Sources: the tensors that `plm.cpp` and `deepseek2.cpp` of llama.cpp ask for; deepseek2 in its
+    Sources: the tensors that llama.cpp's `plm.cpp` and `deepseek2.cpp` load; deepseek2 in its
     absorbed form, with one matrix per head in `attn_k_b` and `attn_v_b`.
     """
     rng = np.random.default_rng(seed)

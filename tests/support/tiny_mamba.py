@@ -1,4 +1,4 @@
-"""Tiny random bases with a recurrent state in the place of a KV cache."""
+"""Tiny random bases with a recurrent state instead of a KV cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ N_EMBD, N_INNER, N_STATE, N_CONV, RANK_DT, N_LAYER = 64, 128, 8, 4, 4, 2
 def write_mamba_base(path: Path, seed: int = 0) -> Path:
     """Write a random base of the mamba architecture and return its path.
 
-    Source: the tensors that `mamba.cpp` of llama.cpp asks for.
+    Source: the tensors that llama.cpp's `mamba.cpp` loads.
     """
     rng = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, "mamba")

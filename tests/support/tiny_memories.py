@@ -1,4 +1,4 @@
-"""Tiny random bases whose memory is not one entry a token: a window, one state, or both kinds."""
+"""Tiny random bases without a plain KV cache: windowed, recurrent and hybrid memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TARGETS = {
     "recurrent": ("ssm_in", "ssm_x", "ssm_dt", "ssm_out"),
     "hybrid": ("attn_q", "attn_v", "shortconv.in_proj", "shortconv.out_proj", "ffn_down"),
 }
-"""Linear layers that adapters of such a base are made for."""
+"""Linear layers that adapters of each base target."""
 
 
 def write_memory_base(path: Path, memory: Memory, seed: int = 0) -> Path:
@@ -30,7 +30,7 @@ def write_memory_base(path: Path, memory: Memory, seed: int = 0) -> Path:
 
     `window` is gemma3, whose first layer sees 24 tokens; `recurrent` is mamba; `hybrid` is lfm2, a
     short convolution in the first layer and attention in the second. Sources: the tensors that
-    `gemma3.cpp`, `mamba.cpp` and `lfm2.cpp` of llama.cpp ask for.
+    llama.cpp's `gemma3.cpp`, `mamba.cpp` and `lfm2.cpp` load.
     """
     rng = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, _ARCHITECTURES[memory])
@@ -52,7 +52,7 @@ def write_memory_base(path: Path, memory: Memory, seed: int = 0) -> Path:
 
 
 def write_memory_adapter(path: Path, base: Path, memory: Memory, seed: int) -> Path:
-    """Write a random adapter on linear layers of such a base and return its path."""
+    """Write a random adapter on the `TARGETS` of a base and return its path."""
     return write_adapter(path, base, seed=seed, targets=TARGETS[memory])
 
 

@@ -2,7 +2,7 @@
 
 A base has 2 layers of width 64 and a byte-level BPE vocabulary that covers every text. Equal
 arguments give byte-equal files. The first dimension of the residual stream is a constant that
-tells printable tokens from the rest, so a random model still answers in readable ASCII.
+favours printable tokens, so a random model still answers in readable ASCII.
 
 Load a Q8_0 base with `use_extra_bufts = False`: llama.cpp's AMX kernels died with a segmentation
 fault on a prompt of two or more tokens on a virtual machine whose processor reports AMX.
@@ -70,7 +70,7 @@ def vocabulary() -> list[str]:
 
 
 def printable_tokens() -> NDArray[np.bool_]:
-    """Return which tokens of the vocabulary are printable ASCII or a newline, shape (n_vocab,)."""
+    """Return a mask of the tokens that are printable ASCII or a newline, shape (n_vocab,)."""
     n_control = 3
     single = [0x20 <= byte < 0x7F or byte == 0x0A for byte in range(256)]
     return np.array([*single, *[True] * len(MERGES), *[False] * n_control])
@@ -95,9 +95,9 @@ def write_base(
     """Write a random base model and return its path.
 
     `mixtral` is the llama architecture with 4 experts; `gemma` is always tied. `add_bos=None`
-    leaves the key out of the file. `is_printable=False` makes every byte likely, so that the
-    output splits UTF-8 characters; `ends_at_once` makes the end of the turn the likeliest token
-    (untied bases only). `repo` is the repository of the Hub that the file says it was made of.
+    omits the key. `is_printable=False` makes every byte likely, so that the output splits UTF-8
+    characters; `ends_at_once` makes the end of the turn the likeliest token (untied bases only).
+    `repo` is the repository of the Hub that the metadata names as the source.
     """
     path = Path(path)
     is_tied = is_tied or architecture == "gemma"
@@ -207,7 +207,7 @@ def write_adapter(
 
 
 def add_tokenizer(writer: Any, add_bos: bool | None, chat_template: str | None) -> None:
-    """Add the tokens of `vocabulary` and how to cut text into them to a GGUF writer."""
+    """Add the tokenizer of `vocabulary`, and the chat template, to a GGUF writer."""
     tokens = vocabulary()
     control = gguf.TokenType.CONTROL
     kinds = [control if t.startswith("<|") else gguf.TokenType.NORMAL for t in tokens]
@@ -261,7 +261,7 @@ def _linear(rng: np.random.Generator, n_out: int, n_in: int) -> Floats:
 
 
 def _into_residual(rng: np.random.Generator, n_in: int) -> Floats:
-    """Return an (N_EMBD, n_in) matrix that leaves the constant first dimension alone."""
+    """Return an (N_EMBD, n_in) matrix that adds nothing to the constant first dimension."""
     weights = _linear(rng, N_EMBD, n_in)
     weights[0] = 0.0
     return weights

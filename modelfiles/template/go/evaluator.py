@@ -1,4 +1,4 @@
-"""Runs the syntax tree of a Go template."""
+"""Evaluate the syntax tree of a Go template."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from modelfiles.template.go.values import Struct, Value, is_true, text_of, type_
 
 
 class _Flow(Enum):
-    """What a list of nodes asks of the range around it."""
+    """How the range around a list of nodes continues."""
 
     NEXT = auto()
     BREAK = auto()
@@ -40,7 +40,7 @@ class _Flow(Enum):
 
 
 class Evaluator:
-    """One rendering: the variables in sight, the text so far and what is left of the bounds."""
+    """The state of one rendering: visible variables, output so far and remaining budget."""
 
     def __init__(self, source: str, root: Mapping[str, Value]) -> None:
         self._source = source
@@ -51,7 +51,7 @@ class Evaluator:
         self._budget = Budget()
 
     def run(self, nodes: tuple[Node, ...]) -> str:
-        """Return what `nodes` print; raises `TemplateError`."""
+        """Return the output of `nodes`; raises `TemplateError`."""
         self._walk(nodes, self._root)
         return "".join(self._parts)
 
@@ -114,7 +114,7 @@ class Evaluator:
         return flow
 
     def _set_turn(self, pipeline: Pipeline, end: int, key: Value, item: Value) -> None:
-        """Give the variables of a range, the last before `end`, their values of this turn."""
+        """Set a range's variables for one iteration; declared ones are the last before `end`."""
         names = pipeline.variables
         values = (key, item) if len(names) == 2 else (item,)
         for i, (name, value) in enumerate(zip(names, values, strict=False)):
@@ -172,7 +172,7 @@ class Evaluator:
     def _lazy(
         self, function: Function, operands: list[Operand], dot: Value, piped: tuple[Value, ...]
     ) -> Value:
-        """Return the first operand that decides an `and` or an `or`, else the last one."""
+        """Return the first operand that decides an `and` or an `or`, else the last operand."""
         if not operands and not piped:
             raise self._error(function, f"wrong number of args for {function.name}: got 0")
         value: Value = None
@@ -215,7 +215,7 @@ class Evaluator:
         for name, value in reversed(self._variables):
             if name == variable.name:
                 return value
-        # An `and` or `or` has passed over the parentheses that declare it.
+        # An `and` or `or` skipped the parentheses that declare it.
         raise self._error(variable, f'undefined variable "{variable.name}"')
 
     def _assign(self, name: str, value: Value) -> None:

@@ -1,7 +1,7 @@
 """The functions of Go templates: those of `text/template` that model templates use, and Ollama's.
 
-`and` and `or` are not here: they stop early, so the evaluator runs them itself. What a function
-cannot do is a `ValueError` with the reason.
+Functions raise `ValueError`, with the reason, for invalid arguments. `and` and `or` are missing:
+they short-circuit, so the evaluator implements them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _not(value: Value) -> bool:
 
 
 def _len(value: Value) -> int:
-    # Go counts the bytes of a text.
+    # Go counts the bytes of a string.
     if isinstance(value, str):
         return len(_bytes(value))
     if isinstance(value, Mapping | list):
@@ -107,7 +107,7 @@ def _slice(value: Value, *places: Value) -> Value:
 
 
 def _print(*values: Value) -> str:
-    """Join values, with a space between two that are both no text."""
+    """Concatenate values, with a space between two neighbours if neither is a string."""
     parts: list[str] = []
     n_characters = 0
     for i, value in enumerate(values):
@@ -138,7 +138,7 @@ def _yesterday_date(*_ignored: Value) -> str:
 
 
 def _to_typescript_type(value: Value) -> str:
-    """Return the TypeScript type of a tool's property, a map with `type` or `anyOf`."""
+    """Return the TypeScript type of a tool's property, given as a map with `type` or `anyOf`."""
     if not isinstance(value, Mapping):
         return "any"
     choices = value.get("anyOf")
@@ -163,15 +163,15 @@ def _place(place: Value, last: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class FunctionSpec:
-    """A function and how many operands it takes; it raises `ValueError` for what it cannot do."""
+    """A function and its number of operands; `run` raises `ValueError` for invalid arguments."""
 
     run: Callable[..., Value]
     n_least: int
     n_most: int | None = None
-    """None where there is no limit."""
+    """None means no limit."""
 
     def takes(self, n_operands: int) -> bool:
-        """Return whether it can be called with so many operands."""
+        """Return whether the function accepts `n_operands` operands."""
         return self.n_least <= n_operands and (self.n_most is None or n_operands <= self.n_most)
 
 
@@ -195,4 +195,4 @@ FUNCTIONS = {
 }
 
 LAZY = ("and", "or")
-"""Functions that the evaluator runs, as they look at no more operands than they need."""
+"""Short-circuiting functions, which the evaluator implements."""

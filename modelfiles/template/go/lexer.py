@@ -1,7 +1,7 @@
-"""A Go text template cut into tokens.
+"""Split a Go text template into tokens.
 
 The rules are those of Go's `text/template/parse`: `{{-` and `-}}` trim only with white space
-beside the minus sign, so `{{-3}}` is a number, and a comment fills its whole action.
+beside the minus sign, so `{{-3}}` is a number, and a comment must fill its whole action.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NAME = r"[^\W\d]\w*"
 
 
 class Kind(StrEnum):
-    """What a token is."""
+    """The kind of a token."""
 
     TEXT = "text"
     OPEN = "{{"
@@ -37,13 +37,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of a template; `text` is as it is written, trimmed where it stands outside."""
+    """A token of a template; `text` is verbatim, but trimmed if it is outside of actions."""
 
     kind: Kind
     text: str
     offset: int
     has_space: bool = False
-    """Whether white space stands before it, which ends an operand."""
+    """Whether white space precedes it, which ends an operand."""
 
 
 _INSIDE = (
@@ -117,7 +117,7 @@ class _Lexer:
         return length > len("}}")
 
     def _action(self, opened: int) -> bool:
-        """Read to the end of an action; return whether the text after it is trimmed."""
+        """Read to the end of an action; return whether it trims the text after it."""
         source = self._source
         while True:
             has_space = False
@@ -146,7 +146,7 @@ class _Lexer:
         raise error_at(source, start, f"unexpected {quoted(character)} in action")
 
     def _right_length(self) -> int:
-        """Return the length of a closing delimiter that stands here, with its trim marker."""
+        """Return the length of a closing delimiter here, with its trim marker, else 0."""
         source, at = self._source, self._at
         if source.startswith("}}", at):
             return 2

@@ -1,4 +1,4 @@
-"""Literals of Go templates: quoted texts, character constants and numbers as Go writes them."""
+"""Evaluate literals of Go templates: strings, character constants and numbers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ _INTEGER = re.compile(r"[+-]?(?:0[xX][\da-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|\d[\d
 _FLOAT = re.compile(r"[+-]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?\Z")
 _INT64 = 2**63
 _MAX_DIGITS = 400
-"""Longer numbers fit no type of Go's, and Python refuses to read them above 4,300 digits."""
+"""Most characters of a number; longer ones fit no Go type, and Python's int() refuses more than
+4,300 digits."""
 
 
 def unquoted(literal: str) -> str:
     """Return the text of a string or character literal, given with its quotes.
 
-    Raises `ValueError` where an escape or a quote does not belong.
+    Raises `ValueError` for an invalid escape.
     """
     quote, inner = literal[0], literal[1:-1]
     if quote == "`":
@@ -57,7 +58,7 @@ def number(text: str) -> int | float:
         raise ValueError
     if _INTEGER.match(text):
         digits = text.lstrip("+-")
-        if re.match(r"0[0-7_]", digits):  # the octal numbers of C, without an o
+        if re.match(r"0[0-7_]", digits):  # C-style octal, without an "o"
             digits = f"0o{digits[1:].lstrip('_')}"
         value = int(digits, 0) * (-1 if text.startswith("-") else 1)
         if not -_INT64 <= value < _INT64:

@@ -11,7 +11,7 @@ Literal = str | int | float | bool | None
 
 
 def error_at(source: str, offset: int, reason: str) -> TemplateError:
-    """Return the error of a template with the line and the column of `offset`, from 1."""
+    """Return an error with the line and column of `offset`, both counted from 1."""
     line = source.count("\n", 0, offset) + 1
     column = offset - source.rfind("\n", 0, offset)
     return TemplateError(f"line {line}, column {column}: {reason}")
@@ -27,7 +27,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """`.`: the value the enclosing range or with has chosen."""
+    """`.`: the value that the enclosing range or with sets."""
 
     offset: int
 
@@ -46,7 +46,7 @@ class Variable:
 
     offset: int
     name: str
-    """With its dollar sign."""
+    """Includes the dollar sign."""
     fields: tuple[str, ...] = ()
 
 
@@ -82,7 +82,7 @@ class Pipeline:
     offset: int
     commands: tuple[Command, ...]
     variables: tuple[str, ...] = ()
-    """Names set to the value, with their dollar signs; two of them only in a range."""
+    """Names set to the value, with their dollar signs; two only in a range."""
     is_assignment: bool = False
     """Whether the variables are set with `=` rather than declared with `:=`."""
 
@@ -92,7 +92,7 @@ Operand = Constant | Dot | Field | Variable | Function | Chain | Pipeline
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What stands outside of the actions, after trimming."""
+    """Text outside of actions, after trimming."""
 
     offset: int
     text: str
@@ -108,7 +108,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One condition of an if or a with, and what it guards."""
+    """One condition of an if or a with, and its body."""
 
     pipeline: Pipeline
     body: tuple[Node, ...]
@@ -134,7 +134,7 @@ class With:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """`range`, and what an empty collection gives instead."""
+    """`range`, and the `else` for an empty collection."""
 
     offset: int
     pipeline: Pipeline
@@ -144,14 +144,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """Ends the innermost range."""
+    """`break`: ends the innermost range."""
 
     offset: int
 
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Ends the turn of the innermost range."""
+    """`continue`: ends the current iteration of the innermost range."""
 
     offset: int
 
@@ -177,7 +177,7 @@ def names_in(nodes: tuple[Node, ...]) -> Iterator[str]:
 
 
 def names_of(pipeline: Pipeline, *, is_of_variables: bool = True) -> Iterator[str]:
-    """Yield the name of every field in `pipeline`; those of `$x.Field` only where wanted."""
+    """Yield the names of all fields in `pipeline`; those of `$x.Field` if `is_of_variables`."""
     for command in pipeline.commands:
         for operand in command.operands:
             match operand:

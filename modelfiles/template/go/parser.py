@@ -1,8 +1,8 @@
-"""From the text of a Go template to its syntax tree.
+"""Parse a Go template into its syntax tree.
 
-Everything that Go finds before a template runs is found here: unbalanced blocks, unknown
-functions and variables, literals that are no value. `define`, `template` and `block` are refused:
-no chat template is known to use them.
+Reports the errors that Go finds before a template runs: unbalanced blocks, unknown functions and
+variables, invalid literals. Rejects `define`, `template` and `block`: no chat template is known
+to use them.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from modelfiles.template.go.nodes import (
 from modelfiles.wording import printable, quoted
 
 MAX_DEPTH = 60
-"""Blocks and parentheses within one another; the deepest template known has 6."""
+"""Deepest nesting of blocks and parentheses; the deepest known template has 6."""
 MAX_VARIABLES = 500
-"""Variables in sight at one place; looking one up takes time in their number."""
+"""Most variables visible at one place; a lookup takes time linear in their number."""
 
 _UNSUPPORTED = ("define", "template", "block")
 _CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "nil": None}
@@ -49,7 +49,7 @@ _OPERANDS = (
 
 
 def parse(source: str, functions: Collection[str]) -> tuple[Node, ...]:
-    """Return the tree of `source`; raises `TemplateError` with line and column."""
+    """Return the syntax tree of `source`; raises `TemplateError` with line and column."""
     return _Parser(source, functions).template()
 
 
@@ -70,7 +70,7 @@ class _Parser:
         return nodes
 
     def _list(self) -> tuple[tuple[Node, ...], Token]:
-        """Read nodes up to `end`, `else` or the end of the template; return that token too."""
+        """Read nodes up to `end`, `else` or the end of the template; also return that token."""
         nodes: list[Node] = []
         while True:
             token = self._next()
@@ -114,7 +114,7 @@ class _Parser:
         while True:
             pipeline = self._pipeline(kind, word)
             self._close(kind)
-            # A break in the else of a range belongs to the range around it.
+            # A break in the else of a range ends the range around it.
             self._n_ranges += kind == "range"
             body, ending = self._list()
             self._n_ranges -= kind == "range"
@@ -162,7 +162,10 @@ class _Parser:
         return Pipeline(start.offset, tuple(commands), variables, is_assignment)
 
     def _declared(self, context: str) -> tuple[tuple[str, ...], bool]:
-        """Read `$x :=`, `$x =` or, in a range, `$i, $x :=`, where one of them stands here."""
+        """Read `$x :=`, `$x =` or, in a range, `$i, $x :=`, if one of them begins here.
+
+        Returns the names, and whether they are assigned rather than declared.
+        """
         names: list[str] = []
         start = self._at
         while self._peek().kind is Kind.VARIABLE:

@@ -1,4 +1,4 @@
-"""`printf` as Go has it: the verbs of `fmt` for texts, numbers and truth values."""
+"""Go's `printf`: the verbs of `fmt` for strings, numbers and booleans."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _VERB = re.compile(r"%([-+# 0]*)([0-9]*)(?:(\.)([0-9]*))?(.?)", re.DOTALL)
 
 
 def sprintf(form: str, values: Sequence[Value]) -> str:
-    """Return `form` with its verbs replaced by `values`; what does not fit is marked as Go does.
+    """Return `form` with its verbs replaced by `values`, marking mismatches as Go does.
 
-    Known are %v %s %q %d %x %X %o %b %c %t %e %f %g and %%, with flags, width and precision.
-    Raises `TemplateError` where the text would be longer than a template may build.
+    Supports %v %s %q %d %x %X %o %b %c %t %e %f %g and %%, with flags, width and precision.
+    Raises `TemplateError` if the text would exceed the length limit.
     """
     limit_widths(form)
     parts: list[str] = []
@@ -85,6 +85,6 @@ def _padded(text: str, flags: str, width: str) -> str:
 
 
 def _character(code: int) -> str:
-    # Surrogates are no characters: a text that holds one cannot be tokenised.
+    # Surrogates are replaced, since a text with one cannot be tokenised.
     is_character = 0 <= code < 0xD800 or 0xE000 <= code < 0x110000
     return chr(code) if is_character else "\N{REPLACEMENT CHARACTER}"

@@ -1,4 +1,4 @@
-"""Go text templates, the language of TEMPLATE: parsed once, rendered with bounds.
+"""Parse and render Go text templates, the language of TEMPLATE, within bounds.
 
 The subset is what model templates use: text with trim markers, comments, if, range, with, break,
 continue, variables, pipes, literals and the functions of `modelfiles.template.go.functions`.
@@ -17,23 +17,23 @@ from modelfiles.template.go.parser import parse
 from modelfiles.template.go.values import Value
 
 MAX_SOURCE_CHARACTERS = 2**20
-"""Longest template; the longest that a model is known to have is about 20,000."""
+"""Longest template; the longest known one of a model has about 20,000 characters."""
 
 _NAMES = frozenset((*FUNCTIONS, *LAZY))
 
 
 @dataclass(frozen=True, slots=True)
 class GoTemplate:
-    """A template that has been parsed."""
+    """A parsed template."""
 
     source: str
     nodes: tuple[Node, ...]
 
     def render(self, root: Mapping[str, Value]) -> str:
-        """Return what the template prints for the names in `root`.
+        """Return the template's output with `root` as its data.
 
-        Raises `TemplateError`, with the line and the column where there is one, if the template
-        does what its values do not allow or exceeds the bounds of `modelfiles.template.bounds`.
+        Raises `TemplateError`, with line and column if known, if the template fails on its data
+        or exceeds the bounds of `modelfiles.template.bounds`.
         """
         try:
             return Evaluator(self.source, root).run(self.nodes)
@@ -42,7 +42,7 @@ class GoTemplate:
 
 
 def parse_go(text: str) -> GoTemplate:
-    """Parse a template; raises `TemplateError` with the line and the column of the fault."""
+    """Parse a template; raises `TemplateError`, with line and column for a syntax error."""
     if len(text) > MAX_SOURCE_CHARACTERS:
         raise TemplateError(f"the chat template has more than {MAX_SOURCE_CHARACTERS} characters")
     return GoTemplate(text, parse(text, _NAMES))

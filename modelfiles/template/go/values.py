@@ -1,4 +1,4 @@
-"""The values a Go template works on: their truth, their types and how they are printed."""
+"""Values of Go templates: their truth, type names and printed forms."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import TypeAlias
 from modelfiles.template.bounds import limit_length
 
 Value: TypeAlias = "str | int | float | bool | list[Value] | Mapping[str, Value] | Struct | None"
-"""None is Go's nil, and also what a name has that is absent from a map."""
+"""None is Go's nil, and also the value of a key that is absent from a map."""
 
 NO_VALUE = "<no value>"
 
 
 @dataclass(frozen=True, slots=True)
 class Struct:
-    """A record with fixed fields: an unknown one is an error, not an absent value."""
+    """A record with fixed fields: access to an unknown field is an error."""
 
     type_name: str
     fields: Mapping[str, Value]
     required: tuple[str, ...] = ()
-    """Fields that JSON shows even where they are empty."""
+    """Fields that JSON includes even if they are empty."""
 
 
 def is_true(value: Value) -> bool:
-    """Return whether `if` takes a value for true: anything but zero, empty and nil."""
+    """Return whether `if` treats a value as true: all but zero, empty and nil."""
     return True if isinstance(value, Struct) else bool(value)
 
 
 def type_name(value: Value) -> str:
-    """Return what Go calls the type of a value."""
+    """Return Go's name for the type of a value."""
     if isinstance(value, Struct):
         return value.type_name
     if value is None:
@@ -42,7 +42,7 @@ def type_name(value: Value) -> str:
 
 
 def text_of(value: Value) -> str:
-    """Return a value as it is printed: lists, maps and records as compact JSON."""
+    """Return the printed form of a value: lists, maps and records as compact JSON."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -68,7 +68,7 @@ def float_text(value: float) -> str:
     text = repr(value)
     mantissa, _, exponent = text.partition("e")
     mantissa = mantissa.removesuffix(".0")
-    # Python changes to exponents at 1e16, Go at 1e21.
+    # Python switches to exponents at 1e16, Go at 1e21.
     if exponent and 0 < int(exponent) < 21:
         return str(int(value))
     return f"{mantissa}e{exponent}" if exponent else mantissa
