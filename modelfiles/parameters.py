@@ -139,17 +139,10 @@ OWN = MappingProxyType(
 """Parameters that Ollama does not have, each with its description."""
 
 DEPRECATED = frozenset(
-    {
-        "f16_kv",
-        "logits_all",
-        "low_vram",
-        "mirostat",
-        "mirostat_eta",
-        "mirostat_tau",
-        "penalize_newline",
-        "use_mlock",
-        "vocab_only",
-    }
+    (
+        *("f16_kv", "logits_all", "low_vram", "mirostat", "mirostat_eta", "mirostat_tau"),
+        *("penalize_newline", "use_mlock", "vocab_only"),
+    )
 )
 """Former Ollama parameters; they are accepted with a warning and have no effect."""
 

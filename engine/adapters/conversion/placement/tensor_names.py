@@ -129,14 +129,8 @@ IN_LAYER: Final = {
 """Of tensors in a layer, what follows the layer's number in the module's path."""
 
 EXPERT_LISTS: Final = (
-    "mlp.experts",
-    "block_sparse_moe.experts",
-    "block_sparse_moe",
-    "feed_forward.experts",
-    "mixer.experts",
-    "moe.experts",
-    "experts",
-    "moe",
+    *("mlp.experts", "block_sparse_moe.experts", "block_sparse_moe", "feed_forward.experts"),
+    *("mixer.experts", "moe.experts", "experts", "moe"),
 )
 """Where the experts of a layer are: one module each, `mlp.experts.3.up_proj`, or all in one."""
 
