@@ -8,10 +8,3 @@ Order of release matters in llama.cpp: freeing an adapter that is still set on a
 its model, is a segmentation fault. `Model.close` therefore closes its contexts, then its adapters,
 then itself, and an adapter takes itself out of every context before it is freed.
 """
-
-from engine.llama.adapter import LoraAdapter
-from engine.llama.context import Context, KvType
-from engine.llama.model import Model
-from engine.llama.sampler import SamplerChain
-
-__all__ = ["Context", "KvType", "LoraAdapter", "Model", "SamplerChain"]

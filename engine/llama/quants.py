@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from engine.errors import EngineError
 from engine.gguf.ggml_type import GgmlType
-from engine.llama.library import library
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -103,6 +102,8 @@ def _to_float(type_: GgmlType) -> Any:
 
 
 def _call(name: str, returns: Any, *arguments: Any) -> Any:
+    from engine.llama.library import library  # loads llama.cpp, which plain types do without
+
     function = library[name]  # a fresh object, so that its type is set once
     function.restype = returns
     return function(*arguments)

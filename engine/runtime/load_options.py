@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from engine.errors import BaseError
-from engine.llama import KvType, Model
+from engine.llama.context import KvType
 from engine.llama.cpu import default_threads
+from engine.llama.model import Model
 from modelfiles.errors import ParameterError
 from modelfiles.parameters import KV_CACHE_TYPES, Parameters, rpc_hosts
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engine.errors import PromptError
-from engine.llama import Model
+from engine.llama.model import Model
 from engine.protocol.values import ChatMessage
 from modelfiles.errors import TemplateError
 from modelfiles.template.choose import ChatFormat, choose_format

@@ -14,7 +14,8 @@ from engine.errors import BaseError
 from engine.gguf.ggml_type import GgmlType
 from engine.gguf.header import GgufHeader
 from engine.gguf.model_header import require_base
-from engine.llama import Context, Model
+from engine.llama.context import Context
+from engine.llama.model import Model
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import BaseInfo, Form, LoadSpec
 from engine.runtime import activated

@@ -6,7 +6,8 @@ import random
 
 import msgspec
 
-from engine.llama import Model, SamplerChain
+from engine.llama.model import Model
+from engine.llama.sampler import SamplerChain
 from modelfiles.parameters import Parameters
 
 SEED_SPAN = 2**32

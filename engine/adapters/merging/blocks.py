@@ -13,6 +13,7 @@ from engine.adapters.factors import Factors
 from engine.errors import AdapterError
 from engine.gguf.ggml_type import GgmlType
 from engine.gguf.tensors import TensorInfo
+from engine.llama.quants import dequantized, quantized
 from modelfiles.wording import shown
 
 BLOCK_VALUES: Final = 1 << 19
@@ -74,8 +75,6 @@ def merged_block(
     Without factors the rows are only stored in another type. Can run in any thread; most of it
     does not hold the interpreter lock. Raises `AdapterError` where the type cannot hold a value.
     """
-    from engine.llama.quants import dequantized, quantized  # loads llama.cpp's library
-
     before: Floats = dequantized(data, source.type, source.ne[0])
     if factors is None:
         after = before

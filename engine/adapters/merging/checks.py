@@ -11,12 +11,12 @@ from engine.errors import AdapterError, BaseError, EngineError
 from engine.gguf.header import GgufHeader, read_header
 from engine.gguf.tensors import padded
 from engine.gguf.writer import ALIGNMENT
+from engine.llama.quants import is_writable
 from modelfiles.wording import shown
 
 
 def require_types(plan: Sequence[MergedTensor]) -> None:
     """Raise where a tensor cannot be read as floats, or its new type not be written."""
-    from engine.llama.quants import is_writable  # loads llama.cpp's library
 
     for tensor in plan:
         if tensor.is_copied:

@@ -12,6 +12,7 @@ from engine.adapters.merging.plan import FLOATS, MergedTensor
 from engine.errors import BaseError
 from engine.gguf.header import GgufHeader
 from engine.gguf.weights import WeightFile
+from engine.llama.quants import dequantized
 from modelfiles.wording import shown
 
 _LEAST_COSINE: Final = 0.5
@@ -46,8 +47,6 @@ def require_same_weights(
 def _cosine(
     path: Path, tensor: MergedTensor, base: GgufHeader, files: Mapping[Path, WeightFile]
 ) -> float:
-    from engine.llama.quants import dequantized  # loads llama.cpp's library
-
     values = []
     for info in (tensor.source, base.tensors[tensor.name]):
         row_bytes = info.type.size_bytes(info.ne[:1])

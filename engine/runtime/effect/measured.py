@@ -9,7 +9,7 @@ import msgspec
 
 from engine.adapters.checking.untrained import is_untrained
 from engine.gguf.header import read_header
-from engine.llama import Model
+from engine.llama.model import Model
 from engine.protocol.values import AdapterEffect
 from engine.runtime.effect.notices import effect_notices
 from engine.runtime.effect.probe import EffectProbe

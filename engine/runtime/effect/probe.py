@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from engine.disk.handle import Handle
 from engine.errors import EngineError, GenerationError, PromptError
-from engine.llama import Context, LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context
+from engine.llama.model import Model
 from engine.protocol.values import ChatMessage
 from engine.runtime.prompt import build_prompt
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from engine.adapters.pairs import pairs_of
 from engine.gguf.header import GgufHeader
-from engine.llama import LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.model import Model
 from engine.llama.trace import traced_names
 
 

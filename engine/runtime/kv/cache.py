@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.llama import Context
+from engine.llama.context import Context
 from engine.runtime.kv.cells import Cells, common_prefix
 from engine.runtime.kv.snapshots import WORTH_SAVING, Snapshot, SnapshotStore, match
 

@@ -15,7 +15,9 @@ from engine.adapters.checking.check import check_headers, require_fit
 from engine.adapters.read import require_same
 from engine.errors import AdapterError, EngineError
 from engine.gguf.header import GgufHeader, read_header
-from engine.llama import Context, LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context
+from engine.llama.model import Model
 from engine.protocol.settings import FuseMode
 from engine.protocol.values import Form
 from engine.runtime.stacks.decode_speed import Pairs, speed_ratio

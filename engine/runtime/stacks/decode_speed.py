@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 
-from engine.llama import Context, LoraAdapter
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context
 
 Pairs = Sequence[tuple[LoraAdapter, float]]
 
