@@ -40,7 +40,7 @@ def quoted(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """Return text of a file quoted for a message: escaped, and shortened if long."""
+    """Return text from a file quoted for a message: escaped, and shortened if long."""
     return repr(_cut(text))
 
 

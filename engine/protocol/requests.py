@@ -35,11 +35,11 @@ class SetStack(msgspec.Struct, frozen=True, tag="set_stack"):
 
 
 class Settle(msgspec.Struct, frozen=True, tag="settle"):
-    """Make ready for the next answer while nothing else is asked.
+    """Prepare for the next answer while no other request is waiting.
 
-    Evaluates the conversation under the stack in force, chooses its form and measures its effect.
-    Answered by PromptProgress…, EffectMeasured, FormChosen (each at most where there is something
-    to say) and Settled. Any other request ends it early.
+    Evaluates the conversation under the stack in force, chooses the stack's form and measures its
+    effect. Answered by PromptProgress…, EffectMeasured… and FormChosen (each only if there is news)
+    and Settled. Any other request ends it early.
     """
 
     request_id: int
@@ -57,7 +57,7 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
 
     request_id: int
     messages: tuple[ChatMessage, ...]
-    """Oldest first, the system message (if any) first of all, a user message last."""
+    """Oldest first: the system message (if any) at the start, a user message at the end."""
     parameters: Parameters = msgspec.field(default_factory=Parameters)
     template: str | None = None
     """The TEMPLATE of the Modelfile, a Go template; None for the base's own chat template."""

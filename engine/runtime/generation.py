@@ -1,4 +1,4 @@
-"""One answer: prompt evaluated in chunks, then token by token, cancellable in between."""
+"""Generate one answer: prefill in chunks, then decode token by token, cancellable in between."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def generate(
 
     Args:
         runtime: The base with its stack.
-        messages: Oldest first; the system message, if any, first of all.
-        parameters: The sampling ones, num_predict and stop are read.
+        messages: Oldest first; the system message, if any, at the start.
+        parameters: Only the sampling parameters, num_predict and stop are read.
         template: The TEMPLATE of the Modelfile; None for the base's own chat template.
         thinks: Whether a reasoning model is asked to think; None leaves it to its template.
-        is_cancelled: Asked during the evaluation of the prompt and between tokens.
+        is_cancelled: Called during the prefill and between tokens; True cancels.
         request_id: Copied into every event.
     """
     answer = _Answer(runtime, parameters, is_cancelled, request_id)
@@ -45,7 +45,7 @@ def generate(
 
 
 class _Answer:
-    """The state of one answer while it is made."""
+    """The state of one answer in progress."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class _Answer:
     def events(
         self, messages: Sequence[ChatMessage], template: str | None, thinks: bool | None
     ) -> Iterator[GenerationEvent]:
-        """Evaluate the prompt, then decode."""
+        """Yield the events of prefill and decode, ending with `Finished`."""
         n_ctx = self._runtime.context.n_ctx
         prompt = build_prompt(
             self._runtime.model,
@@ -144,7 +144,7 @@ class _Answer:
             yield Tokens(self._id, piece.text, n_tokens, piece.thinking)
 
     def finished(self, reason: FinishReason, error: str = "") -> Finished:
-        """Return the last event, with whatever text there is."""
+        """Return the last event, with the text and statistics so far."""
         stats = GenerationStats(
             n_prompt=self._n_prompt,
             n_reused=self._n_reused,

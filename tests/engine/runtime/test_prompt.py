@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import PromptError
-from engine.llama import Model
+from engine.llama.model import Model
 from engine.protocol.values import ChatMessage
 from engine.runtime.prompt import build_prompt
 from modelfiles.template.choose import PLAIN_STOPS
