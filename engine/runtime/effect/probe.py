@@ -19,8 +19,10 @@ import numpy.typing as npt
 from engine.disk.handle import Handle
 from engine.errors import EngineError, GenerationError, PromptError
 from engine.llama import Context, LoraAdapter, Model
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.values import ChatMessage
 from engine.runtime.prompt import build_prompt
+from modelfiles.parameters import Parameters
 
 Logits = npt.NDArray[np.float32]
 Steps = Generator[None, None, float]
@@ -148,13 +150,14 @@ class EffectProbe(Handle):
         """Return the question as a chat would write it, else, and for a plain base, as it is."""
         n_room = max(1, self._n_ctx - N_ANSWER)
         if self._model.chat_template is not None:
-            message = ChatMessage("user", QUESTION)
+            question = (ChatMessage("user", QUESTION),)
+            request = ChatRequest(question, Parameters(num_predict=N_ANSWER))
             try:
-                prompt = build_prompt(self._model, [message], n_ctx=n_room, n_answer=0)
+                prompt = build_prompt(self._model, request, self._n_ctx)
             except PromptError:
                 pass  # a template that fails or is too long: the bare question serves as well
             else:
-                if prompt.tokens:
+                if 0 < len(prompt.tokens) <= n_room:
                     return prompt.tokens
         return self._model.tokenize(QUESTION)[:n_room] or [0]
 

@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 
 from engine.llama import Context, Model
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, PromptProgress
 from engine.protocol.values import ChatMessage
 from engine.runtime.generation import generate
@@ -18,7 +19,7 @@ from tests.engine.conftest import Tiny
 
 TOKENS = [(7 * n) % 250 for n in range(96)]
 GREEDY = Parameters(temperature=0.0, num_predict=8)
-LONG = [ChatMessage("user", "word " * 80)]
+LONG = ChatRequest((ChatMessage("user", "word " * 80),), GREEDY)
 
 
 def after(n_asked: int) -> Callable[[], bool]:
@@ -77,7 +78,7 @@ def test_a_cancel_takes_effect_in_the_middle_of_a_chunk(tiny: Tiny) -> None:
         context = runtime.context
 
         def events() -> list[object]:
-            return list(generate(runtime, LONG, GREEDY, is_cancelled=is_cancelled))
+            return list(generate(runtime, LONG, is_cancelled=is_cancelled))
 
         seen = events()
         last = seen[-1]
@@ -86,9 +87,9 @@ def test_a_cancel_takes_effect_in_the_middle_of_a_chunk(tiny: Tiny) -> None:
         progress = [event.n_done for event in seen if isinstance(event, PromptProgress)]
         assert progress[-1] < PREFILL_CHUNK
         assert context.interrupts is None
-        whole = list(generate(runtime, LONG, GREEDY))[-1]
+        whole = list(generate(runtime, LONG))[-1]
         with Runtime(tiny.spec()) as cold:
-            fresh = list(generate(cold, LONG, GREEDY))[-1]
+            fresh = list(generate(cold, LONG))[-1]
         assert isinstance(whole, Finished)
         assert isinstance(fresh, Finished)
         assert whole.text == fresh.text

@@ -156,7 +156,7 @@ def _ask(model: Model, prompt: str, settings: EngineSettings, args: argparse.Nam
     import asyncio
 
     from tui.commands.run.answer_stream import AnswerStream
-    from tui.commands.run.one_answer import answer, ignore
+    from tui.commands.run.one_answer import answer, ignore, request_of
     from tui.local_engine import new_engine
     from tui.terminal.progress import Progress
 
@@ -178,11 +178,10 @@ def _ask(model: Model, prompt: str, settings: EngineSettings, args: argparse.Nam
                     new_engine(),
                     model,
                     stack,
-                    prompt,
+                    request_of(model, prompt, args.think),
                     on_text=show,
                     on_progress=progress.show,
                     on_thought=ignore if args.hides_thinking else show_thought,
-                    thinks=args.think,
                     settings=settings,
                 )
             )
