@@ -1,1 +1,1 @@
-"""What runs a model: llama.cpp handles, the adapter stack, generation and the worker."""
+"""Run models: llama.cpp handles, the adapter stack, generation and the worker."""

@@ -1,4 +1,4 @@
-"""A small synchronous face of the engine for scripts and notebooks.
+"""Synchronous interface to the engine for scripts and notebooks.
 
     from engine.api import open_base
 
@@ -8,14 +8,14 @@
         base.rescale("pirate", 1.0)
         print(base.chat("And now?"))
 
-Adapters of the Hugging Face Hub are found and brought here by two functions:
+Two functions find adapters on the Hugging Face Hub and download them:
 
     for found in search_adapters("sql", base="base.gguf"):
         print(found.name, found.kind, found.downloads)
     base.set_stack([(pull_adapter("hf.co/user/sql-lora").path, 1.0)])
 
-llama.cpp runs in the calling process here: every adapter is checked before llama.cpp sees it, but
-a crash inside llama.cpp takes the process with it, which the chat's worker process avoids.
+llama.cpp runs in the calling process: every adapter is checked before llama.cpp loads it, but a
+crash inside llama.cpp ends the whole process. The chat's worker process avoids that.
 """
 
 from __future__ import annotations
@@ -44,30 +44,30 @@ if TYPE_CHECKING:
 
 
 class Base:
-    """An open base with a stack of adapters and one conversation; made by `open_base`."""
+    """An open base with a stack of adapters and one conversation; created by `open_base`."""
 
     def __init__(self, runtime: Runtime, parameters: Parameters, file: Path) -> None:
         self._runtime = runtime
         self._parameters = parameters
         self._file = file
         self._temporary: TemporaryDirectory[str] | None = None
-        """Holds converted adapters where the settings name no folder for them."""
+        """Folder of converted adapters if the settings name no `cache_folder`."""
         self.messages: list[ChatMessage] = []
         """The conversation so far, without the system message."""
         self.system: str | None = None
-        """The system message, if any."""
+        """The system message; None or '' for none."""
         self.template: str | None = None
         """A Go template, as TEMPLATE has it; None for the base's own chat template."""
         self.thinks: bool | None = None
         """Whether a reasoning model is asked to think; None leaves it to its template."""
         self.thinking = ""
-        """What the model thought before its last answer."""
+        """The model's thinking before its last answer."""
         self.stats: GenerationStats | None = None
-        """What the last answer cost."""
+        """Token counts and times of the last answer."""
 
     @property
     def info(self) -> BaseInfo:
-        """What the base is."""
+        """Description of the base."""
         return self._runtime.info
 
     @property
@@ -84,13 +84,13 @@ class Base:
         """Replace the stack by adapters, each with its scale.
 
         An adapter is a GGUF file, or the folder of a PEFT or MLX adapter, which is converted for
-        the base and kept in the settings' `cache_folder`. It is called by the file's stem or the
-        folder's name, with `-2`, `-3` … where that is taken.
+        the base and kept in the settings' `cache_folder`. Its name is the file's stem or the
+        folder's name, with `-2`, `-3` … appended if that is taken. On an error the previous stack
+        stays in force.
 
         Raises:
-            GgufError: A file is missing or no GGUF file; the stack before stays in force.
-            AdapterError: A file is no adapter, cannot be converted, or does not fit the base;
-                likewise.
+            GgufError: A file is missing or not GGUF.
+            AdapterError: A file is not an adapter, cannot be converted, or does not fit the base.
         """
         adapters: list[tuple[Adapter, float]] = []
         for path, scale in pairs:
@@ -102,18 +102,18 @@ class Base:
         return self.stack
 
     def rescale(self, name: str, scale: float) -> AdapterStack:
-        """Set one adapter's scale; raises `AdapterError` if there is none of that name."""
+        """Set one adapter's scale; raises `AdapterError` if the stack has none of that name."""
         self._runtime.set_stack(self.stack.with_scale(name, scale))
         return self.stack
 
     def effect(self) -> float:
-        """Return what the stack does to the base: 0 is nothing.
+        """Return the stack's effect on the base in nats; 0 means none.
 
-        The mean KL divergence in nats of the next-token distribution under the stack against the
-        bare base's, over a probe of about 30 tokens. Remembered for each stack.
+        It is the mean KL divergence of the next-token distribution under the stack from the bare
+        base's, over a probe of about 30 tokens, and is cached for each stack.
 
         Raises:
-            EngineError: The stack drives the logits out of range, so there is no such number.
+            EngineError: The stack drives the logits out of range, so the effect is undefined.
         """
         stack, effects = self.stack, self._runtime.effects
         if not stack.effective:
@@ -134,12 +134,12 @@ class Base:
         """Add `message` to the conversation and return the answer, which is added too.
 
         Args:
-            message: What the user says.
-            parameters: Laid over those the base was opened with, for this answer.
-            on_text: Told each piece of the answer as it comes.
+            message: The user's message.
+            parameters: Override those the base was opened with, for this answer.
+            on_text: Called with each piece of the answer as it arrives.
 
         Raises:
-            EngineError: The answer failed; the conversation is as it was before.
+            EngineError: The answer failed; the conversation is unchanged.
         """
         merged = (parameters or Parameters()).over(self._parameters)
         system = [ChatMessage("system", self.system)] if self.system else []
@@ -164,7 +164,7 @@ class Base:
         self.messages.clear()
 
     def close(self) -> None:
-        """Free the base and its adapters; what settings let outlive the process is written."""
+        """Write KV snapshots to disk if the settings allow it; free the base and its adapters."""
         try:
             self._runtime.persist()
         finally:
@@ -173,7 +173,7 @@ class Base:
                 self._temporary.cleanup()
 
     def _gguf(self, path: Path) -> Path:
-        """Return the GGUF file of an adapter, converted where it is of another program."""
+        """Return the GGUF file of an adapter, converting a PEFT or MLX folder."""
         if not is_foreign_adapter(path):
             return path
         from engine.adapters.conversion.converted_files import converted
@@ -200,12 +200,12 @@ def open_base(
 
     Args:
         path: The GGUF file.
-        parameters: Load-time ones (num_ctx, num_thread …) and defaults for every answer.
+        parameters: Load-time parameters (num_ctx, num_thread …) and defaults for every answer.
         settings: How memory and exactness are traded for time (fused stacks, KV snapshots).
 
     Raises:
-        GgufError: The file is missing or no GGUF file.
-        BaseError: It is no base that llama.cpp can load.
+        GgufError: The file is missing or not GGUF.
+        BaseError: llama.cpp cannot load it as a base.
     """
     chosen = parameters or Parameters()
     file = Path(path).expanduser().absolute()
@@ -219,18 +219,18 @@ def search_adapters(
     limit: int = 100,
     sort: Sort = "downloads",
 ) -> Iterator[Repository]:
-    """Yield adapters of the Hugging Face Hub as they arrive.
+    """Yield adapters on the Hugging Face Hub as they arrive.
 
     Args:
         query: Words of the repository's name; '' for all.
-        base: A GGUF file, whose identity and aliases are asked for, or the name of a repository,
-            `user/repo`; None for whatever is tagged as a LoRA.
-        limit: At most so many.
-        sort: What comes first, `downloads` (of 30 days), `likes` or `recent`.
+        base: A GGUF file, whose identity and aliases are searched for, or the name of a
+            repository, `user/repo`; None for every repository tagged `lora`.
+        limit: Most repositories to yield.
+        sort: Order: `downloads` (of 30 days), `likes` or `recent`.
 
     Raises:
-        HubError: The Hub cannot be reached, refuses, or answers with nonsense.
-        BaseError: The file is no base; `GgufError` where it is no GGUF file.
+        HubError: The Hub cannot be reached, refuses, or answers with invalid data.
+        BaseError: The file is not a base; `GgufError` if it is not GGUF.
     """
     from engine.gguf.model_header import require_base
     from engine.hub.search.base_names import BaseIdentity, aliases, identity_of
@@ -248,17 +248,18 @@ def search_adapters(
 
 
 def pull_adapter(ref: str, home: str | Path | None = None) -> PulledAdapter:
-    """Bring an adapter of the Hugging Face Hub to this machine and return its record.
+    """Download an adapter from the Hugging Face Hub and return its record.
 
-    The record's `path` is what `Base.set_stack` takes, its `name` what `tui run --lora` takes.
-    The files lie in the Hub's own cache; a second call for the same revision downloads nothing.
+    Pass the record's `path` to `Base.set_stack`, its `name` to `tui run --lora`. The files lie in
+    the Hub's own cache; a second call for the same revision downloads nothing.
 
     Args:
-        ref: `hf.co/user/repo`, with `:file` or `:folder` where it holds several.
-        home: Where the record is kept; None for the folder that `tui` uses.
+        ref: `hf.co/user/repo`, with `:file` or `:folder` if it holds several adapters.
+        home: Folder of the record; None for the folder that `tui` uses.
 
     Raises:
-        HubError: It is no reference, the Hub refuses or cannot be reached, or holds no adapter.
+        HubError: `ref` is not a reference, the Hub refuses or cannot be reached, or the repository
+            holds no adapter.
         StoreError: The record cannot be written.
     """
     from engine.hub.pull.adapter import pull_adapter as pull

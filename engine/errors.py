@@ -1,18 +1,18 @@
-"""Errors of the engine wing: each message is one sentence for the person at the keyboard."""
+"""Errors of the engine; each message is one sentence for the user."""
 
 from collections.abc import Callable
 
 
 class EngineError(Exception):
-    """Base of every error about running a model; its text says what, where and what to do."""
+    """Base class of the engine's errors; the text says what failed, where, and what to do."""
 
 
 class GgufError(EngineError):
-    """A file is not a GGUF file, is truncated, or its header lies."""
+    """A file is not GGUF, is truncated, or has an inconsistent header."""
 
 
 class AdapterError(EngineError):
-    """An adapter cannot be used with the loaded base; the text names the rule it breaks."""
+    """An adapter or stack cannot be used; the text names the rule it breaks."""
 
 
 class BaseError(EngineError):
@@ -28,18 +28,18 @@ class GenerationError(EngineError):
 
 
 class WorkerError(EngineError):
-    """The worker process ended or answered with nonsense."""
+    """The worker process cannot be started or sent a request, or ended without answering."""
 
 
 class HubError(EngineError):
-    """Something cannot be downloaded from the Hugging Face Hub."""
+    """A request to the Hugging Face Hub failed, or its repository or files cannot be used."""
 
 
-class Cancelled(Exception):  # noqa: N818  # no error: somebody asked for it
-    """Work was given up because `is_cancelled` said so; nothing half is left."""
+class Cancelled(Exception):  # noqa: N818  # requested, so not an error
+    """Work was cancelled because `is_cancelled` returned True; no partial result is left."""
 
 
 def stop_if(is_cancelled: Callable[[], bool]) -> None:
-    """Raise `Cancelled` where somebody has asked for it."""
+    """Raise `Cancelled` if `is_cancelled` returns True."""
     if is_cancelled():
         raise Cancelled

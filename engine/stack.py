@@ -1,4 +1,4 @@
-"""The adapter stack: an immutable value that every part agreeing on a stack compares by digest."""
+"""Define the adapter stack: an immutable list of adapters with scales, compared by digest."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import msgspec
 from engine.errors import AdapterError
 
 SCALE_MIN, SCALE_MAX = -2.0, 2.0
-"""Range the rack offers; a Modelfile or the library may go beyond it."""
+"""Range the rack offers; a Modelfile or the library may exceed it."""
 
 
 class StackEntry(msgspec.Struct, frozen=True):
-    """One adapter in a stack with its scale; switched off it keeps its scale."""
+    """One adapter in a stack with its scale, which it keeps while switched off."""
 
     adapter: Adapter
     scale: float = 1.0
@@ -33,8 +33,8 @@ class StackEntry(msgspec.Struct, frozen=True):
 class AdapterStack(msgspec.Struct, frozen=True):
     """An ordered tuple of adapters with scales.
 
-    The order is for the eye only: LoRA deltas are added to the base's weights, and sums commute.
-    Raises `AdapterError` where two entries share a name or a scale is not finite.
+    The order is only for display: LoRA deltas are added to the base's weights, and sums commute.
+    Raises `AdapterError` if two entries share a name or a scale is not finite.
     """
 
     entries: tuple[StackEntry, ...] = ()
@@ -65,10 +65,10 @@ class AdapterStack(msgspec.Struct, frozen=True):
 
     @property
     def effective(self) -> dict[str, float]:
-        """Summed scale per adapter content (sha256), as float32, without those that cancel out.
+        """Summed scale per adapter content (sha256), rounded to float32, without zero sums.
 
-        llama.cpp counts one handle once however often it is passed, so equal content under two
-        names is one adapter whose scales add up.
+        llama.cpp counts a handle once however often it is passed, so equal content under two names
+        is one adapter whose scales add up.
         """
         sums: dict[str, float] = {}
         for entry in self.active:
@@ -78,7 +78,7 @@ class AdapterStack(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """Hex digest of what the stack does: equal digests mean equal logits on one base."""
+        """Hex digest of the effective stack: equal digests mean equal logits on one base."""
         sha = hashlib.sha256()
         for sha256, scale in self.effective.items():
             sha.update(bytes.fromhex(sha256) + struct.pack("<f", scale))
@@ -94,7 +94,7 @@ class AdapterStack(msgspec.Struct, frozen=True):
         return next((entry for entry in self.entries if entry.adapter.name == name), None)
 
     def with_added(self, adapter: Adapter, scale: float = 1.0) -> Self:
-        """Return the stack with `adapter` at its end; `AdapterError` if its name is taken."""
+        """Return the stack with `adapter` appended; raises `AdapterError` if its name is taken."""
         return type(self)((*self.entries, StackEntry(adapter, scale)))
 
     def without(self, name: str) -> Self:
@@ -112,8 +112,8 @@ class AdapterStack(msgspec.Struct, frozen=True):
     def toggled(self, name: str) -> Self:
         """Return the stack with that adapter off if it is active, else on.
 
-        An adapter at scale 0 is switched on at 1.0, the strength it was trained at: switching on
-        something that then does nothing would look like a fault.
+        An adapter at scale 0 is switched on at 1.0, the scale it was trained at: switching it on
+        without any effect would look like a bug.
         """
         entry = self.find(name)
         if entry is not None and not entry.is_active and entry.scale == 0.0:
@@ -138,12 +138,12 @@ class AdapterStack(msgspec.Struct, frozen=True):
 
 
 def label_of(scales: Iterable[tuple[str, float]]) -> str:
-    """Return adapters by name with their scales, `pirate 0.70 + formal 0.40`."""
+    """Return names and scales as shown to the user, `pirate 0.70 + formal 0.40`."""
     return " + ".join(f"{name} {scale:.2f}" for name, scale in scales)
 
 
 def to_float32(value: float) -> float:
-    """Round to the nearest float32, the precision in which llama.cpp keeps a scale."""
+    """Round to the nearest float32, llama.cpp's precision for scales."""
     return float(struct.unpack("<f", struct.pack("<f", value))[0])
 
 
@@ -156,7 +156,7 @@ class Adapter(msgspec.Struct, frozen=True):
     """A LoRA adapter in a GGUF file, identified by its content."""
 
     name: str
-    """What the rack shows; unique within a stack."""
+    """Name shown in the rack; unique within a stack."""
     path: str
     """Absolute path of the GGUF file."""
     sha256: str
@@ -170,15 +170,15 @@ class Adapter(msgspec.Struct, frozen=True):
     rank_max: int
     """Largest rank over the adapted tensors."""
     n_targets: int
-    """Base tensors that have an A/B pair."""
+    """Number of base tensors that have an A/B pair."""
     size_bytes: int
-    """Size of the file."""
+    """Size of the file in bytes."""
     memory_bytes: int
-    """Bytes of tensor data that llama.cpp holds once the adapter is loaded."""
+    """Bytes of tensor data that llama.cpp keeps for the loaded adapter."""
     description: str = ""
-    """`general.description`, if any."""
+    """`general.description`, or ''."""
     invocation_tokens: tuple[int, ...] = ()
-    """`adapter.alora.invocation_tokens`: the adapter acts from these tokens on; none: always."""
+    """`adapter.alora.invocation_tokens`: the adapter acts from these tokens on, always if empty."""
 
     @property
     def file(self) -> Path:
@@ -187,6 +187,6 @@ class Adapter(msgspec.Struct, frozen=True):
 
     @property
     def rank_text(self) -> str:
-        """The rank as shown, `8` or `4-16` where it differs between tensors."""
+        """The rank for display: `8`, or `4-16` if it differs between tensors."""
         low, high = self.rank_min, self.rank_max
         return str(low) if low == high else f"{low}-{high}"

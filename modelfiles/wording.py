@@ -38,7 +38,7 @@ def quoted(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """Return text of a file quoted for a message: escaped, and shortened if long."""
+    """Return text from a file quoted for a message: escaped, and shortened if long."""
     if len(text) > _MAX_QUOTED:
         text = text[: _MAX_QUOTED - 1] + "…"
     return repr(text)

@@ -7,17 +7,12 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, TextIO
 
 from engine.errors import EngineError
 from modelfiles.errors import ModelfilesError
-from tui.commands import ALIASES, COMMANDS, LONG_WRITERS
-from tui.commands.adapters import convert, extract, fuse, merge
-from tui.commands.hub import pull, push, search
-from tui.commands.inspect import inspect
-from tui.commands.models import cp, create, rm, show
-from tui.commands.models import list as list_command
-from tui.commands.run import run
+from tui.commands import ALIASES, COMMANDS, Command
 from tui.errors import TuiError, UsageError
 from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
@@ -67,31 +62,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def build_parser() -> Parser:
-    """Return the parser of `tui` with all its commands."""
+def build_parser(name: str | None = None) -> Parser:
+    """Return the parser of `tui`; of the commands, only `name` is imported and has arguments."""
     parser = Parser(prog="tui", description=_DESCRIPTION, epilog=_EXAMPLES)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     parser.set_defaults(run=_pick)
     subparsers = parser.add_subparsers(
         title="commands", metavar="COMMAND", parser_class=Parser, required=False
     )
-    for command in (
-        run,
-        create,
-        list_command,
-        show,
-        cp,
-        rm,
-        convert,
-        inspect,
-        fuse,
-        extract,
-        merge,
-        push,
-        search,
-        pull,
-    ):
-        command.add_parser(subparsers)
+    for command in COMMANDS.values():
+        subparser = subparsers.add_parser(command.name, help=command.summary)
+        if command.name == name:
+            module = import_module(command.module)
+            module.configure(subparser)
+            subparser.set_defaults(run=module.run)
     return parser
 
 
@@ -106,20 +90,22 @@ class _Version(argparse.Action):
 
 
 def _run(arguments: Sequence[str]) -> int:
+    command: Command | None = None
     if arguments and not arguments[0].startswith("-"):
-        command = ALIASES.get(arguments[0], arguments[0])
-        if command not in COMMANDS:
-            raise UsageError(_unknown_command(command))
-        arguments = [command, *arguments[1:]]
+        name = ALIASES.get(arguments[0], arguments[0])
+        command = COMMANDS.get(name)
+        if command is None:
+            raise UsageError(_unknown_command(name))
+        arguments = [name, *arguments[1:]]
     try:
-        args, unknown = build_parser().parse_known_args(arguments)
+        args, unknown = build_parser(command and command.name).parse_known_args(arguments)
     except SystemExit as finished:  # --help and --version end the program by themselves
         return int(finished.code or ExitCode.DONE)
     if unknown:
-        # argparse would point to the help of `tui`, which does not list the command's arguments.
-        command = f"tui {arguments[0]}" if arguments[0] in COMMANDS else "tui"
-        raise UsageError(f"unrecognized arguments: {' '.join(unknown)} (see '{command} --help')")
-    if arguments and arguments[0] in LONG_WRITERS:
+        # argparse would send the reader to the help of `tui`, which does not list them.
+        where = f"tui {command.name}" if command else "tui"
+        raise UsageError(f"unrecognized arguments: {' '.join(unknown)} (see '{where} --help')")
+    if command and command.is_long_writer:
         from tui.terminal.signals import unwound_by_signals
 
         with unwound_by_signals():

@@ -1,1 +1,1 @@
-"""Reading and checking adapters before llama.cpp sees them."""
+"""Read and check adapters before llama.cpp loads them."""

@@ -1,4 +1,4 @@
-"""The two factors of a LoRA delta, in the orientation of the base tensor they are added to."""
+"""Read the two factors of a LoRA delta in the orientation of the base tensor."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """What an adapter, or a stack, adds to one base tensor W: `b[e] @ a[e]` to each W[e].
+    """The delta that an adapter or a stack adds to one base tensor W: `b[e] @ a[e]` to each W[e].
 
-    W has the shape (n_experts, n_out, n_in) in numpy's order, one expert where it is a matrix.
-    Pairs of the token embedding are stored the other way round and are turned here, so that
-    W of (n_vocab, n_embd) gets a delta of its own shape, too.
+    W has the shape (n_experts, n_out, n_in) in numpy's order, with one expert for a matrix. Files
+    store the pair of the token embedding transposed; it is transposed back here, so that W of
+    (n_vocab, n_embd) also gets a delta of its own shape.
     """
 
     target: str
@@ -33,23 +33,23 @@ class Factors:
 
     @property
     def rank(self) -> int:
-        """Columns of `b`; the mathematical rank of the delta is at most that."""
+        """Number of columns of `b`, an upper bound of the delta's mathematical rank."""
         n_columns: int = self.a.shape[1]
         return n_columns
 
     def rows(self, expert: int, start: int, stop: int) -> Floats:
-        """Return rows of one expert's delta: float32 (stop - start, n_in)."""
+        """Return rows `start` to `stop` of one expert's delta: float32 (stop - start, n_in)."""
         delta: Floats = self.b[expert, start:stop] @ self.a[expert]
         return delta
 
 
 def read_factors(file: WeightFile, pair: Pair, factor: float) -> Factors:
-    """Read a pair of an adapter file; `factor` is multiplied into `b` in float64.
+    """Read a pair of an adapter file and multiply `factor` into `b` in float64.
 
     Raises `GgufError` and `AdapterError` as `WeightFile.values` does.
     """
     a, b = file.values(pair.a), file.values(pair.b)
-    with np.errstate(over="ignore", invalid="ignore"):  # whoever uses it tells what is not finite
+    with np.errstate(over="ignore", invalid="ignore"):  # callers report non-finite values
         folded: Floats = (b.astype(np.float64) * factor).astype(np.float32)
     if pair.is_flipped:
         a, folded = folded.T, a
@@ -62,16 +62,16 @@ def read_factors(file: WeightFile, pair: Pair, factor: float) -> Factors:
 
 
 def targets_of(parts: Sequence[FusePart]) -> tuple[str, ...]:
-    """Return the base tensors that any of `parts` changes, in the order of their first mention."""
+    """Return the base tensors that any of `parts` changes, in order of first occurrence."""
     return tuple(dict.fromkeys(p.target for part in parts for p in pairs_of(part.header)))
 
 
 def stacked_factors(
     target: str, parts: Sequence[FusePart], files: Sequence[WeightFile]
 ) -> Factors | None:
-    """Return what all parts together add to `target`: ranks side by side; None if nothing.
+    """Return the factors of all parts for `target`, concatenated along the rank; None if none.
 
-    `files` are the parts' files, in their order. Parts at scale 0 are left out.
+    `files` are the parts' files, in the same order. Skips parts at scale 0.
     """
     pieces = [
         read_factors(file, pair, factor_of(part, pair))

@@ -26,22 +26,22 @@ class Pair:
 
     @property
     def is_flipped(self) -> bool:
-        """Whether A is stored transposed, to be looked up by token."""
+        """Whether A is stored transposed, for lookup by token."""
         return self.target.endswith(TOKEN_EMBEDDING)
 
     @property
     def rank_a(self) -> int:
-        """The rank by the first half: A maps to that many numbers."""
+        """The rank according to A: the number of values that A maps an input to."""
         return self.a.ne[0] if self.is_flipped else self.a.ne[1]
 
     @property
     def rank_b(self) -> int:
-        """The rank by the second half, the one by which llama.cpp divides alpha."""
+        """The rank according to B, by which llama.cpp divides alpha."""
         return self.b.ne[0]
 
 
 def pairs_of(adapter: GgufHeader) -> tuple[Pair, ...]:
-    """Return the complete pairs in the order of the file; lone halves are left out."""
+    """Return the complete pairs in file order, without lone halves."""
     pairs = []
     for name, a in adapter.tensors.items():
         target = name.removesuffix(LORA_A)

@@ -1,4 +1,4 @@
-"""Reads an adapter file into the record that stacks are made of, and a base's header."""
+"""Read an adapter file into an `Adapter` record, and a base model's header."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MAX_NAME_CHARACTERS: Final = 48
 
 
 def read_adapter(path: Path, name: str | None = None) -> Adapter:
-    """Read the record of the LoRA adapter in a GGUF file; the whole file is read, for its hash.
+    """Read the record of the LoRA adapter in a GGUF file; hashes the whole file.
 
     `name` defaults to the file's `general.name`, else its stem, as one lower-case word. Raises
-    `AdapterError` where the file is no LoRA adapter or breaks a rule of its own, `GgufError` where
-    it is no sound GGUF file. Whether it fits a base is for `engine.adapters.checking.check`.
+    `AdapterError` if the file is not a LoRA adapter or breaks a rule of `own_rules`, `GgufError` if
+    it is not a valid GGUF file. `adapters.checking.check` checks whether it fits a base model.
     """
     path = path.absolute()
     header = read_header(path)
@@ -49,9 +49,9 @@ def read_adapter(path: Path, name: str | None = None) -> Adapter:
 
 
 def require_same(adapter: Adapter) -> None:
-    """Raise `AdapterError` where the file has other content than when `adapter` was read.
+    """Raise `AdapterError` if the file's content has changed since `adapter` was read.
 
-    A file of the model store is named after its content and is not read again.
+    Skips files of the model store, which are named after their content.
     """
     if adapter.file.name == f"sha256-{adapter.sha256}":
         return
@@ -72,14 +72,14 @@ def adapter_name(title: str, path: Path) -> str:
 
 def _invocation_tokens(header: GgufHeader) -> tuple[int, ...]:
     array = header.metadata.get(INVOCATION)
-    # The adapter's own rules hold here: an array of numbers, if it is there at all.
+    # `own_rules` guarantees that the value, if present, is an array of numbers.
     return tuple(int(token) for token in array.read()) if isinstance(array, GgufArray) else ()
 
 
 def content_sha256(header: GgufHeader) -> str:
-    """Return the hex digest of the file whose header was read, without the interpreter lock.
+    """Return the hex SHA-256 of the file whose header was read, hashing without the GIL.
 
-    Raises `GgufError` where it cannot be read or is no longer that file.
+    Raises `GgufError` if the file cannot be read or changed since its header was read.
     """
     file, stamp = open_regular(header.path)
     with file:

@@ -15,18 +15,18 @@ from engine.stack import Adapter, to_float32
 
 @dataclass(frozen=True, slots=True)
 class FusePart:
-    """One adapter of what is fused."""
+    """One adapter of a fusion, with its scale."""
 
     header: GgufHeader
     sha256: str
-    """Hex digest of the file, by which an earlier fused file of the same adapters is known."""
+    """Hex SHA-256 of the file, to recognise an earlier fused file of the same adapters."""
     scale: float
 
 
 def part_of(adapter: Adapter, scale: float) -> FusePart:
-    """Return an adapter as a part, its header read now and its content compared with the record.
+    """Read an adapter's header and check its content; return it as a part.
 
-    Raises `GgufError` or `AdapterError` where the file is gone or is no longer that adapter.
+    Raises `GgufError` or `AdapterError` if the file is missing or its content changed.
     """
     header = read_header(adapter.file)
     require_same(adapter)
@@ -36,7 +36,7 @@ def part_of(adapter: Adapter, scale: float) -> FusePart:
 def active_parts(parts: Sequence[FusePart]) -> list[FusePart]:
     """Return the parts at a scale other than 0.
 
-    Raises `AdapterError` where there is none, one is no sound LoRA adapter, or the architectures
+    Raises `AdapterError` if there are none, one is not a valid LoRA adapter, or the architectures
     differ.
     """
     active = [part for part in parts if part.scale != 0.0]
@@ -56,7 +56,7 @@ def active_parts(parts: Sequence[FusePart]) -> list[FusePart]:
 
 
 def factor_of(part: FusePart, pair: Pair) -> float:
-    """Return what llama.cpp multiplies B A by: `get_scale` of llama-adapter.h, in float64."""
+    """Return llama.cpp's factor of B A: `get_scale` of llama-adapter.h, in float64."""
     alpha = part.header.number(ALPHA) or 0.0
     scale = to_float32(part.scale)
     return scale * alpha / pair.rank_b if alpha else scale

@@ -1,7 +1,7 @@
-"""GGUF files made once and kept: verified before use, the least used removed first.
+"""Cache built GGUF files in a folder: verified before use, least recently used removed first.
 
-Several processes may share the folder. A build happens in a folder of its own below `staging`,
-locked while its process lives; what a killed process left there goes with the next build.
+Several processes may share the folder. Each build uses its own folder below `staging`, locked
+while its process lives; folders left by killed processes are removed by the next build.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from modelfiles.state.staging import staging_folder, sync_folder
 class GgufCache:
     """GGUF files in one folder, within a budget of bytes.
 
-    Nothing is written until something is built. Methods raise `OSError` where the folder cannot be
-    used.
+    The folder is created by the first build. Methods raise `OSError` if it cannot be used.
     """
 
     def __init__(self, folder: Path, budget_bytes: int) -> None:
@@ -30,22 +29,22 @@ class GgufCache:
 
     @property
     def spared_s(self) -> float:
-        """For how long a file is kept after its last use, whatever the budget."""
+        """Seconds for which a file is kept after its last use, whatever the budget."""
         raise NotImplementedError
 
     def is_sound(self, path: Path) -> bool:
-        """Whether a file is what was built."""
+        """Return whether a file is intact."""
         raise NotImplementedError
 
     def path(self, key: str) -> Path:
-        """Return where the file of that key is, if there is one."""
+        """Return the path of the file of that key, whether or not it exists."""
         return self.folder / f"{key}.gguf"
 
     def find(self, key: str) -> Path | None:
-        """Return the file of that key if it is there and intact, and count it as used.
+        """Return the file of that key if it exists and is intact, and mark it as used.
 
-        The whole file is read for its checksums: 0.14 s for 180 MB in the page cache. A damaged one
-        is removed.
+        Verifying checksums reads the whole file: 0.14 s for 180 MB in the page cache. A damaged
+        file is removed.
         """
         path = self.path(key)
         if not path.is_file():
@@ -57,18 +56,18 @@ class GgufCache:
         return path
 
     def touch(self, path: Path) -> None:
-        """Count a file as used now, by its time of access.
+        """Mark a file as used now by setting its access time.
 
-        The time of modification stays, by which a reader would think that the content changed.
+        The modification time stays, since readers take a new one for changed content.
         """
         with suppress(OSError):  # another process may have removed it
             os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
     def build(self, key: str, write: Callable[[Path], object]) -> Path:
-        """Have `write` make a file at the path it is given, and keep that under `key`.
+        """Call `write` with a path to create a file at, and keep that file under `key`.
 
-        Then removes what was used least recently, down to the budget, but never the new file.
-        Whatever `write` raises leaves the cache as it was.
+        Then removes the least recently used files down to the budget, but never the new one. If
+        `write` raises, the cache is unchanged.
         """
         staging = self.folder / "staging"
         make_private(staging)
@@ -76,14 +75,14 @@ class GgufCache:
         with staging_folder(staging, FileLock(self.folder / "lock")) as folder:
             made = folder / path.name
             write(made)
-            # Two processes that build one key make equal bytes: the last one wins.
+            # Two processes that build the same key write equal bytes, so the last one may win.
             os.replace(made, path)
         sync_folder(self.folder)
         self._evict(path)
         return path
 
     def size_bytes(self) -> int:
-        """Return what all files together take."""
+        """Return the total size of all files."""
         return sum(size for _, size, _ in self._files())
 
     def _evict(self, kept: Path) -> None:
@@ -99,7 +98,7 @@ class GgufCache:
                     excess -= size_bytes
 
     def _files(self) -> list[tuple[float, int, Path]]:
-        """Return when each file was used last, its size and its path."""
+        """Return the time of last use, size and path of each file."""
         found = []
         for path in self.folder.glob("*.gguf"):
             with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""What Python owns outside its own memory: freed once, and not by the garbage collector."""
+"""Define the base class of objects that own C memory or open files, which are freed once."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from typing import Self
 
 
 class Handle(ABC):
-    """A C object, or an open file, that is freed once, at the latest when a `with` block ends."""
+    """A C object or an open file, freed once by `close` or the end of a `with` block.
+
+    The garbage collector does not free it.
+    """
 
     is_closed = False
 
     def close(self) -> None:
-        """Free what is owned; closing twice does nothing."""
+        """Free the object; closing it twice does nothing."""
         if not self.is_closed:
             self.is_closed = True
             self._free()
 
     @abstractmethod
     def _free(self) -> None:
-        """Free what is owned, after whatever depends on it."""
+        """Free the object, after everything that depends on it."""
 
     def __enter__(self) -> Self:
         return self

@@ -14,14 +14,14 @@ from engine.errors import EngineError, GgufError
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """Size and modification time of a file, to notice that it changed between two reads."""
+    """Size and modification time of a file, to detect changes between two reads."""
 
     size_bytes: int
     modified_ns: int
 
     @classmethod
     def of(cls, status: os.stat_result) -> Self:
-        """Return the stamp of a file with this status."""
+        """Return the stamp for a file's `stat` result."""
         return cls(status.st_size, status.st_mtime_ns)
 
 
@@ -32,12 +32,12 @@ def open_regular(
     folder: str = "is a folder, not a GGUF file: name the .gguf file itself",
     other: str = "is no regular file: name a .gguf file",
 ) -> tuple[FileIO, FileStamp]:
-    """Open a regular file for unbuffered reading; raises `error_type` with the reason if not.
+    """Open a regular file for unbuffered reading; raise `error_type` with the reason on failure.
 
-    `folder` and `other` say what a folder is instead, and what a pipe or a device is.
+    `folder` and `other` complete the error message for a folder, and for a pipe or a device.
     """
     try:
-        # Looked at before it is opened: opening a named pipe waits for a writer for ever.
+        # Check the file type first: opening a named pipe blocks until a writer appears.
         kind = path.stat().st_mode
         if not stat.S_ISREG(kind):
             raise error_type(f"{path} {folder if stat.S_ISDIR(kind) else other}.")
@@ -51,7 +51,7 @@ def open_regular(
 
 
 def unreadable(path: Path, error: OSError | ValueError) -> str:
-    """Return the sentence for a path that the system refuses to read."""
+    """Return the error message for a path that the system cannot read."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return f"{str(path)!r} cannot be read: {reason}."
 

@@ -1,4 +1,4 @@
-"""Output that is there whole or not at all: written beside its place, synced, then renamed."""
+"""Write files and folders atomically: to a temporary sibling, synced, then renamed."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from modelfiles.state.staging import sync_folder
 
 @contextmanager
 def new_file(out: Path, what: str, *, is_durable: bool = True) -> Iterator[FileIO]:
-    """Yield an unbuffered file beside `out` that takes its place when the block ends well.
+    """Yield an unbuffered temporary file that replaces `out` when the block ends without an error.
 
-    What killed processes left of the same output is removed first (`sweep_parts`).
-    `what` names it in a message, as in `The adapter`. `is_durable` makes it outlive a power cut.
-    Raises `EngineError` where it cannot be written; the file beside is gone however the block
-    ends, and an older `out` stands until the new one is whole.
+    First removes what killed processes left of the same output (`sweep_parts`). `what` names the
+    file in error messages, as in `The adapter`. `is_durable` syncs it to survive a power cut.
+    Raises `EngineError` if it cannot be written. Always removes the temporary file, and keeps an
+    older `out` until the new one is complete.
     """
     sweep_parts(out)
     beside = _beside(out)
-    lock = FileLock(beside)  # so that `sweep_parts` knows that somebody still writes it
+    lock = FileLock(beside)  # tells `sweep_parts` that the file is still being written
     try:
         with beside.open("xb", buffering=0) as file:
             _claim(lock, lambda: samestat(beside.stat(), os.fstat(file.fileno())))
@@ -49,9 +49,9 @@ def new_file(out: Path, what: str, *, is_durable: bool = True) -> Iterator[FileI
 
 
 def sweep_parts(out: Path) -> None:
-    """Remove what killed processes left beside `out` while they wrote it.
+    """Remove temporary files and folders that killed processes left while writing `out`.
 
-    A file or folder that is still being written is locked, and left alone.
+    Skips locked ones, which are still being written.
     """
     for part in out.parent.glob(f".{escape(out.name)}.{'[0-9a-f]' * 32}.part"):
         with suppress(OSError):
@@ -60,7 +60,7 @@ def sweep_parts(out: Path) -> None:
 
 
 def write_whole(file: FileIO, data: Any) -> None:
-    """Write any contiguous buffer whole: an unbuffered file may take less than it is given."""
+    """Write a whole contiguous buffer; one write to an unbuffered file may accept only a part."""
     view = memoryview(data).cast("B")
     while view:
         view = view[file.write(view) :]
@@ -68,10 +68,10 @@ def write_whole(file: FileIO, data: Any) -> None:
 
 @contextmanager
 def new_folder(out: Path, what: str) -> Iterator[Path]:
-    """Yield an empty folder beside `out` that takes its place when the block ends well.
+    """Yield an empty temporary folder that replaces `out` when the block ends without an error.
 
-    An older folder `out` stands until then, and goes as a whole, so that files of both are never
-    mixed. Raises as `new_file` does.
+    Keeps an older folder `out` until then and replaces it as a whole, so that files of both never
+    mix. Raises as `new_file` does.
     """
     sweep_parts(out)
     beside = _beside(out)
@@ -96,25 +96,25 @@ def new_folder(out: Path, what: str) -> Iterator[Path]:
 
 
 def _claim(lock: FileLock, is_there: Callable[[], bool]) -> None:
-    """Lock what was just made beside an output; raises `OSError` where it was swept meanwhile.
+    """Lock a new temporary file or folder; raise `OSError` if it was swept in the meantime.
 
-    A process that began to write the same output before the lock was taken saw what nobody held.
+    Before the lock is taken, another process that starts to write the same output may sweep it.
     """
     try:
         is_taken = lock.try_acquire()
     except FileNotFoundError:
         is_taken = False
-    except OSError:  # a file system without locks: nothing is swept there
+    except OSError:  # a file system without locks, where nothing is swept
         return
     if not (is_taken and is_there()):
         raise BlockingIOError(errno.EAGAIN, "another process writes it, too")
 
 
 def _swap(content: Path, out: Path, older: Path) -> None:
-    """Put a folder in the place of `out`, which becomes `older` if it is there."""
+    """Move `content` to `out`, after moving an existing `out` to `older`."""
     has_older = out.is_dir() and not out.is_symlink()
     if has_older:
-        out.rename(older)  # no folder can be renamed over one that is not empty
+        out.rename(older)  # a folder cannot be renamed over one that is not empty
     try:
         content.rename(out)
     except BaseException:

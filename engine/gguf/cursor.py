@@ -1,7 +1,7 @@
-"""A cursor over the header of a file that may be truncated, hostile, or changing meanwhile.
+"""Read binary file headers in chunks, guarding against truncated, hostile or changing files.
 
-Bytes are read in chunks with ordinary reads. A memory map would be as fast, but touching a page
-beyond the end of a file that was cut short after mapping kills the process with SIGBUS.
+Uses ordinary reads. A memory map would be as fast, but touching a page beyond the end of a file
+that was truncated after mapping kills the process with SIGBUS.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _U64 = struct.Struct("<Q")
 class FileCursor:
     """Reads numbers and strings from a file front to back; every failure is a `GgufError`.
 
-    At most one chunk of 256 KiB, or the one value asked for if that is longer, is held in memory.
+    Holds at most one chunk of 256 KiB in memory, or the requested value if that is longer.
     """
 
     __slots__ = ("_at", "_buffer", "_file", "_start", "path", "stamp")
@@ -49,7 +49,7 @@ class FileCursor:
 
     @property
     def position(self) -> int:
-        """Position in the file of the next byte."""
+        """File position of the next byte."""
         return self._start + self._at
 
     @property
@@ -62,7 +62,7 @@ class FileCursor:
         return GgufError(f"{self.path} is damaged: {fault}; download or copy it again.")
 
     def need(self, n_bytes: int, what: str) -> None:
-        """Make `n_bytes` from here available; raises `GgufError` if the file ends before."""
+        """Buffer the next `n_bytes`; raise `GgufError` if the file ends before."""
         if self._at + n_bytes <= len(self._buffer):
             return
         if n_bytes > self.remaining:
@@ -82,7 +82,7 @@ class FileCursor:
             raise self._too_short(what, self._start + n_bytes)
 
     def take(self, n_bytes: int, what: str) -> bytes:
-        """Read that many bytes."""
+        """Read the next `n_bytes`."""
         self.need(n_bytes, what)
         start, self._at = self._at, self._at + n_bytes
         return self._buffer[start : self._at]
@@ -100,7 +100,7 @@ class FileCursor:
         return int(_U64.unpack_from(self._buffer, self._at - 8)[0])
 
     def string(self, max_bytes: int, what: str) -> bytes:
-        """Read a length and that many bytes; a length over `max_bytes` is refused unread."""
+        """Read a length and that many bytes; raise `GgufError` for a length over `max_bytes`."""
         length = self.u64(what)
         if length > self.remaining:
             raise self._too_short(what, self.position + length)
@@ -120,7 +120,7 @@ class FileCursor:
         return name
 
     def skip(self, n_bytes: int, what: str) -> None:
-        """Pass over bytes unread; raises `GgufError` if the file ends before."""
+        """Skip bytes without reading them; raise `GgufError` if the file ends before."""
         if n_bytes > self.remaining:
             raise self._too_short(what, self.position + n_bytes)
         self._at += n_bytes
@@ -128,10 +128,10 @@ class FileCursor:
             self._start, self._at, self._buffer = self.position, 0, b""
 
     def skip_strings(self, count: int, what: str) -> None:
-        """Pass over `count` strings, looking at their lengths only.
+        """Skip `count` strings, reading only their lengths.
 
-        One bare loop without checks: 408,000 strings of a large vocabulary take 0.02 s. A
-        lying length leads out of the buffer, where the unpacking stops, and is judged there.
+        The inner loop has no checks: 408,000 strings of a large vocabulary take 0.02 s. A false
+        length leads out of the buffer, where unpacking fails and `skip` checks the position.
         """
         if count * _U64.size > self.remaining:
             raise self._too_short(what, self.position + count * _U64.size)

@@ -1,6 +1,6 @@
-"""The file type of a model, `general.file_type`: a name for the type most of its weights have.
+"""Determine a model's `general.file_type`, which stands for the type of most of its weights.
 
-Source: `enum llama_ftype` of llama.h, and how llama_model_loader guesses it.
+Source: `enum llama_ftype` of llama.h, and the guess of llama_model_loader.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ _FILE_TYPES: Final = {
 
 
 def majority_type(tensors: Iterable[tuple[tuple[int, ...], GgmlType]]) -> GgmlType | None:
-    """Return the type in which most values of the matrices are stored; None without matrices.
+    """Return the type of most values in matrices, or None without matrices.
 
-    Each tensor is its shape, in either order, and its type.
+    `tensors` yields each tensor's shape, in either order, and its type.
     """
     counts: Counter[GgmlType] = Counter()
     for shape, type_ in tensors:
         if len(shape) > 1:
             counts[type_] += prod(shape)
-    # Of two types with equally many values the one with the lower number.
+    # In a tie, the type with the lower number.
     return max(counts, key=lambda type_: (counts[type_], -type_)) if counts else None
 
 
 def file_type_of(type_: GgmlType) -> int | None:
-    """Return the file type of a model mostly of that type, of mixed ones the medium mixture."""
+    """Return the file type for a majority type (the medium one of K-quant mixes), or None."""
     return _FILE_TYPES.get(type_)

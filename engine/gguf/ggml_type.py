@@ -1,7 +1,7 @@
-"""The tensor types of ggml: their numbers on disk, block sizes, and which an adapter may use.
+"""Define ggml's tensor types: their numbers on disk, block sizes, and which an adapter may use.
 
 Source: `enum ggml_type` in ggml.h and the type traits of ggml.c, llama.cpp of July 2026 as shipped
-in llama-cpp-python 0.3.36. A test compares the table with the library that is installed.
+in llama-cpp-python 0.3.36. A test compares the table with the installed library.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class GgmlType(IntEnum):
         return self not in _NOT_WEIGHTS
 
     def size_bytes(self, shape: Sequence[int]) -> int:
-        """Return the bytes of a tensor of `shape` (ggml order: the row length comes first).
+        """Return the size in bytes of a tensor of `shape` (ggml order: row length first).
 
         Raises `ValueError` if the rows do not hold a whole number of blocks.
         """

@@ -1,10 +1,11 @@
-"""Reads the header of a GGUF file: metadata and tensor table, without the tensors' data.
+"""Read GGUF headers (metadata and tensor table) without the tensors' data.
 
-Source of the format: ggml's `docs/gguf.md` and `gguf.cpp`; what llama.cpp refuses is refused here,
-and what makes it allocate without bound is limited. Versions 2 and 3, little-endian.
+Source of the format: ggml's `docs/gguf.md` and `gguf.cpp`. Refuses every file that llama.cpp
+refuses, and limits the counts that make llama.cpp allocate without bound. Versions 2 and 3,
+little-endian.
 
-A header with 128,256 tokens and 280,147 merges was read in 0.031 s on one core of a server;
-`gguf.GGUFReader` took 8 to 10 s, because it makes objects of every element of an array.
+Reading a header with 128,256 tokens and 280,147 merges took 0.031 s on one core of a server;
+`gguf.GGUFReader` took 8 to 10 s, because it creates objects for every element of an array.
 """
 
 from __future__ import annotations
@@ -30,22 +31,22 @@ _NEWEST_CREDIBLE_VERSION: Final = 255
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """The header of a GGUF file, or of all parts of a split model."""
+    """The header of a GGUF file, or of all shards of a split model."""
 
     path: Path
     version: int
     metadata: Mapping[str, Value]
     types: Mapping[str, ValueType]
-    """Stored type of each metadata value: llama.cpp aborts if a key has another than it expects."""
+    """Stored type of each metadata value; llama.cpp aborts if it differs from the expected type."""
     tensors: Mapping[str, TensorInfo]
     data_offset: int
-    """Position of the first tensor's data in `path`."""
+    """Position of the first tensor's data in `path`, in bytes."""
     file_size_bytes: int
     stamp: FileStamp
     spans: Mapping[str, Span]
-    """Where in `path` each metadata value lies, with its type before it."""
+    """Byte range of each metadata value in `path`, including the type before it."""
     part_stamps: Mapping[Path, FileStamp]
-    """Every file with tensor data: `path` alone, or all parts of a split model."""
+    """Stamp of every file with tensor data: `path` alone, or all shards of a split model."""
 
     def text(self, key: str) -> str | None:
         """Return the value of a string key, or None if it is absent or of another type."""
@@ -71,15 +72,15 @@ class GgufHeader:
 
     @property
     def is_adapter(self) -> bool:
-        """Whether the file says that it is an adapter rather than a model."""
+        """Whether the metadata declares an adapter rather than a model."""
         return self.text("general.type") == "adapter"
 
 
 def read_header(path: Path) -> GgufHeader:
-    """Read the header of one GGUF file; raises `GgufError` in one sentence, never anything else.
+    """Read the header of one GGUF file; raise only `GgufError`, in one sentence.
 
-    Time and memory are bounded whatever the file holds: arrays are passed over, keys and string
-    values may add up to 128 MiB. Every tensor's data lies inside the file.
+    Time and memory are bounded for any content: arrays are skipped, and keys and string values
+    may add up to 128 MiB. Checks that every tensor's data lies inside the file.
     """
     with FileCursor(path) as cursor:
         version = _read_version(cursor)

@@ -1,4 +1,4 @@
-"""The key-value part of a GGUF header: scalars are kept, arrays are passed over until asked for."""
+"""Read the metadata of a GGUF header: keep scalars, and read arrays only on demand."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from modelfiles.wording import shown
 MAX_KEY_BYTES: Final = 65_535
 MAX_STRING_BYTES: Final = 64 * 1024 * 1024
 MAX_ALL_STRINGS_BYTES: Final = 128 * 1024 * 1024
-"""Keys and string values of one header together: all that a header keeps in memory."""
+"""Total bytes of keys and string values of one header, all of which stay in memory."""
 MAX_STRING_ELEMENTS: Final = 4_000_000
-"""Elements of all string arrays together; the largest vocabularies have about 800,000."""
+"""Total elements of all string arrays; the largest vocabularies have about 800,000."""
 MAX_ARRAY_ELEMENTS: Final = 4_000_000
 
 
@@ -57,14 +57,14 @@ Scalar = int | float | bool | str
 
 @dataclass(frozen=True, slots=True)
 class GgufArray:
-    """An array in a header, read from the file when its values are asked for."""
+    """An array in a header, read from the file on demand."""
 
     path: Path
     key: str
     element_type: ValueType
     count: int
     offset: int
-    """Position in the file of the first element."""
+    """File position of the first element."""
     stamp: FileStamp
 
     def __len__(self) -> int:
@@ -87,15 +87,15 @@ Value = Scalar | GgufArray
 
 
 Span = tuple[int, int]
-"""Where in a file something begins and ends."""
+"""Start and end position of a byte range in a file."""
 
 
 def read_metadata(
     cursor: FileCursor, n_keys: int
 ) -> tuple[dict[str, Value], dict[str, ValueType], dict[str, Span]]:
-    """Read `n_keys` pairs; return the values, their stored types and where they lie, all by key.
+    """Read `n_keys` pairs; return the values, their stored types and their spans, all by key.
 
-    A value lies with its type before it.
+    A span includes the type before the value.
     """
     metadata: dict[str, Value] = {}
     types: dict[str, ValueType] = {}
@@ -121,7 +121,7 @@ def read_metadata(
 
 
 class _Budget:
-    """What one header may still make the reader keep or walk over."""
+    """Bytes of text and string elements that the rest of a header may still use."""
 
     __slots__ = ("_cursor", "_n_bytes", "_n_strings")
 
@@ -138,7 +138,7 @@ class _Budget:
             )
 
     def text(self, what: str) -> str:
-        """Read a string for people to read: a wrong byte becomes U+FFFD."""
+        """Read a string for display; invalid bytes become U+FFFD."""
         raw = self._cursor.string(MAX_STRING_BYTES, what)
         self.spend_bytes(len(raw))
         return raw.decode("utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""Models split over several GGUF files: their headers read as one."""
+"""Read the headers of a model split into several GGUF files as one header."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _SHARD_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\
 
 
 def shard_count(header: GgufHeader) -> int:
-    """Return how many files the model of this header is split over; 1 if it is not split."""
+    """Return the number of shards of the model with this header; 1 if it is not split."""
     return max(header.integer("split.count") or 1, 1)
 
 
 def read_model_header(path: Path) -> GgufHeader:
-    """Read the header of a model, with the tensors of all its parts if it is split.
+    """Read the header of a model, with the tensors of all its shards if it is split.
 
-    `path` names the only file or the first part, as llama.cpp wants it: `x-00001-of-00003.gguf`.
-    Metadata, `data_offset` and `version` are those of the first part, `file_size_bytes` is the
-    sum. Raises `GgufError`, also for a missing part or parts that do not belong together.
+    `path` is the only file or the first shard, as llama.cpp expects it: `x-00001-of-00003.gguf`.
+    Metadata, `data_offset` and `version` are those of the first shard, `file_size_bytes` is the
+    sum. Raises `GgufError`, also if a shard is missing or the shards do not belong together.
     """
     first = read_header(path)
     count = shard_count(first)
@@ -91,10 +91,10 @@ def _read_part(path: Path, number: int, count: int) -> GgufHeader:
 
 
 def require_base(path: Path) -> GgufHeader:
-    """Return the header of the base model in a GGUF file, with all parts of a split one.
+    """Return the header of the base model in a GGUF file, with all shards of a split model.
 
-    Raises `BaseError` where the file is an adapter or holds no model, `GgufError` where it is no
-    sound GGUF file.
+    Raises `BaseError` if the file is an adapter or holds no model, `GgufError` if it is not a
+    valid GGUF file.
     """
     header = read_model_header(path)
     if header.is_adapter:

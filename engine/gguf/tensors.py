@@ -1,4 +1,4 @@
-"""The tensor table of a GGUF header: each tensor's name, shape, type and place in the file."""
+"""Read the tensor table of a GGUF header: each tensor's name, shape, type and position."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ MAX_ELEMENTS: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor's place and form; its data is not read."""
+    """Position, shape and type of one tensor, without its data."""
 
     name: str
     shape: tuple[int, ...]
-    """In ggml's order `ne`: the row length first. 0 to 4 numbers."""
+    """Shape in ggml's order `ne`: row length first, 0 to 4 numbers."""
     type: GgmlType
     offset: int
     """Position of the data in `path`, in bytes."""
     size_bytes: int
     path: Path
-    """File with the data: of a split model, one of its parts."""
+    """File that holds the data; a shard if the model is split."""
 
     @property
     def ne(self) -> tuple[int, int, int, int]:
-        """The shape as ggml holds it: four numbers, those not stored are 1."""
+        """The shape as ggml holds it: four numbers, padded with ones."""
         ne = (*self.shape, 1, 1, 1, 1)
         return ne[0], ne[1], ne[2], ne[3]
 
@@ -41,9 +41,9 @@ class TensorInfo:
 def read_tensors(
     cursor: FileCursor, n_tensors: int, alignment: int
 ) -> tuple[dict[str, TensorInfo], int]:
-    """Read the tensor table; return it, and the position in the file where the data begins.
+    """Read the tensor table; return it and the file position where the data begins.
 
-    Raises `GgufError` unless the tensors lie in the file one after the other, each aligned.
+    Raises `GgufError` unless the tensors are contiguous in the file, each aligned.
     """
     entries: dict[str, tuple[tuple[int, ...], GgmlType, int, int]] = {}
     expected_offset = 0

@@ -1,7 +1,7 @@
-"""Reads the weights of an adapter file: a tensor's stored bytes, or its values as floats.
+"""Read the weights of a GGUF file: a tensor's stored bytes, or its values as floats.
 
-Ordinary reads, not a memory map: touching a page beyond the end of a file that was cut short after
-mapping kills the process with SIGBUS.
+Uses ordinary reads instead of a memory map: touching a page beyond the end of a file that was
+truncated after mapping kills the process with SIGBUS.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 class WeightFile(Handle):
-    """An open GGUF file, or all parts of a split one, whose tensors' data can be read.
+    """An open GGUF file, or all shards of a split model, to read tensor data from.
 
     A context manager.
 
     Raises:
-        GgufError: A file cannot be opened, or is no longer the one whose header was read.
+        GgufError: A file cannot be opened, or changed since its header was read.
     """
 
     def __init__(self, header: GgufHeader) -> None:
@@ -49,7 +49,8 @@ class WeightFile(Handle):
     def read(self, tensor: TensorInfo, start: int = 0, size_bytes: int | None = None) -> Bytes:
         """Return stored bytes of a tensor from byte `start` of its data on, by default all.
 
-        Shape (size_bytes,), uint8, writable. Raises `GgufError` if the file ends before.
+        The array is uint8, shape (size_bytes,), writable. Raises `GgufError` if the file ends
+        before.
         """
         wanted = tensor.size_bytes - start if size_bytes is None else size_bytes
         data = np.empty(wanted, dtype=np.uint8)
@@ -69,7 +70,7 @@ class WeightFile(Handle):
         return data
 
     def values(self, tensor: TensorInfo) -> npt.NDArray[np.float32]:
-        """Return a tensor's values: float32, in numpy's order of axes (the row is the last one).
+        """Return a tensor's values: float32, in numpy's order of axes (the row last).
 
         Raises `GgufError` as `read` does, `AdapterError` as `decoded` does.
         """
@@ -89,8 +90,8 @@ class WeightFile(Handle):
 def decoded(data: Bytes, type_: GgmlType, row_length: int) -> Floats:
     """Return the values of whole stored rows: shape (n_rows, row_length), float16 or float32.
 
-    F16 and F32 are views of `data`; quantised blocks go through `gguf.quants`. Raises
-    `AdapterError` for a type that cannot be turned into floats here.
+    Returns views of `data` for F16 and F32 and dequantises blocks with `gguf.quants`. Raises
+    `AdapterError` for a type that `gguf.quants` cannot dequantise.
     """
     if type_ is GgmlType.F32:
         return data.view("<f4").reshape(-1, row_length)
@@ -100,7 +101,7 @@ def decoded(data: Bytes, type_: GgmlType, row_length: int) -> Floats:
         bits = data.view("<u2").astype(np.uint32)
         bits <<= 16
         return bits.view(np.float32).reshape(-1, row_length)
-    # Imported where it is needed: it takes 250 ms, and most adapters are not quantised.
+    # Imported here because it takes 250 ms and most adapters are not quantised.
     import gguf
 
     row_bytes = type_.size_bytes((row_length,))

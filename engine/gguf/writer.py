@@ -1,8 +1,8 @@
-"""Writes GGUF files front to back: metadata, tensor table, then each tensor's data in order.
+"""Write GGUF files front to back: metadata, tensor table, then each tensor's data in order.
 
-`gguf.GGUFWriter` holds every tensor until the end or copies it to a temporary file; here a tensor
-can be written in chunks, and metadata can be copied byte for byte from another file's header.
-Source of the format: ggml's `docs/gguf.md`. Version 3, little-endian, alignment 32.
+`gguf.GGUFWriter` holds every tensor until the end or copies it to a temporary file. This module
+writes a tensor in chunks and copies metadata byte for byte from another file's header. Source of
+the format: ggml's `docs/gguf.md`. Version 3, little-endian, alignment 32.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One metadata pair as it stands in the file."""
+    """One metadata key with its value as encoded in the file."""
 
     key: str
     value: bytes
-    """The value's type and the value, encoded."""
+    """The encoded value type, followed by the encoded value."""
 
     def encoded(self) -> bytes:
         """Return the pair's bytes."""
@@ -48,19 +48,19 @@ class Slot:
 
     name: str
     shape: tuple[int, ...]
-    """In ggml's order `ne`: the row length first."""
+    """Shape in ggml's order `ne`: row length first."""
     type: GgmlType
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of its data, without padding."""
+        """Size of the tensor's data in bytes, without padding."""
         return self.type.size_bytes(self.shape)
 
 
 def string(text: str) -> bytes:
     """Return a string as GGUF stores it: its length in bytes, then UTF-8.
 
-    What UTF-8 cannot hold, such as a wrong byte of a file's name, becomes U+FFFD.
+    Replaces lone surrogates, such as those for an invalid byte in a file name, with U+FFFD.
     """
     data = _SURROGATE.sub("\ufffd", text).encode()
     return struct.pack("<Q", len(data)) + data
@@ -102,7 +102,7 @@ def bytes_field(key: str, data: bytes) -> Field:
 
 
 def copied_fields(header: GgufHeader) -> list[Field]:
-    """Return all metadata of a file as it is stored, arrays included, in the file's order.
+    """Return all metadata of a file as stored, including arrays, in the file's order.
 
     Raises `GgufError` if the file changed since its header was read.
     """
@@ -124,7 +124,7 @@ def copied_fields(header: GgufHeader) -> list[Field]:
 
 
 class GgufWriter:
-    """Takes the data of the tensors, in the order of the slots."""
+    """Writes the data of the tensors in the order of their slots."""
 
     def __init__(self, file: FileIO, slots: Sequence[Slot]) -> None:
         self._file = file
@@ -133,9 +133,9 @@ class GgufWriter:
         self._n_written = 0
 
     def write(self, data: Any) -> None:
-        """Write data of the tensor that is due: any contiguous buffer, in as many parts as wished.
+        """Write the next part of the current tensor's data from any contiguous buffer.
 
-        Raises `ValueError` where it is more than the slot holds.
+        Raises `ValueError` if the data exceeds the slot's size.
         """
         view = memoryview(data).cast("B")
         slot = self._slots[self._n_ended]
@@ -145,7 +145,7 @@ class GgufWriter:
         write_whole(self._file, view)
 
     def end_tensor(self) -> None:
-        """Say that the tensor that is due is complete; raises `ValueError` where it is not."""
+        """Pad the current tensor and go to the next; raise `ValueError` if data is missing."""
         slot = self._slots[self._n_ended]
         if self._n_written != slot.size_bytes:
             raise ValueError(f"{slot.name} got {self._n_written} of {slot.size_bytes} bytes")
@@ -155,13 +155,13 @@ class GgufWriter:
         write_whole(self._file, padding)
 
     def finish(self) -> None:
-        """Raise `ValueError` unless every tensor was written."""
+        """Raise `ValueError` unless every tensor is written."""
         if self._n_ended != len(self._slots):
             raise ValueError(f"{self._n_ended} of {len(self._slots)} tensors were written")
 
 
 def encoded_header(fields: Sequence[Field], slots: Sequence[Slot]) -> bytes:
-    """Return the header, padded to where the first tensor's data begins."""
+    """Return the encoded header, padded to the start of the first tensor's data."""
     table = []
     offset = 0
     for slot in slots:
@@ -178,11 +178,11 @@ def encoded_header(fields: Sequence[Field], slots: Sequence[Slot]) -> bytes:
 def writing_gguf(
     out: Path, fields: Sequence[Field], slots: Sequence[Slot], what: str = "The file"
 ) -> Iterator[GgufWriter]:
-    """Yield a writer of a GGUF file that takes the place of `out` when the block ends well.
+    """Yield a writer for a GGUF file that replaces `out` when the block ends without an error.
 
-    Equal arguments and data write equal bytes. `what` names the file in a message. Raises
-    `EngineError` where it cannot be written, `ValueError` where a tensor is missing or not whole;
-    nothing is then left.
+    Equal arguments and data give equal bytes. `what` names the file in error messages. Raises
+    `EngineError` if the file cannot be written, `ValueError` if a tensor is missing or incomplete;
+    leaves no partial file behind.
     """
     with new_file(out, what) as file:
         write_whole(file, encoded_header(fields, slots))

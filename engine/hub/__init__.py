@@ -1,1 +1,1 @@
-"""The Hugging Face Hub: search, judge, download and publish, through its own client."""
+"""Search, judge, download and publish adapters and models through the Hub's own client."""

@@ -1,17 +1,10 @@
-"""llama.cpp behind owned handles: model, context, adapter and sampler chain.
+"""Wrap llama.cpp's model, context, adapter and sampler chain in handles that own them.
 
 Only this package imports llama_cpp. It uses the low-level calls of `llama.h`, since the high-level
-class takes one adapter, turns mmap off with it and points the process's stdout and stderr at
-/dev/null while it loads.
+class accepts only one adapter, turns mmap off with it and redirects the process's stdout and
+stderr to /dev/null while it loads.
 
-Order of release matters in llama.cpp: freeing an adapter that is still set on a context, or after
-its model, is a segmentation fault. `Model.close` therefore closes its contexts, then its adapters,
-then itself, and an adapter takes itself out of every context before it is freed.
+llama.cpp crashes with a segmentation fault if an adapter is freed while it is set on a context, or
+after its model. `Model.close` therefore closes its contexts, then its adapters, then itself, and
+an adapter is removed from every context before it is freed.
 """
-
-from engine.llama.adapter import LoraAdapter
-from engine.llama.context import Context, KvType
-from engine.llama.model import Model
-from engine.llama.sampler import SamplerChain
-
-__all__ = ["Context", "KvType", "LoraAdapter", "Model", "SamplerChain"]

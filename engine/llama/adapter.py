@@ -1,4 +1,4 @@
-"""An adapter's weights, loaded for one model."""
+"""Load an adapter's weights for one model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from engine.llama.model import Model
 class LoraAdapter(Handle):
     """An adapter loaded for one model.
 
-    llama.cpp does not survive every malformed file: pass only files that
-    `engine.adapters.checking.check` found to fit.
+    Some malformed files crash llama.cpp: pass only files that `adapters.checking.check` found to
+    fit.
 
     Raises:
         AdapterError: llama.cpp refused the file; the text carries its reason.
@@ -25,7 +25,7 @@ class LoraAdapter(Handle):
 
     def __init__(self, model: Model, path: Path) -> None:
         reasons.clear()
-        # A failure gives a NULL pointer object, which is not None but false.
+        # On a failure this is a NULL pointer object, which is falsy but not None.
         self.pointer: Any = lc.llama_adapter_lora_init(model._model, os.fsencode(path))
         if not self.pointer:
             raise AdapterError(f"{path} cannot be loaded as an adapter: {reasons.first()}.")

@@ -1,4 +1,4 @@
-"""The calls of ggml-backend.h that the low-level bindings do not have: devices, RPC, buffers."""
+"""Call functions of ggml-backend.h that the low-level bindings lack: devices, RPC, buffers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.llama.library import library
 
 
 class DeviceKind(IntEnum):
-    """What a device is (ggml_backend_dev_type of ggml-backend.h)."""
+    """Kind of a device (ggml_backend_dev_type of ggml-backend.h)."""
 
     CPU = 0
     GPU = 1
@@ -22,14 +22,14 @@ class DeviceKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that llama.cpp may put layers on."""
+    """A device known to ggml."""
 
     address: int
     kind: DeviceKind
     backend: str
-    """Name of its backend, `RPC` for another machine."""
+    """Name of its backend; `RPC` for another machine."""
     description: str
-    """For another machine, the `host:port` it was added with."""
+    """ggml's description; for another machine, the `host:port` it was added with."""
 
     @property
     def is_gpu(self) -> bool:
@@ -38,17 +38,17 @@ class Device:
 
 
 class Backends:
-    """The backends and devices of this process; ggml keeps them until the process ends."""
+    """The backends and devices of this process, which ggml keeps until the process ends."""
 
     def find(self, name: str) -> int | None:
-        """Return the address of a backend, None where the build has no such backend."""
+        """Return the address of a backend; None if this build lacks it."""
         address: int | None = _call("ggml_backend_reg_by_name", name.encode())
         return address
 
     def add_rpc_host(self, backend: int, host: str) -> bool:
-        """Add the devices of another machine; False where it has none.
+        """Add the devices of another machine; return False if it has none.
 
-        ggml ends the process where the machine does not answer.
+        ggml ends the process if the machine does not answer.
         """
         name = b"ggml_backend_rpc_add_server"
         function = _call("ggml_backend_reg_get_proc_address", ctypes.c_void_p(backend), name)
@@ -61,17 +61,17 @@ class Backends:
         return True
 
     def devices(self) -> tuple[Device, ...]:
-        """Return the devices in the order in which they were added."""
+        """Return the devices in the order they were added."""
         n = _call("ggml_backend_dev_count", returns=ctypes.c_size_t)
         return tuple(_device(_call("ggml_backend_dev_get", ctypes.c_size_t(i))) for i in range(n))
 
 
 def leave_out_amx() -> None:
-    """Have the weights of every base loaded from here on kept from AMX; twice does no harm.
+    """Keep AMX from being used for bases loaded from here on; may be called repeatedly.
 
     llama.cpp prefers AMX to its repacked weights wherever the processor reports it, and its switch
     (`use_extra_bufts`) turns off both. Without repacked weights a Q4_0 base of 1B decodes at a
-    third of the speed, so AMX alone is taken from the list that llama.cpp chooses from.
+    third of the speed, so only AMX is removed from llama.cpp's list of buffer types.
     """
     types, addresses = _extra_buffers()
     kept = [address for address in addresses if _buffer_name(address) != "AMX"]
@@ -80,12 +80,12 @@ def leave_out_amx() -> None:
 
 
 def extra_buffer_names() -> list[str]:
-    """Return the names of the CPU's buffer types for weights in a layout of their own."""
+    """Return the names of the CPU's extra buffer types, which hold weights in special layouts."""
     return [_buffer_name(address) for address in _extra_buffers()[1]]
 
 
 def _extra_buffers() -> tuple[Any, list[int]]:
-    """Return llama.cpp's list of these buffer types, which ends in NULL, and what is in it."""
+    """Return the NULL-terminated C list of the CPU's extra buffer types, and its addresses."""
     cpu = ctypes.c_void_p(_call("ggml_backend_dev_by_type", ctypes.c_int(DeviceKind.CPU)))
     backend = ctypes.c_void_p(_call("ggml_backend_dev_backend_reg", cpu))
     name = b"ggml_backend_dev_get_extra_bufts"
@@ -119,6 +119,6 @@ def _device(address: int) -> Device:
 
 
 def _call(name: str, *arguments: Any, returns: Any = ctypes.c_void_p) -> Any:
-    """Call a function of ggml; arguments are ctypes values or bytes."""
+    """Call a ggml function by name; arguments are ctypes values or bytes."""
     types = [ctypes.c_char_p if isinstance(a, bytes) else type(a) for a in arguments]
     return ctypes.CFUNCTYPE(returns, *types)((name, library))(*arguments)

@@ -1,4 +1,4 @@
-"""A context: evaluates the tokens of one sequence and holds its KV cache."""
+"""Wrap a llama.cpp context, which evaluates one sequence and holds its KV cache."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from engine.llama.log import reasons
 from engine.llama.model import AdapterUser, Model
 
 _ABORTED = 2
-"""What llama_decode returns after the abort callback said yes."""
+"""Return code of llama_decode after the abort callback returned true."""
 _NO_CALLBACK = lc.ggml_abort_callback()
 
 
 class KvType(IntEnum):
-    """Data type of the KV cache (`GgmlType`, of which llama.cpp takes these)."""
+    """Data type of the KV cache: those of `GgmlType` that llama.cpp accepts."""
 
     F32 = GgmlType.F32
     F16 = GgmlType.F16
@@ -38,7 +38,7 @@ class KvType(IntEnum):
 
     @property
     def is_quantised(self) -> bool:
-        """Whether values are kept in blocks with a common scale."""
+        """Whether values are stored in blocks with a common scale."""
         return GgmlType(self).block_length > 1
 
 
@@ -48,15 +48,15 @@ class Context(AdapterUser):
     Args:
         n_ctx: Context length in tokens.
         n_batch: Most tokens of one `decode` call.
-        n_ubatch: Tokens computed at once, lowered to `n_batch`; None for as many.
+        n_ubatch: Tokens computed at once, at most `n_batch`; None for `n_batch`.
         n_threads: CPU threads.
-        n_threads_batch: CPU threads for two or more tokens; None for as many.
+        n_threads_batch: CPU threads for two or more tokens; None for `n_threads`.
         kv_type: Data type of the KV cache, keys and values alike.
         uses_flash_attention: None lets llama.cpp choose.
 
     Raises:
-        EngineError: The context cannot be made: for lack of memory, or because the base's heads
-            do not fit `kv_type`, or because a quantised cache is to do without flash attention.
+        EngineError: The context cannot be created: memory is short, the base's heads do not fit
+            `kv_type`, or a quantised cache is requested without flash attention.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Context(AdapterUser):
             if uses_flash_attention is None
             else int(uses_flash_attention)
         )
-        # A sliding-window cache that forgets cannot be cut back to a shorter prefix.
+        # A sliding-window cache that drops old tokens cannot be cut back to a shorter prefix.
         params.swa_full = True
         params.no_perf = True
         reasons.clear()
@@ -103,11 +103,11 @@ class Context(AdapterUser):
         self._memory: Any = lc.llama_get_memory(self._context)
         self._adapters: tuple[tuple[LoraAdapter, float], ...] = ()
         self.interrupts: Callable[[], bool] | None = None
-        """Asked after each operation of a `decode` of several tokens; True gives it up."""
+        """Called after each operation of a `decode` of several tokens; True interrupts it."""
         # The name keeps the C callback alive.
         self._on_abort = lc.ggml_abort_callback(self._is_interrupted)
         self.n_ctx: int = lc.llama_n_ctx(self._context)
-        # llama.cpp lowers it to the context length, and aborts on a larger batch than it then has.
+        # llama.cpp lowers n_batch to the context length, and aborts on batches over the result.
         self.n_batch: int = lc.llama_n_batch(self._context)
         self.n_ubatch: int = lc.llama_n_ubatch(self._context)
         self.n_threads: int = lc.llama_n_threads(self._context)
@@ -121,7 +121,8 @@ class Context(AdapterUser):
     def set_adapters(self, adapters: Sequence[tuple[LoraAdapter, float]]) -> None:
         """Apply exactly these adapters with these scales from the next `decode` on.
 
-        The KV cache is not touched: what it holds was computed under the adapters before.
+        The KV cache is not touched: its entries were computed under the previous adapters. Raises
+        `EngineError` if llama.cpp refuses.
         """
         n = len(adapters)
         pointers = (lc.llama_adapter_lora_p_ctypes * n)(*[a.pointer for a, _ in adapters])
@@ -135,10 +136,10 @@ class Context(AdapterUser):
             self.set_adapters([(a, scale) for a, scale in self._adapters if a is not adapter])
 
     def decode(self, tokens: Sequence[int]) -> bool:
-        """Evaluate tokens after those in the KV cache; at most `n_batch` of them.
+        """Evaluate at most `n_batch` tokens after those in the KV cache.
 
-        Returns False where `interrupts` gave it up: the KV cache then holds what it held before,
-        and there are no logits. Recurrent and hybrid models, which cannot go back, are not asked.
+        Returns False if `interrupts` stopped it: the KV cache is then as before, and there are no
+        logits. Recurrent and hybrid models cannot go back and are never interrupted.
 
         Raises:
             GenerationError: No room in the context, or a failure inside llama.cpp.
@@ -147,10 +148,11 @@ class Context(AdapterUser):
         return self._run(lc.llama_batch_get_one(array, len(tokens)))
 
     def evaluate(self, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Evaluate tokens as `decode` does and return the logits after each of them.
+        """Evaluate tokens like `decode` and return the logits after each of them.
 
-        Shape (n_tokens, n_vocab), float32, a copy; unlike `logits` it costs the output matrix for
-        every token. It is not interrupted. Raises `GenerationError` as `decode` does.
+        The result is a copy of shape (n_tokens, n_vocab), float32. Unlike `logits`, this computes
+        the output matrix for every token. It is not interrupted. Raises `GenerationError` like
+        `decode`.
         """
         n = len(tokens)
         array = (lc.llama_token * n)(*tokens)
@@ -163,12 +165,12 @@ class Context(AdapterUser):
         return np.ctypeslib.as_array(pointer, shape=(n, self._model.n_vocab)).copy()
 
     def _run(self, batch: Any, *, can_interrupt: bool = True) -> bool:
-        """Evaluate a batch; False where it was interrupted and taken back."""
+        """Evaluate a batch; return False if it was interrupted and undone."""
         reasons.clear()
         if can_interrupt and batch.n_tokens > 1 and self.interrupts is not None and self.can_cut:
-            # Not for single tokens, which are soon done: with 30 layers it asks 515 times. A chunk
-            # of 128 tokens took as long as without asking (0.995, median of 25) and ended within
-            # 13 ms of the interrupt, on a base of 1B within 140 ms.
+            # Not for single tokens, which end soon anyway: with 30 layers llama.cpp calls back 515
+            # times. A chunk of 128 tokens took as long as without the callback (0.995, median of
+            # 25) and ended within 13 ms of the interrupt, on a 1B base within 140 ms.
             n_before = lc.llama_memory_seq_pos_max(self._memory, 0) + 1
             lc.llama_set_abort_callback(self._context, self._on_abort, None)
             try:
@@ -190,7 +192,7 @@ class Context(AdapterUser):
         return self.interrupts is not None and self.interrupts()
 
     def logits(self) -> npt.NDArray[np.float32]:
-        """Return the logits after the last token: shape (n_vocab,), float32, a copy."""
+        """Return the logits after the last token: a copy of shape (n_vocab,), float32."""
         pointer = lc.llama_get_logits_ith(self._context, -1)
         if not pointer:
             raise GenerationError("There are no logits before a token has been evaluated.")
@@ -202,44 +204,44 @@ class Context(AdapterUser):
 
     @property
     def can_cut(self) -> bool:
-        """Whether the KV cache can be cut: recurrent and hybrid models hold one state for all."""
+        """Whether the KV cache can be cut; recurrent and hybrid models keep one state for all."""
         return not (self._model.is_recurrent or self._model.is_hybrid)
 
     def n_least_restored(self, n_tokens: int) -> int:
-        """Return the shortest length to which a state of `n_tokens` can be cut once restored.
+        """Return the shortest length that a restored state of `n_tokens` can be cut to.
 
-        llama.cpp saves of a sliding window what the last token sees (`is_masked_swa` in
-        `llama_kv_cache::state_write`), also where the context keeps more. Without the last token
-        that serves whatever is evaluated in its place; after a deeper cut some of it is missing,
-        unless the window has not begun to slide.
+        With a sliding window, llama.cpp saves only the entries that the last token sees
+        (`is_masked_swa` in `llama_kv_cache::state_write`), even if the context keeps more. They
+        suffice for evaluating another token in place of the last one. A deeper cut would need
+        entries that were not saved, unless the window has not begun to slide.
         """
         if not self.can_cut:
             return n_tokens
         return 0 if n_tokens <= self._model.n_swa or self._model.n_swa == 0 else n_tokens - 1
 
     def truncate(self, n_tokens: int) -> bool:
-        """Keep the first `n_tokens` in the KV cache; False if this kind of model cannot."""
+        """Cut the KV cache to the first `n_tokens`; return False if llama.cpp cannot do that."""
         return self.can_cut and bool(lc.llama_memory_seq_rm(self._memory, 0, n_tokens, -1))
 
     def state_size_bytes(self) -> int:
-        """Return the size of what `save_state` would return now."""
+        """Return the size of the state that `save_state` would return now."""
         return int(lc.llama_state_seq_get_size(self._context, 0))
 
     def save_state(self) -> npt.NDArray[np.uint8] | None:
-        """Return what the KV cache holds as bytes, shape (n,), uint8; None if llama.cpp fails."""
+        """Return the state of the KV cache, shape (n,), uint8; None if llama.cpp fails."""
         data = np.empty(self.state_size_bytes(), dtype=np.uint8)
         n_written = lc.llama_state_seq_get_data(self._context, _bytes_of(data), data.size, 0)
         return data if n_written == data.size else None
 
     def load_state(self, data: npt.NDArray[np.uint8]) -> bool:
-        """Hold what `save_state` returned instead of what is held; False, and nothing, on failure.
+        """Replace the state by one from `save_state`; on a failure clear it and return False.
 
-        The bytes must come from `save_state` of a context of the same model and the same settings:
+        The bytes must come from `save_state` of a context with the same model and settings:
         llama.cpp checks sizes and types, not contents.
         """
         n_read = lc.llama_state_seq_set_data(self._context, _bytes_of(data), data.size, 0)
         if n_read == 0 or n_read != data.size:
-            self.clear()  # a part of it may have been taken over
+            self.clear()  # a part of it may have been loaded
             return False
         return True
 
@@ -249,9 +251,9 @@ def _bytes_of(data: npt.NDArray[np.uint8]) -> Any:
 
 
 def _advice(kv_type: KvType) -> str:
-    """Return what to do after the reason llama.cpp gave last."""
+    """Return advice that fits llama.cpp's latest error."""
     if reasons.has("cache type", "Flash Attention"):
-        # llama.cpp quantises blocks of 32 values, and a head is not cut in the middle of one.
+        # llama.cpp quantises blocks of 32 values, and head sizes must be a multiple of that.
         return (
             f"kv_cache_type {kv_type.name.lower()} does not suit this base; f16, bf16 and f32 do."
         )

@@ -1,4 +1,4 @@
-"""The low-level bindings, with llama.cpp's messages taken off stderr before the first call."""
+"""Import llama.cpp's low-level bindings and redirect its messages from stderr to `logging`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 
 from engine.llama.cpu import shorten_waits
 
-shorten_waits()  # read once, when llama_cpp loads the OpenMP library
+shorten_waits()  # OpenMP reads this once, when llama_cpp loads it
 
 import llama_cpp.llama_cpp as lc  # noqa: E402  # after the line above
 
@@ -15,12 +15,12 @@ from engine.llama.log import pass_on  # noqa: E402  # likewise
 __all__ = ["lc", "library"]
 
 library: ctypes.CDLL = lc._lib
-"""libllama; a look-up by name in it also finds the functions of ggml, which it links."""
+"""libllama; looking up a name also finds the functions of ggml, which it links."""
 
 
 @lc.llama_log_callback  # type: ignore[untyped-decorator]  # a ctypes function type
 def _on_log(level: int, text: bytes | None, _user_data: int | None) -> None:
-    """Receive llama.cpp's messages, which go to stderr where no callback is set.
+    """Receive llama.cpp's messages, which would go to stderr without a callback.
 
     The callback must outlive every call into the library, hence a module-level function.
     """

@@ -1,4 +1,4 @@
-"""llama.cpp's log as Python sees it: passed to `logging`, and asked why a call failed."""
+"""Pass llama.cpp's log to `logging`, and keep its latest errors as reasons for failed calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 log = logging.getLogger("engine.llama")
 log.setLevel(logging.WARNING)
 
-# ggml_log_level of ggml.h; 5 continues the message before it.
+# ggml_log_level of ggml.h; 5 continues the previous message.
 _LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 
 
@@ -20,7 +20,7 @@ def pass_on(level: int, text: bytes) -> None:
 
 
 class Reasons(logging.Handler):
-    """Keeps llama.cpp's latest warnings and errors, the only place where it says why it failed."""
+    """Keeps llama.cpp's latest warnings and errors, its only report of why a call failed."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -30,21 +30,20 @@ class Reasons(logging.Handler):
         self._lines.append(record.getMessage())
 
     def clear(self) -> None:
-        """Forget what was said before the call that is about to be made."""
+        """Drop the messages kept so far, before a new call."""
         self._lines.clear()
 
     def has(self, *texts: str) -> bool:
-        """Whether a message holds one of these texts."""
+        """Return whether a message contains one of these texts."""
         return any(text in line for line in self._lines for text in texts)
 
     def first(self, default: str = "llama.cpp gave no reason") -> str:
-        """Return the first message, without the name of the C function before it."""
+        """Return the first message, without the name of the C function in front."""
         line = next(iter(self._lines), default).rstrip(".")
         head, colon, rest = line.partition(": ")
         return rest if colon and " " not in head and rest else line
 
 
-# One for the process, as llama.cpp's log is: attaching a handler per call cost 3 microseconds of
-# every token.
+# One per process, like llama.cpp's log; attaching a handler per call cost 3 microseconds per token.
 reasons = Reasons()
 log.addHandler(reasons)

@@ -1,4 +1,4 @@
-"""A base model's weights and vocabulary."""
+"""Load a base model's weights and vocabulary."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Model(Handle):
     """A base model's weights and vocabulary.
 
     Args:
-        path: The GGUF file; of a split one, the first file.
+        path: The GGUF file; the first shard of a split one.
         n_gpu_layers: Layers to keep on the GPU; negative for all, 0 for none.
-        main_gpu: Index of the GPU that is used.
+        main_gpu: Index of the GPU to use.
         use_mmap: Map the file instead of reading it.
         rpc_hosts: Machines that may hold layers, each `host:port`.
-        on_progress: Told the fraction read, 0 to 1; returning False gives the load up.
+        on_progress: Called with the fraction read, 0 to 1; returning False aborts the load.
 
     Raises:
-        BaseError: llama.cpp refused the file; the text carries its reason. Or a host of
+        BaseError: llama.cpp refused the file (the text carries its reason), or a host of
             `rpc_hosts` cannot be used.
     """
 
@@ -81,7 +81,7 @@ class Model(Handle):
         self.n_head: int = lc.llama_model_n_head(self._model)
         self.n_ctx_train: int = lc.llama_model_n_ctx_train(self._model)
         self.has_decoder: bool = lc.llama_model_has_decoder(self._model)
-        # llama_supports_gpu_offload says yes to every build with RPC.
+        # llama_supports_gpu_offload returns true for every build with RPC.
         has_gpu = any(device.is_gpu for device in Backends().devices())
         self.is_offloaded = n_gpu_layers != 0 and has_gpu
         """Whether layers are kept on a GPU or another machine."""
@@ -113,7 +113,7 @@ class Model(Handle):
         return template.decode("utf-8", "replace") if template else None
 
     def metadata(self, key: str) -> str | None:
-        """Return a scalar of the GGUF's metadata as text, or None."""
+        """Return a scalar of the GGUF's metadata as text; None if the key is missing."""
         size = 256
         while True:
             buffer = ctypes.create_string_buffer(size)
@@ -125,9 +125,9 @@ class Model(Handle):
             size = length + 1
 
     def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
-        """Return the tokens of `text`; special tokens written in it are recognised.
+        """Return the tokens of `text`, in which special tokens are recognised.
 
-        `add_special` puts the BOS token before it where the vocabulary asks for one.
+        `add_special` adds the special tokens that the vocabulary asks for, such as BOS.
         """
         data = text.encode()
         capacity = len(data) + 8
@@ -139,7 +139,7 @@ class Model(Handle):
             capacity = -n
 
     def piece(self, token: int) -> bytes:
-        """Return the bytes a token stands for, perhaps a part of a character; none if special."""
+        """Return a token's bytes, which may be part of a character; empty for special tokens."""
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
@@ -149,7 +149,7 @@ class Model(Handle):
             size = -n
 
     def ends_generation(self, token: int) -> bool:
-        """Whether the model ends its turn with this token."""
+        """Return whether this token ends the model's turn."""
         return bool(lc.llama_vocab_is_eog(self._vocab, token))
 
     def _token_text(self, token: int) -> str:

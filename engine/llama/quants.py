@@ -1,6 +1,6 @@
-"""ggml's own conversions between floats and every type of weight, whole rows at a time.
+"""Quantise and dequantise whole rows of weights with ggml's own functions.
 
-Both directions release the interpreter lock, so rows can be converted in several threads.
+Both directions release the GIL, so rows can be converted in several threads.
 Source: `ggml_quantize_chunk` and `ggml_get_type_traits` of ggml.h.
 """
 
@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from engine.errors import EngineError
 from engine.gguf.ggml_type import GgmlType
-from engine.llama.library import library
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -37,10 +36,10 @@ class _Traits(ctypes.Structure):
 
 
 def dequantized(data: Bytes, type_: GgmlType, row_length: int) -> Floats:
-    """Return the values of whole stored rows: shape (n_rows, row_length), float32.
+    """Return the values of stored rows: shape (n_rows, row_length), float32.
 
-    Raises `EngineError` for a type that holds no weights, `ValueError` where `data` is no whole
-    number of rows.
+    Raises `EngineError` for a type that cannot hold weights, and `ValueError` if `data` is not a
+    whole number of rows.
     """
     row_bytes = type_.size_bytes((row_length,))
     if data.size % row_bytes:
@@ -55,11 +54,10 @@ def dequantized(data: Bytes, type_: GgmlType, row_length: int) -> Floats:
 
 
 def quantized(values: Floats, type_: GgmlType) -> Bytes:
-    """Return rows in a type: `values` is float32 of shape (n_rows, row_length), all finite.
+    """Quantise rows to a type: `values` is float32 of shape (n_rows, row_length), all finite.
 
-    The result is a flat array of bytes. Raises `EngineError` for a type that cannot be written
-    without an importance matrix or holds no weights, `ValueError` where rows are no whole number
-    of blocks.
+    The result is a flat array of bytes. Raises `EngineError` for a type that needs an importance
+    matrix or cannot hold weights, and `ValueError` if rows are not a whole number of blocks.
     """
     n_rows, row_length = values.shape
     size_bytes = type_.size_bytes((row_length, n_rows))
@@ -86,7 +84,7 @@ def quantized(values: Floats, type_: GgmlType) -> Bytes:
 
 
 def is_writable(type_: GgmlType) -> bool:
-    """Whether `quantized` can write a type: it holds weights and needs no importance matrix."""
+    """Return whether `quantized` can write a type: it holds weights, needs no importance matrix."""
     if not type_.is_usable_in_adapter:
         return False
     needs_matrix = _call("ggml_quantize_requires_imatrix", ctypes.c_bool, ctypes.c_int(type_))
@@ -95,7 +93,7 @@ def is_writable(type_: GgmlType) -> bool:
 
 def _to_float(type_: GgmlType) -> Any:
     traits = _call("ggml_get_type_traits", ctypes.POINTER(_Traits), ctypes.c_int(type_)).contents
-    # The layout of the traits belongs to one version of ggml: what is known of the type must hold.
+    # The layout of the traits depends on ggml's version, so check it against known block sizes.
     is_known = traits.blck_size == type_.block_length and traits.type_size == type_.block_bytes
     if not (is_known and traits.to_float and type_.is_usable_in_adapter):
         raise EngineError(f"Weights stored as {type_.name} cannot be turned into floats.")
@@ -103,6 +101,8 @@ def _to_float(type_: GgmlType) -> Any:
 
 
 def _call(name: str, returns: Any, *arguments: Any) -> Any:
-    function = library[name]  # a fresh object, so that its type is set once
+    from engine.llama.library import library  # loads llama.cpp, which plain types do without
+
+    function = library[name]  # a fresh object, so that setting its type affects no one else
     function.restype = returns
     return function(*arguments)

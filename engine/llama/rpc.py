@@ -1,4 +1,4 @@
-"""Layers computed by other machines, which run llama.cpp's `rpc-server`."""
+"""Let other machines that run llama.cpp's `rpc-server` compute layers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _RPC = "RPC"
 def use_hosts(hosts: Sequence[str], backends: Backends | None = None) -> Any:
     """Make the next base that is loaded use exactly these machines, each `host:port`.
 
-    ggml never forgets a machine, and llama.cpp uses all it knows. So where an earlier base used
-    one that is not in `hosts`, an array of the devices to use is returned, for
+    ggml cannot remove a machine once added, and llama.cpp uses every machine known. So if an
+    earlier base used a machine that is not in `hosts`, return an array of the devices to use, for
     `llama_model_params.devices`; else None, which leaves the choice of devices to llama.cpp.
 
     Raises:
-        BaseError: This build has no RPC, or a machine does not answer or offers no device.
+        BaseError: This build lacks RPC, or a machine does not answer or offers no device.
     """
     backends = Backends() if backends is None else backends
     rpc = backends.find(_RPC)
@@ -49,9 +49,9 @@ def use_hosts(hosts: Sequence[str], backends: Backends | None = None) -> Any:
 
 
 def _require_answer(host: str) -> None:
-    """Connect once, since ggml aborts the process where it cannot, and waits without a limit.
+    """Connect once with a timeout; raises `BaseError` if that fails.
 
-    IPv4 only, as ggml does.
+    ggml would abort the process if it cannot connect, and wait without limit. IPv4 only, like ggml.
     """
     name, _, port = host.rpartition(":")
     try:
@@ -67,7 +67,10 @@ def _require_answer(host: str) -> None:
 
 
 def _is_added(backends: Backends, rpc: int, host: str) -> bool:
-    """Add a machine; ggml waits for its answer without a limit, hence the thread."""
+    """Add a machine, in a thread, since ggml waits for its answer without limit.
+
+    Returns False if it offers no device; raises `BaseError` after `ANSWER_TIMEOUT_S`.
+    """
     results: list[bool] = []
     thread = threading.Thread(
         target=lambda: results.append(backends.add_rpc_host(rpc, host)), name="RPC", daemon=True
@@ -83,7 +86,7 @@ def _is_added(backends: Backends, rpc: int, host: str) -> bool:
 
 
 def _chosen(devices: Sequence[Device], hosts: Sequence[str]) -> list[Device]:
-    """Return the devices that llama.cpp would choose if it knew no other machine than `hosts`."""
+    """Return the devices that llama.cpp would choose if it knew no machines except `hosts`."""
     remote = [d for d in devices if d.backend == _RPC and d.description in hosts]
     local = [d for d in devices if d.backend != _RPC]
     gpus = [d for d in local if d.kind is DeviceKind.GPU]
@@ -91,5 +94,5 @@ def _chosen(devices: Sequence[Device], hosts: Sequence[str]) -> list[Device]:
 
 
 def _array(devices: Sequence[Device]) -> Any:
-    """Return the addresses as a C array that ends with a null pointer."""
+    """Return the addresses as a NULL-terminated C array."""
     return (ctypes.c_void_p * (len(devices) + 1))(*[device.address for device in devices])

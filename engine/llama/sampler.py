@@ -1,4 +1,4 @@
-"""A chain of samplers that ends in a choice of token."""
+"""Wrap a chain of llama.cpp samplers that ends in a choice of token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.llama.library import lc
 
 
 class SamplerChain(Handle):
-    """A chain of llama.cpp samplers that ends in a choice; order is the order of the calls."""
+    """A chain of llama.cpp samplers in the order they were added; the last one picks a token."""
 
     def __init__(self) -> None:
         self._chain: Any = lc.llama_sampler_chain_init(lc.llama_sampler_chain_default_params())
@@ -21,7 +21,7 @@ class SamplerChain(Handle):
     def add_penalties(
         self, n_vocab: int, last_n: int, repeat: float, frequency: float, presence: float
     ) -> None:
-        """Lower tokens that occur among the last `last_n`."""
+        """Penalise tokens that occur among the last `last_n`."""
         self._add(lc.llama_sampler_init_penalties(n_vocab, last_n, repeat, frequency, presence))
 
     def add_top_k(self, k: int) -> None:
@@ -29,15 +29,15 @@ class SamplerChain(Handle):
         self._add(lc.llama_sampler_init_top_k(k))
 
     def add_typical(self, p: float) -> None:
-        """Keep locally typical tokens up to a probability of `p` (arXiv:2202.00666)."""
+        """Keep locally typical tokens up to a total probability of `p` (arXiv:2202.00666)."""
         self._add(lc.llama_sampler_init_typical(p, 1))
 
     def add_top_p(self, p: float) -> None:
-        """Keep the likeliest tokens up to a probability of `p` (arXiv:1904.09751)."""
+        """Keep the likeliest tokens up to a total probability of `p` (arXiv:1904.09751)."""
         self._add(lc.llama_sampler_init_top_p(p, 1))
 
     def add_min_p(self, p: float) -> None:
-        """Keep tokens at least `p` times as likely as the likeliest."""
+        """Keep tokens at least `p` times as probable as the likeliest."""
         self._add(lc.llama_sampler_init_min_p(p, 1))
 
     def add_temperature(self, temperature: float) -> None:
@@ -61,4 +61,4 @@ class SamplerChain(Handle):
         return int(lc.llama_sampler_sample(self._chain, context._context, -1))
 
     def _add(self, sampler: Any) -> None:
-        lc.llama_sampler_chain_add(self._chain, sampler)  # the chain owns it from here on
+        lc.llama_sampler_chain_add(self._chain, sampler)  # the chain now owns it

@@ -1,10 +1,10 @@
-"""Which tensors llama.cpp's graph reads while an adapter is applied: seen, not assumed.
+"""Trace which tensors llama.cpp's graph reads while an adapter is applied.
 
 llama.cpp reports an adapter's tensors as loaded whether or not the architecture's graph multiplies
-them. Its scheduler shows every node of the graph to `cb_eval` (ggml-backend.h) before it computes
-it, and a node names its sources. No function of the library returns those, so they are read from
-`struct ggml_tensor` (ggml.h), whose layout belongs to one version of ggml. The layout is therefore
-tried out on a node with known sources first; where it does not hold, nothing is said.
+them. Its scheduler passes every node of the graph to `cb_eval` (ggml-backend.h) before computing
+it, and a node holds pointers to its sources. No library function returns those, so they are read
+from `struct ggml_tensor` (ggml.h), whose layout depends on ggml's version. The layout is therefore
+checked first on a node with known sources; if it does not match, the result is None.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class _InitParams(ctypes.Structure):
 def traced_names(model: Model, adapter: LoraAdapter, *, n_threads: int) -> frozenset[str] | None:
     """Return the names of the tensors that evaluating a token reads with `adapter` at scale 1.
 
-    The graph alone decides, not the token and not the weights: every expert of a mixture is one
-    tensor. Uses a context of its own for the time of the call, 16 tokens long. None where the
-    names cannot be read, or the token cannot be evaluated.
+    They depend on the graph only, not on the token or the weights: all experts of a mixture are
+    one tensor. Uses a temporary context of 16 tokens. None if the names cannot be read or the
+    token cannot be evaluated.
     """
     ggml = _Ggml.of_llama()
     if ggml is None or not ggml.has_known_layout():
@@ -97,7 +97,7 @@ def traced_names(model: Model, adapter: LoraAdapter, *, n_threads: int) -> froze
 
 
 class _Ggml:
-    """The few functions of ggml that a trace needs."""
+    """The ggml functions that a trace needs."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         pointer, size = ctypes.c_void_p, ctypes.c_size_t
@@ -112,9 +112,9 @@ class _Ggml:
 
     @classmethod
     def of_llama(cls) -> _Ggml | None:
-        """Return the functions of the ggml that llama.cpp itself runs on; None if out of reach.
+        """Return the functions of the ggml that llama.cpp is linked to; None if not found.
 
-        A handle of the dynamic linker also finds what the library was linked against.
+        The dynamic linker's handle of a library also finds the symbols of its dependencies.
         """
         try:
             return cls(lc._lib)
@@ -122,9 +122,9 @@ class _Ggml:
             return None
 
     def has_known_layout(self) -> bool:
-        """Whether `_Tensor` describes this library's tensors.
+        """Return whether `_Tensor` matches this library's tensors.
 
-        Compares the size, the place of the name, and the sources of a node made for the purpose.
+        Compares the size, the offset of the name, and the sources of a test node.
         """
         if self._overhead() != ctypes.sizeof(_Object) + ctypes.sizeof(_Tensor):
             return False
@@ -154,26 +154,26 @@ class _Watch:
         self.callback: Any = lc.ggml_backend_sched_eval_callback(self._on_node)
 
     def _on_node(self, node: int, _is_asked: bool, _data: int | None) -> bool:
-        """Note a node's sources; False says that its result is not wanted."""
+        """Record a node's sources; return False, since its result is not needed."""
         try:
             for source in _Tensor.from_address(node).src:
                 if source:
                     self._names.add(ctypes.string_at(self._ggml.get_name(source)))
-        except Exception:  # C code called this: what escapes is printed and lost
+        except Exception:  # called from C, so an escaping exception would only be printed
             self._has_failed = True
         return False
 
     def names(self) -> frozenset[str] | None:
-        """Return the names seen; None if one could not be read in full."""
+        """Return the names seen; None if any could not be read in full."""
         names = {original_name(raw) for raw in self._names}
         return None if self._has_failed else _all_known(names)
 
 
 def original_name(raw: bytes) -> str | None:
-    """Return the tensor's name as its file has it; None where it was cut off.
+    """Return the tensor's name as in its file; None if it was truncated.
 
-    A tensor that is copied to another device appears as `DEVICE#NAME#COPY` (ggml-backend.cpp),
-    which ends where the space for a name does.
+    A tensor copied to another device appears as `DEVICE#NAME#COPY` (ggml-backend.cpp), truncated
+    to the maximum name length.
     """
     parts = raw.decode("utf-8", "replace").split("#")
     if len(parts) == 1:
@@ -187,7 +187,7 @@ def _all_known(names: set[str | None]) -> frozenset[str] | None:
 
 
 def _function(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
-    # A pointer to the function of its own: setting the types on the library's would change them
-    # for everybody else who uses that attribute.
+    # Use a separate function pointer: setting types on the library's attribute would change them
+    # for all its users.
     address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
     return ctypes.CFUNCTYPE(result, *arguments)(address or 0)

@@ -1,4 +1,4 @@
-"""What the client and the worker process say to each other: one JSON document a line.
+"""Messages between the client and the worker process, one JSON document per line.
 
 Requests travel on the worker's stdin, events on its stdout. Every event names the request it
 answers in `request_id`; the last event of a request is `Loaded`, `Configured`, `StackApplied`,
@@ -47,33 +47,33 @@ class Configured(msgspec.Struct, frozen=True, tag="configured"):
 
 
 class EffectMeasured(msgspec.Struct, frozen=True, tag="effect_measured"):
-    """What the stack in force does to the base on the probe prompt."""
+    """Effect of the stack in force on the base, measured on the probe prompt."""
 
     request_id: int
     digest: str
     effect_nats: float
     """Mean KL divergence of the next-token distribution against the bare base, in nats."""
     adapters: tuple[AdapterEffect, ...] = ()
-    """One for each adapter content that is active in the stack."""
+    """One for each active adapter content measured so far."""
 
 
 class FormChosen(msgspec.Struct, frozen=True, tag="form_chosen"):
-    """Which form of the stack serves from here on."""
+    """The form of the stack used from here on."""
 
     request_id: int
     digest: str
     form: Form
     reason: str = ""
-    """One clause for the person, for example `fused decodes 2.1 times as fast`; empty where
-    no measurement decided."""
+    """One clause for the user, for example `fused decodes 2.1 times as fast`; '' if no measurement
+    decided."""
 
 
 class Settled(msgspec.Struct, frozen=True, tag="settled"):
-    """Settling is over."""
+    """Settling has ended."""
 
     request_id: int
     is_complete: bool
-    """False where another request came before everything was done."""
+    """False if another request arrived before everything was done."""
     n_ready: int = 0
     """Tokens of the conversation now in the KV cache under the stack in force."""
 
@@ -94,26 +94,26 @@ class Tokens(msgspec.Struct, frozen=True, tag="tokens"):
     text: str
     n_tokens: int
     thinking: str = ""
-    """What the model thinks before it answers; no part of the answer."""
+    """A piece of the model's thinking, which is not part of the answer."""
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
-    """The answer has ended; `text` is the whole of it, also when it was cut short."""
+    """The answer has ended; `text` is the whole answer, also if it was cut short."""
 
     request_id: int
     reason: FinishReason
     text: str
     stats: GenerationStats
     notices: tuple[str, ...] = ()
-    """Sentences for the person, such as messages left out of the context."""
+    """Sentences for the user, for instance on dropped messages."""
     error: str = ""
-    """One sentence, only where `reason` is `failed`."""
+    """One sentence if `reason` is `failed`, else ''."""
     thinking: str = ""
-    """What the model thought before it answered; no part of `text`."""
+    """The model's thinking, which is not part of `text`."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """A request could not be done; nothing changed."""
+    """A request failed and changed nothing."""
 
     request_id: int
     kind: str

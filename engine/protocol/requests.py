@@ -35,11 +35,11 @@ class SetStack(msgspec.Struct, frozen=True, tag="set_stack"):
 
 
 class Settle(msgspec.Struct, frozen=True, tag="settle"):
-    """Make ready for the next answer while nothing else is asked.
+    """Prepare for the next answer while no other request is waiting.
 
-    Evaluates the conversation under the stack in force, chooses its form and measures its effect.
-    Answered by PromptProgress…, EffectMeasured, FormChosen (each at most where there is something
-    to say) and Settled. Any other request ends it early.
+    Evaluates the conversation under the stack in force, chooses the stack's form and measures its
+    effect. Answered by PromptProgress…, EffectMeasured… and FormChosen (each only if there is news)
+    and Settled. Any other request ends it early.
     """
 
     request_id: int

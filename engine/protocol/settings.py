@@ -1,4 +1,4 @@
-"""What a person may decide about speed, memory and exactness; none of it changes a model."""
+"""Define the user's settings for speed, memory and exactness; none of them changes a model."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal
 import msgspec
 
 FuseMode = Literal["auto", "always", "never"]
-"""`auto`: whichever form of the stack was measured to decode faster; the others force one."""
+"""`auto` uses the form of the stack that was measured to decode faster; the others force one."""
 SwapMode = Literal["evaluate", "keep"]
-"""`evaluate`: the conversation is evaluated under the new stack (exact). `keep`: an answer goes on
-from the KV cache the stack before left behind (approximate, and labelled so)."""
+"""`evaluate`: the conversation is evaluated under the new stack (exact). `keep`: an answer reuses
+the KV cache of the previous stack (approximate, and labelled so)."""
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
@@ -23,12 +23,12 @@ class EngineSettings(msgspec.Struct, frozen=True):
     prepares: bool = True
     """Whether the conversation is evaluated in the background after a change of the stack."""
     kv_memory_bytes: int | None = None
-    """Most memory for KV snapshots; None is a quarter of the memory that is free at the load of a
-    base, 0 keeps none."""
+    """Most memory for KV snapshots; None means a quarter of the memory free when a base is loaded,
+    0 keeps none."""
     kv_disk_bytes: int = 0
-    """Most disk space for KV snapshots that outlive the program; 0 writes none."""
+    """Most disk space for KV snapshots kept between runs; 0 writes none."""
     fused_disk_bytes: int = 2 * 2**30
-    """Most disk space for fused adapters; 0 keeps none beyond the worker's life."""
+    """Most disk space for fused adapters; 0 keeps none after the worker ends."""
     cache_folder: str | None = None
-    """Absolute path of the folder for fused adapters and KV snapshots, made when it is needed; None
+    """Absolute path of the folder for fused adapters and KV snapshots, created when needed. None
     keeps fused adapters in a temporary folder and writes no snapshots."""

@@ -13,7 +13,7 @@ FinishReason = Literal["stop", "length", "cancelled", "failed"]
 
 
 Form = Literal["none", "single", "layered", "fused"]
-"""How llama.cpp is given the stack: no adapter, one, several one by one, or one fused from them."""
+"""How the stack is passed to llama.cpp: no adapter, one, several separately, or one fused."""
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
@@ -33,13 +33,13 @@ class LoadSpec(msgspec.Struct, frozen=True):
 
 
 class BaseInfo(msgspec.Struct, frozen=True):
-    """What the loaded base is."""
+    """Description of the loaded base."""
 
     name: str
     """`general.name`, else the file's stem."""
     architecture: str
     description: str
-    """llama.cpp's own words, for example `llama 3B Q8_0`."""
+    """llama.cpp's description, for example `llama 3B Q8_0`."""
     n_params: int
     size_bytes: int
     n_ctx: int
@@ -50,11 +50,11 @@ class BaseInfo(msgspec.Struct, frozen=True):
     load_s: float
     has_chat_template: bool
     notices: tuple[str, ...] = ()
-    """Sentences for the person on what was loaded otherwise than asked."""
+    """Sentences for the user on load parameters that were not applied as asked."""
 
 
 class GenerationStats(msgspec.Struct, frozen=True):
-    """What one answer cost."""
+    """Token counts and times of one answer."""
 
     n_prompt: int
     """Tokens of the rendered prompt."""
@@ -66,14 +66,14 @@ class GenerationStats(msgspec.Struct, frozen=True):
     decode_s: float
     n_ctx: int
     n_dropped_messages: int = 0
-    """Oldest messages left out because the conversation no longer fits the context."""
+    """Number of oldest messages dropped because the conversation did not fit the context."""
     n_thought: int = 0
-    """Tokens of `n_decoded` that belong to what the model thought."""
+    """Tokens of `n_decoded` that belong to the model's thinking."""
     form: Form = "none"
     """How the stack was applied when the answer ended."""
     is_approximate: bool = False
-    """Whether a part of what the answer rests on was computed under another stack (`swap = keep`,
-    or a stack set while the answer was written)."""
+    """Whether part of the answer's KV cache was computed under another stack (`swap = keep`, or a
+    stack set during the answer)."""
 
     @property
     def prefill_tokens_per_s(self) -> float:
@@ -93,15 +93,15 @@ class GenerationStats(msgspec.Struct, frozen=True):
 
 
 class AdapterEffect(msgspec.Struct, frozen=True):
-    """What one adapter does on the loaded base, alone and at scale 1."""
+    """Effect of one adapter on the loaded base, alone and at scale 1."""
 
     sha256: str
-    """The adapter's content."""
+    """Digest of the adapter's content."""
     effect_nats: float
     """Mean KL divergence of the next-token distribution against the bare base, in nats."""
     n_tensors: int
-    """Tensor pairs the adapter has."""
+    """Number of the adapter's tensor pairs."""
     n_used: int | None
-    """Pairs that llama.cpp's graph really multiplies; None where that could not be seen."""
+    """Pairs that llama.cpp's graph really multiplies; None if that could not be traced."""
     notices: tuple[str, ...] = ()
-    """Sentences for the person where it does nothing, next to nothing or only a part."""
+    """Sentences for the user if it has no or almost no effect, or is only partly used."""

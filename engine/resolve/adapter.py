@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.adapters.checking.check import require_fit
+from engine.adapters.checking.ignored_tensors import notices
 from engine.adapters.read import adapter_name, read_adapter
 from engine.errors import AdapterError, EngineError
+from engine.gguf.header import GgufHeader, read_header
 from engine.gguf.model_header import require_base
 from engine.resolve.converted import NewGguf, converted_adapter
 from engine.stack import AdapterStack, StackEntry
@@ -21,9 +23,6 @@ from modelfiles.model import Model
 from modelfiles.references.files import is_foreign_adapter
 from modelfiles.references.model_name import free_name
 from modelfiles.wording import printable
-
-if TYPE_CHECKING:
-    from engine.gguf.header import GgufHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +120,6 @@ def adapter_notices(adapter: Path, base: GgufHeader) -> tuple[str, ...]:
 
     Raises `AdapterError` or `GgufError` unless the adapter fits the base.
     """
-    from engine.adapters.checking.check import require_fit
-    from engine.adapters.checking.ignored_tensors import notices
-    from engine.gguf.header import read_header
-
     header = read_header(adapter)
     require_fit(header, base)
     return notices(header, base)

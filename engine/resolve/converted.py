@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from engine.adapters.conversion.converted_files import converted
+from engine.gguf.header import GgufHeader
+from engine.gguf.model_header import require_base
 from engine.hub.client.addresses import hub_address
 from modelfiles.wording import printable
-
-if TYPE_CHECKING:
-    from engine.gguf.header import GgufHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,6 @@ def converted_adapter(
     Raises `EngineError` with one sentence if it cannot be converted, and `Cancelled` if
     `is_cancelled` returned True.
     """
-    from engine.adapters.conversion.converted_files import converted
-    from engine.gguf.header import GgufHeader
-    from engine.gguf.model_header import require_base
-
     header = base if isinstance(base, GgufHeader) else require_base(base)
     made = converted(source, header, folder, on_progress=on_progress, is_cancelled=is_cancelled)
     base_name = header.text("general.name") or header.path.name

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from modelfiles.references.pulled_adapters import PulledAdapter
+from engine.errors import HubError
+from engine.hub.pull.adapter import known_adapter, pull_adapter
+from modelfiles.errors import ReferenceNotFoundError, StoreError
+from modelfiles.references.hub import HubReference
+from modelfiles.references.pulled_adapters import PulledAdapter, PulledAdapters
+from modelfiles.state.home import state_home
 
 
 def pulled_adapter(
@@ -26,10 +29,6 @@ def pulled_adapter(
     Raises `HubError` with one sentence if the adapter cannot be pulled, `Cancelled` if
     `is_cancelled` returned True, and `StoreError` if the record cannot be read or written.
     """
-    from engine.errors import HubError
-    from modelfiles.references.hub import HubReference
-    from modelfiles.state.home import state_home
-
     home = state_home() if home is None else home
     try:
         hub = HubReference.parse(reference, "adapter")
@@ -40,19 +39,12 @@ def pulled_adapter(
         if record is None or record.is_there:
             return record
         hub = HubReference(record.repo, record.file, "adapter")
-    from engine.hub.pull.adapter import pull_adapter
 
     return pull_adapter(hub, home, on_bytes=on_bytes, is_cancelled=is_cancelled)
 
 
 def pulled_by(text: str, home: Path | None = None) -> PulledAdapter | None:
     """Return the pulled adapter that a name or a reference means, without asking the Hub."""
-    from engine.hub.pull.adapter import known_adapter
-    from modelfiles.errors import StoreError
-    from modelfiles.references.hub import HubReference
-    from modelfiles.references.pulled_adapters import PulledAdapters
-    from modelfiles.state.home import state_home
-
     home = state_home() if home is None else home
     try:
         hub = HubReference.parse(text, "adapter")
@@ -62,9 +54,6 @@ def pulled_by(text: str, home: Path | None = None) -> PulledAdapter | None:
 
 
 def _called(name: str, home: Path) -> PulledAdapter | None:
-    from modelfiles.errors import ReferenceNotFoundError
-    from modelfiles.references.pulled_adapters import PulledAdapters
-
     try:
         return PulledAdapters(home).get(name)
     except ReferenceNotFoundError:

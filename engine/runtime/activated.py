@@ -1,10 +1,10 @@
-"""Adapters that act from their invocation tokens on (aLoRA): which stack each token is under.
+"""Plan which stack applies to each token of a prompt with activated adapters (aLoRA).
 
-Up to the last place in the prompt where an adapter's invocation tokens stand, it is off, so that
-the base's KV cache serves before it; from the first of those tokens on, and in the answer, it is
-on. If they stand nowhere it stays off. Source: `calculate_alora_offsets` of PEFT, which
-llama-server follows; here any number of such adapters may be in a stack, each with a place of its
-own, beside ordinary ones.
+Such an adapter is off up to the last occurrence of its invocation tokens in the prompt, so that
+the base's KV cache can be reused there; it is on from the first of those tokens to the end of the
+answer. Without an occurrence it stays off. Source: `calculate_alora_offsets` of PEFT, which
+llama-server follows; here a stack may hold any number of them, each with its own position, beside
+ordinary adapters.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from engine.stack import AdapterStack, StackEntry
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of a prompt that is evaluated under one stack."""
+    """A part of a prompt evaluated under one stack."""
 
     end: int
-    """Number of tokens of the prompt up to the end of the part."""
+    """Number of prompt tokens up to the end of the segment."""
     stack: AdapterStack
 
 
@@ -31,7 +31,7 @@ Plan = tuple[Segment, ...]
 
 
 def plan(stack: AdapterStack, tokens: Sequence[int]) -> Plan:
-    """Return the parts of a prompt, in order; the answer is under the stack of the last one."""
+    """Return the segments of a prompt, in order; the answer uses the stack of the last one."""
     starts = {
         entry.adapter.name: last_occurrence(tokens, entry.adapter.invocation_tokens)
         for entry in _activated(stack)
@@ -49,12 +49,12 @@ def plan(stack: AdapterStack, tokens: Sequence[int]) -> Plan:
 
 
 def cells_of_plan(segments: Plan, tokens: Sequence[int]) -> Cells:
-    """Return the cells of `tokens` under a plan; those after its end are under the last stack."""
+    """Return the cells of `tokens` under a plan; tokens after its end get the last stack."""
     return cells_of(tokens, [(part.end, stack_key(part.stack.digest)) for part in segments])
 
 
 def notices(stack: AdapterStack, tokens: Sequence[int]) -> tuple[str, ...]:
-    """Return a sentence for each adapter that stays off since nothing in the prompt invokes it."""
+    """Return a sentence for each adapter that stays off because the prompt does not invoke it."""
     return tuple(
         f"The adapter {entry.adapter.name} stayed off: it acts from its invocation tokens on, and "
         "the prompt has none of them."
@@ -64,7 +64,7 @@ def notices(stack: AdapterStack, tokens: Sequence[int]) -> tuple[str, ...]:
 
 
 def last_occurrence(tokens: Sequence[int], wanted: Sequence[int]) -> int | None:
-    """Return where `wanted` begins for the last time in `tokens`, or None."""
+    """Return the index of the last occurrence of `wanted` in `tokens`, or None."""
     n_places = len(tokens) - len(wanted) + 1
     if n_places <= 0:
         return None
@@ -77,5 +77,5 @@ def last_occurrence(tokens: Sequence[int], wanted: Sequence[int]) -> int | None:
 
 
 def _activated(stack: AdapterStack) -> tuple[StackEntry, ...]:
-    """Return the active entries that wait for their invocation tokens."""
+    """Return the active entries whose adapters have invocation tokens."""
     return tuple(entry for entry in stack.active if entry.adapter.invocation_tokens)

@@ -1,4 +1,4 @@
-"""One answer: prompt evaluated in chunks, then token by token, cancellable in between."""
+"""Generate one answer: prefill in chunks, then decode token by token, cancellable in between."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def generate(
     Args:
         runtime: The base with its stack.
         request: The conversation and how to answer it.
-        is_cancelled: Asked during the evaluation of the prompt and between tokens.
+        is_cancelled: Called during the prefill and between tokens; True cancels.
         request_id: Copied into every event.
     """
     answer = _Answer(runtime, request, is_cancelled, request_id)
@@ -39,7 +39,7 @@ def generate(
 
 
 class _Answer:
-    """The state of one answer while it is made."""
+    """The state of one answer in progress."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class _Answer:
         self._prefill_s = self._decode_s = 0.0
 
     def events(self) -> Iterator[GenerationEvent]:
-        """Evaluate the prompt, then decode."""
+        """Yield the events of prefill and decode, ending with `Finished`."""
         runtime = self._runtime
         prompt = build_prompt(runtime.model, self._request, runtime.context.n_ctx)
         self._notices, self._n_dropped = prompt.notices, prompt.n_dropped
@@ -130,7 +130,7 @@ class _Answer:
             yield Tokens(self._id, piece.text, n_tokens, piece.thinking)
 
     def finished(self, reason: FinishReason, error: str = "") -> Finished:
-        """Return the last event, with whatever text there is."""
+        """Return the last event, with the text and statistics so far."""
         stats = GenerationStats(
             n_prompt=self._n_prompt,
             n_reused=self._n_reused,

@@ -1,8 +1,8 @@
-"""What the worker does while nobody waits: evaluates the conversation, chooses a form, measures.
+"""Prepare for the next answer in the background: evaluate, choose the stack's form, measure.
 
-It goes in steps, and the longest of them, a chunk of the conversation, is given up in the middle as
-soon as something is asked. Chunks small enough to be waited for would cost three times as much:
-llama.cpp evaluates 32 tokens at once at 0.36 of the speed of 256.
+The work goes in steps. The longest step, a chunk of the conversation, is interrupted as soon as a
+request arrives. Chunks short enough to wait for would cost three times as much: llama.cpp
+evaluates 32 tokens at once at 0.36 of the speed of 256.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ PROGRESS_INTERVAL_S: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Nothing to do for a while."""
+    """A step that asks the worker to wait `wait_s` seconds."""
 
     wait_s: float
 
 
 Step = SettleEvent | Pause | None
-"""An event to send, a wish to wait, or None after a step without news."""
+"""An event to send, a pause, or None after a step without news."""
 
 
 def settle(
     runtime: Runtime, request: Settle, is_interrupted: Callable[[], bool]
 ) -> Generator[Step, None, None]:
-    """Make ready for the next answer; the last event is `Settled`, unless closed before.
+    """Prepare for the next answer; the last event is `Settled`, unless closed earlier.
 
     Args:
-        runtime: The base with its stack; its stack must not change in between.
+        runtime: The base with its stack, which must not change meanwhile.
         request: The conversation so far and when to begin.
-        is_interrupted: Whether the step being done is to be given up.
+        is_interrupted: Returns whether to abandon the step in progress.
     """
     if request.delay_s > 0:
         started = time.monotonic()
         while (left_s := request.delay_s - (time.monotonic() - started)) > 0:
             yield Pause(left_s)
-    # The effect of the stack is what somebody who turns a scale looks at, and 30 tokens; a long
-    # conversation is thousands.
+    # Measure the stack's effect first: the user watches it while changing a scale, and it takes
+    # 30 tokens, where a long conversation takes thousands.
     yield from _measure_stack(runtime, request.request_id)
     runtime.context.interrupts = is_interrupted
     try:
@@ -65,7 +65,7 @@ def settle(
 
 
 def _evaluate(runtime: Runtime, request: Settle) -> Generator[Step, None, int]:
-    """Evaluate the conversation under the stack in force; returns how many tokens are ready."""
+    """Evaluate the conversation under the stack in force; return how many tokens are ready."""
     if not runtime.settings.prepares or runtime.settings.swap == "keep":
         return 0
     n_done, n_reused = 0, 0
@@ -83,34 +83,34 @@ def _evaluate(runtime: Runtime, request: Settle) -> Generator[Step, None, int]:
             else:
                 yield None
     except EngineError:
-        # The answer to come will say what is wrong, if it still is.
+        # If the problem persists, the next answer will report it.
         log.exception("the conversation cannot be evaluated in the background")
     return n_done
 
 
 def _choose_form(runtime: Runtime, request_id: int) -> Iterator[Step]:
-    """Wait for the fused adapter, measure whether it pays, and say which form serves."""
+    """Wait for the fused adapter, measure whether it is faster, and report the form in use."""
     while runtime.forms.is_building:
         yield Pause(BUILDING_PAUSE_S)
     runtime.poll()
     ratio = yield from runtime.compare_forms()
     form = runtime.forms.form
-    # Told even where this run has not changed it: a setting may have before, or the evaluation,
-    # which takes up a fused adapter on its way.
+    # Report it even if this step did not change it: a setting may have, or the evaluation, which
+    # switches to a fused adapter on its way.
     if form in ("layered", "fused"):
         reason = "" if ratio is None else _speed(ratio)
         yield FormChosen(request_id, runtime.stack.digest, form, reason)
 
 
 def _speed(ratio: float) -> str:
-    """Return in words how fast the fused form decodes."""
+    """Return a clause on how fast the fused form decodes."""
     if f"{ratio:.1f}" == "1.0":
         return "both forms decode equally fast"
     return f"fused decodes {ratio:.1f} times as fast"
 
 
 def _measure_stack(runtime: Runtime, request_id: int) -> Iterator[Step]:
-    """Measure what the stack in force does, and say it."""
+    """Measure the effect of the stack in force and report it."""
     stack = runtime.stack
     if stack.effective:
         yield from _quietly(runtime.effects.measure_stack(stack))
@@ -118,7 +118,7 @@ def _measure_stack(runtime: Runtime, request_id: int) -> Iterator[Step]:
 
 
 def _measure_adapters(runtime: Runtime, request_id: int) -> Iterator[Step]:
-    """Measure each adapter of the stack alone, once, and say what is new."""
+    """Measure each adapter of the stack not measured yet, alone, and report the effects."""
     effects = runtime.effects
     contents = {entry.adapter.sha256: entry.adapter for entry in runtime.stack.active}
     unknown = [adapter for key, adapter in contents.items() if effects.of_adapter(key) is None]
@@ -138,7 +138,7 @@ def _effect(runtime: Runtime, request_id: int) -> Iterator[Step]:
 
 
 def _quietly(steps: Iterator[None]) -> Iterator[None]:
-    """Go on without a number that cannot be measured: it is no error for the person."""
+    """Run a measurement and log its failure, which must not become an error for the user."""
     try:
         yield from steps
     except EngineError:

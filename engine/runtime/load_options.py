@@ -1,4 +1,4 @@
-"""What the load parameters leave open, decided for the base and the machine at hand."""
+"""Choose the context options that the load parameters leave unset, for this base and machine."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Self
 
 from engine.errors import BaseError
-from engine.llama import KvType, Model
+from engine.llama.context import KvType
 from engine.llama.cpu import default_threads
+from engine.llama.model import Model
 from modelfiles.errors import ParameterError
 from modelfiles.parameters import KV_CACHE_TYPES, Parameters, rpc_hosts
 
 DEFAULT_N_CTX = 4096
 PREFILL_CHUNK = 128
-"""Prompt tokens of one `decode` on the processor, unless num_batch is set: after each the progress
-is told. Prefill speed as a part of that in chunks of 512, and time of a chunk, 2 threads, no
+"""Prompt tokens of one `decode` on the CPU, unless num_batch is set; progress is reported after
+each. Prefill speed relative to chunks of 512, and the time of a chunk, with 2 threads and no
 adapter (medians of 5; with 1 and 4 adapters within 0.07):
 
     tokens                   16     32     64    128    256
@@ -24,18 +25,18 @@ adapter (medians of 5; with 1 and 4 adapters within 0.07):
 Below 64, llama.cpp's flash attention takes its slow path (GGML_FA_TILE_Q of ggml-cpu/common.h)."""
 LARGE_PREFILL_CHUNK = 64
 LARGE_PARAMS = 500_000_000
-"""Weights from which on the smaller chunk costs nothing and the larger one takes over a second."""
+"""Parameter count from which the smaller chunk costs no speed and the larger takes over 1 s."""
 OFFLOADED_PREFILL_CHUNK = 512
-"""With layers on a GPU or another machine: llama.cpp's own n_ubatch."""
+"""Chunk with layers on a GPU or another machine: llama.cpp's default n_ubatch."""
 MAX_THREADS = 512
-"""llama.cpp aborts on more (GGML_MAX_N_THREADS of ggml.h)."""
+"""llama.cpp aborts with more threads (GGML_MAX_N_THREADS of ggml.h)."""
 MAX_SCORES_BYTES = 2**28
-"""Most memory for attention scores, which are held for a whole chunk without flash attention."""
+"""Most memory for attention scores, which without flash attention are held for a whole chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContextOptions:
-    """How a context is made; the names are those of `engine.llama.Context`."""
+    """Options of a context, named like the arguments of `engine.llama.Context`."""
 
     n_ctx: int
     n_batch: int
@@ -47,10 +48,10 @@ class ContextOptions:
 
     @classmethod
     def of(cls, parameters: Parameters, model: Model) -> Self:
-        """Return what `parameters` ask for, with what suits `model` wherever they do not.
+        """Return the options of `parameters`, with defaults for `model` where they are unset.
 
         Raises:
-            BaseError: The type of the KV cache is none.
+            BaseError: `kv_cache_type` is not a KV cache type.
         """
         n_ctx = _context_length(parameters, model.n_ctx_train)
         n_batch = _batch(parameters, model)
@@ -71,11 +72,12 @@ class ContextOptions:
 
 
 def default_flash_attention(n_head: int, n_ctx: int, n_ubatch: int) -> bool | None:
-    """Return whether the processor uses flash attention; None leaves it to llama.cpp.
+    """Return False to disable flash attention on the CPU; None leaves the choice to llama.cpp.
 
-    On the processor flash attention slows decoding down, the more the longer the context, and
-    rounds to F16 in between; only where the scores would take much memory is it the better choice.
-    Milliseconds for a token with and without it, 2 threads, medians of 3 (prefill within 10 %):
+    On the CPU flash attention slows decoding down, the more the longer the context, and rounds
+    intermediate values to F16; it is left possible only if the scores would exceed
+    `MAX_SCORES_BYTES`. Milliseconds per token with / without it, 2 threads, medians of 3 (prefill
+    within 10 %):
 
         tokens in the context         256         1,024          3,072
         100M, 30 layers x 576   20.3 / 14.7   30.3 / 17.3    57.1 / 24.0
@@ -85,20 +87,20 @@ def default_flash_attention(n_head: int, n_ctx: int, n_ubatch: int) -> bool | No
 
 
 def default_chunk(n_params: int, *, is_offloaded: bool) -> int:
-    """Return the prompt tokens of one `decode` where num_batch is not set."""
+    """Return the prompt tokens of one `decode` if num_batch is not set."""
     if is_offloaded:
         return OFFLOADED_PREFILL_CHUNK
     return LARGE_PREFILL_CHUNK if n_params >= LARGE_PARAMS else PREFILL_CHUNK
 
 
 def _batch(parameters: Parameters, model: Model) -> int:
-    """Return num_batch; unset, what suits the base, or num_ubatch where that asks for more."""
+    """Return num_batch; if unset, the larger of the base's default and num_ubatch."""
     chunk = default_chunk(model.n_params, is_offloaded=model.is_offloaded)
     return max(1, parameters.num_batch or max(chunk, parameters.num_ubatch or 0))
 
 
 def _threads(wanted: int | None) -> int:
-    """Return a number of threads that llama.cpp can start, 0 where it is left open."""
+    """Return a number of threads that llama.cpp can start; 0 if unset or not positive."""
     return min(max(wanted or 0, 0), MAX_THREADS)
 
 
@@ -119,6 +121,6 @@ def rpc_hosts_of(parameters: Parameters) -> tuple[str, ...]:
 
 
 def _context_length(parameters: Parameters, n_ctx_train: int) -> int:
-    """Return num_ctx, at most what the base was trained with; unset, at most 4096."""
+    """Return num_ctx, or 4096 if unset, limited to the base's training context."""
     wanted = parameters.num_ctx or DEFAULT_N_CTX
     return min(wanted, n_ctx_train) if n_ctx_train > 0 else wanted

@@ -1,4 +1,4 @@
-"""From a conversation to the tokens of a prompt that fits the context."""
+"""Render a conversation as the tokens of a prompt that fits the context."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from engine.errors import PromptError
-from engine.llama import Model
+from engine.llama.model import Model
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.values import ChatMessage
 from modelfiles.errors import TemplateError
@@ -22,21 +22,21 @@ class Prompt:
 
     tokens: list[int]
     n_dropped: int
-    """Oldest messages left out so that the rest fits."""
+    """Number of oldest messages dropped to fit the context."""
     stops: tuple[str, ...] = ()
-    """Stop strings this way of rendering needs."""
+    """Stop strings that the chat format needs."""
     notices: tuple[str, ...] = ()
     tags: ThoughtTags = DEFAULT_TAGS
-    """Between which the model thinks."""
+    """Tags that enclose the model's thinking."""
     opens_thought: bool = False
-    """Whether the prompt ends in the opening tag, so that the answer begins with a thought."""
+    """Whether the prompt ends in the opening tag, so that the answer begins inside a thought."""
 
 
 def build_prompt(model: Model, request: ChatRequest, n_ctx: int) -> Prompt:
     """Render a conversation with its template, else the base's chat template, and tokenise it.
 
-    Where the messages do not fit a context of `n_ctx` tokens, with room for the answer
-    (`answer_reserve`), the oldest are left out, never the system message and never the last one.
+    If the messages do not fit, with room for the answer (`answer_reserve`), the oldest are dropped,
+    but never the system message or the last message.
 
     Args:
         model: The base, for its template and vocabulary.
@@ -89,21 +89,21 @@ def build_prompt(model: Model, request: ChatRequest, n_ctx: int) -> Prompt:
         )
     notices += chat_format.notices
     tags = chat_format.tags or DEFAULT_TAGS
-    # A question that ends in the tag opens nothing where the template knows of no thoughts.
+    # Without a template that uses thinking tags, a tag at the end is part of the user's message.
     opens_thought = chat_format.tags is not None and text.rstrip().endswith(tags.opening)
     return Prompt(tokens, n_dropped, chat_format.stops, tuple(notices), tags, opens_thought)
 
 
 def conversation_prefix(model: Model, request: ChatRequest, n_ctx: int) -> list[int]:
-    """Return the tokens with which the next prompt of a conversation will begin, if any.
+    """Return the tokens that the next prompt of a conversation will begin with; may be empty.
 
-    Templates write earlier turns in ways of their own (some leave out what was thought), so the
-    conversation is rendered with two different messages to come; what both have in common does
-    not depend on what the person is going to write. A conversation that ends in a question is
-    rendered as it is.
+    Templates can render earlier turns differently (some drop the thinking), so the conversation is
+    rendered twice, with two different next user messages: the common prefix does not depend on
+    what the user will write. A conversation that ends in a user message is rendered as it is. The
+    arguments are those of `build_prompt`, except that there may be no messages.
 
     Raises:
-        PromptError: As `build_prompt`, whose arguments these are; there may be no messages.
+        PromptError: As `build_prompt`.
     """
     messages = request.messages
     if messages and messages[-1].role == "user":
@@ -118,7 +118,7 @@ def conversation_prefix(model: Model, request: ChatRequest, n_ctx: int) -> list[
 
 
 def answer_reserve(n_ctx: int, n_predict: int | None) -> int:
-    """Return how many tokens of the context are kept free for the answer: a quarter at most."""
+    """Return the tokens of the context to keep free for the answer: at most a quarter."""
     quarter = max(1, n_ctx // 4)
     return quarter if n_predict is None or n_predict < 0 else max(1, min(n_predict, quarter))
 
@@ -134,7 +134,7 @@ def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
 
 
 def _possible_starts(turns: Sequence[ChatMessage]) -> list[int]:
-    """Return where a shortened conversation may begin: at a user message, or at the last one."""
+    """Return the indices a shortened conversation may start at: user messages and the last one."""
     last = len(turns) - 1
     return [i for i in range(1, last) if turns[i].role == "user"] + ([last] if last > 0 else [0])
 
@@ -142,7 +142,7 @@ def _possible_starts(turns: Sequence[ChatMessage]) -> list[int]:
 def _first_that_fits(
     starts: Sequence[int], tokens_without: Callable[[int], list[int]], limit: int
 ) -> int:
-    """Return the index of the earliest start whose prompt fits, by bisection; else the last."""
+    """Return the index of the earliest start whose prompt fits, by bisection; else of the last."""
     low, high = 0, len(starts) - 1
     while low < high:
         middle = (low + high) // 2
@@ -154,11 +154,11 @@ def _first_that_fits(
 
 
 def _settled(first: int, n_starts: int) -> int:
-    """Return a start at or after `first` that stays the same while the conversation grows.
+    """Return an index at or after `first` that stays the same while the conversation grows.
 
-    A start that moved on with every turn would leave the KV cache without a common prefix, and
-    every turn would evaluate the whole context. So up to a quarter of the turns that would fit is
-    given up at once: starts lie on multiples of a power of two.
+    If the start moved with every turn, the KV cache would share no prefix with the prompt, and
+    every turn would evaluate the whole context. So up to a quarter of the starts that fit is
+    skipped: the result is a multiple of a power of two (or the last index).
     """
     n_fitting = n_starts - first
     block = 1 << max(0, (n_fitting // 4).bit_length() - 1)
@@ -173,7 +173,7 @@ def _render(chat_format: ChatFormat, messages: Sequence[ChatMessage]) -> str:
 
 
 def _tokenize(model: Model, text: str) -> list[int]:
-    # Many templates write the BOS token themselves; the tokenizer would put a second one before it.
+    # Many templates write the BOS token themselves; the tokenizer would add a second one.
     if model.adds_bos and model.bos_text and text.startswith(model.bos_text):
         text = text.removeprefix(model.bos_text)
     return model.tokenize(text)

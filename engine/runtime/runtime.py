@@ -1,4 +1,4 @@
-"""A loaded base with the adapters it has met and the stack now in force."""
+"""Hold a loaded base with its context, adapters, KV cache and the stack in force."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from engine.errors import BaseError
 from engine.gguf.ggml_type import GgmlType
 from engine.gguf.header import GgufHeader
 from engine.gguf.model_header import require_base
-from engine.llama import Context, Model
+from engine.llama.context import Context
+from engine.llama.model import Model
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import BaseInfo, Form, LoadSpec
 from engine.runtime import activated
@@ -39,13 +40,14 @@ class Runtime:
 
     Args:
         spec: The base and the load-time parameters.
-        on_progress: Told the fraction read; returning False gives the load up.
+        on_progress: Called with the fraction read; returning False aborts the load.
         settings: How memory and exactness are traded for time.
 
     Raises:
-        GgufError: The file is missing or no GGUF file.
-        BaseError: It is no base that llama.cpp can load, or a machine of rpc_hosts cannot be used.
-        EngineError: No such context can be made.
+        GgufError: The file is missing or not GGUF.
+        BaseError: llama.cpp cannot load it as a base, a parameter is invalid, or a machine of
+            rpc_hosts cannot be used.
+        EngineError: The context cannot be created.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Runtime:
         started = time.perf_counter()
         parameters = spec.parameters
         path = Path(spec.base)
-        kv_type_of(parameters)  # before gigabytes are loaded for nothing
+        kv_type_of(parameters)  # fail before gigabytes are loaded
         self._header = require_base(path)
         self.model = Model(
             path,
@@ -88,8 +90,8 @@ class Runtime:
         )
         self.probe = EffectProbe(self.model, n_threads=n_threads)
         self.effects = Effects(self.model, self.forms, self.probe, n_threads=n_threads)
-        self._prompt: tuple[int, ...] = ()  # the last one: says which adapters are invoked
-        self._key = stack_key(self.stack.digest)  # of what is applied to the context
+        self._prompt: tuple[int, ...] = ()  # the last one: decides which adapters are invoked
+        self._key = stack_key(self.stack.digest)  # key of the stack applied to the context
         self.info = BaseInfo(
             name=self.model.metadata("general.name") or path.stem,
             architecture=self.model.metadata("general.architecture") or "",
@@ -105,19 +107,18 @@ class Runtime:
         )
 
     def set_stack(self, stack: AdapterStack) -> Form:
-        """Put `stack` in force for every evaluation from here on; return the form it has now.
+        """Put `stack` in force for every evaluation from here on; return its current form.
 
-        An adapter stays loaded while it is in the stack, also when it is off, so that switching
-        it on again costs nothing.
+        An adapter stays loaded while it is in the stack, even switched off, so that switching it
+        on again costs nothing. On an error the previous stack stays in force.
 
         Raises:
-            GgufError: An adapter's file is missing or no GGUF file.
-            AdapterError: An adapter does not fit the base, or its file has changed since it was
-                read, or llama.cpp has no room for so many. Either way the stack before stays in
-                force.
+            GgufError: An adapter's file is missing or not GGUF.
+            AdapterError: An adapter does not fit the base, its file has changed since it was read,
+                or llama.cpp cannot take so many.
         """
         self.forms.load(stack)
-        # What is not invoked is off, and only what is on is fused.
+        # Adapters that are not invoked are off, and only adapters that are on are fused.
         in_force = activated.plan(stack, self._prompt)[-1].stack
         self.forms.want(in_force)
         self._put_in_force(in_force)
@@ -126,11 +127,11 @@ class Runtime:
         return self.forms.form
 
     def poll(self) -> None:
-        """Take up what was made ready in the background: the fused form of the stack."""
+        """Switch to the stack's fused form if it has been built in the background."""
         self.forms.poll()
 
     def compare_forms(self) -> Generator[None, None, float | None]:
-        """Measure which form of the stack decodes faster and use that; see `StackForms.compare`."""
+        """Measure which form of the stack decodes faster and use it; see `StackForms.compare`."""
         return self.forms.compare(lambda: self.probe.scratch)
 
     def prefill(
@@ -142,16 +143,15 @@ class Runtime:
     ) -> Iterator[int]:
         """Evaluate a prompt in chunks under the stack in force.
 
-        Yields how many of `tokens` are in the KV cache: first what could be reused, then after
-        each chunk. Between two yields the caller may stop, or set another stack: what was
-        evaluated under the one before is then evaluated again, unless `keeps`. To stop in the
-        middle of a chunk it sets `context.interrupts`, and a chunk that was given up is begun
-        again by the next iteration.
+        Yields how many of `tokens` are in the KV cache: first the reused ones, then the count
+        after each chunk. Between two yields the caller may stop or set another stack; tokens
+        evaluated under the previous stack are then evaluated again, unless `keeps`. To stop in the
+        middle of a chunk, set `context.interrupts`; the next iteration repeats that chunk.
 
         Args:
             tokens: The prompt, at least one token.
-            keeps: Reuse what has the same tokens, whatever stack it was computed under.
-            needs_logits: Whether the last token is evaluated in any case, as an answer needs it.
+            keeps: Reuse entries with the same tokens, whatever stack they were computed under.
+            needs_logits: Always evaluate the last token, since an answer needs its logits.
 
         Raises:
             GenerationError: A failure inside llama.cpp; the KV cache is then empty.
@@ -164,7 +164,7 @@ class Runtime:
                 segments = activated.plan(stack, tokens)
                 cells = activated.cells_of_plan(segments, tokens)
                 if segments[-1].stack.digest != self.forms.applied.digest:
-                    self.forms.want(segments[-1].stack)  # the answer's
+                    self.forms.want(segments[-1].stack)  # the stack of the answer
                 n_done = self.kv.prepare(cells, keeps=keeps, needs_logits=needs_logits)
             else:
                 segment = next(part for part in segments if n_done < part.end)
@@ -173,7 +173,7 @@ class Runtime:
                 if self.kv.decode(tokens[n_done:end], self._key):
                     n_done = end
                 if n_done == len(tokens) - 1 >= WORTH_SAVING and not self.kv.can_cut:
-                    # From here this answer can be made again, and another stack come back to.
+                    # Allows repeating this answer, and returning here after another stack.
                     self.kv.save()
             yield n_done
 
@@ -188,18 +188,18 @@ class Runtime:
 
     @property
     def is_approximate(self) -> bool:
-        """Whether a part of what is held was not computed under the stack in force."""
+        """Whether part of the KV cache was not computed under the stack in force."""
         tokens = self.kv.held[0].tolist()
         segments = activated.plan(self.stack, self._prompt)
         return not self.kv.is_exact(activated.cells_of_plan(segments, tokens))
 
     @property
     def stack_notices(self) -> tuple[str, ...]:
-        """Sentences for the person on adapters of the stack that the last prompt left off."""
+        """Sentences for the user on adapters of the stack that the last prompt left off."""
         return activated.notices(self.stack, self._prompt)
 
     def configure(self, settings: EngineSettings) -> None:
-        """Use `settings` from here on; snapshots beyond a smaller budget are dropped."""
+        """Use `settings` from here on; a smaller memory budget drops snapshots."""
         before, self.settings = self.settings, settings
         if _fused_tier(settings) != _fused_tier(before):
             self._fuser.set_cache(_fused_cache(settings))
@@ -211,9 +211,10 @@ class Runtime:
             snapshots.folder = self._snapshot_folder()
 
     def persist(self) -> int:
-        """Write what a later process can go on from, where settings allow; return how many files.
+        """Write snapshots that a later process can resume from; return how many were written.
 
-        For an idle moment and before closing: it takes as long as the disk needs for the bytes.
+        Writes none if the settings name no folder. Call it when idle and before closing: it takes
+        as long as the disk needs.
         """
         if self.kv.snapshots.folder is None or self.model.is_closed:
             return 0
@@ -228,24 +229,24 @@ class Runtime:
         try:
             fingerprint = base_fingerprint(self._header, self._cache_facts)
         except OSError as error:
-            # The base was removed or replaced while it was loaded: it runs on without the folder.
+            # The base's file was removed or replaced after loading: go on without the folder.
             log.warning("no KV snapshots on disk: %s", error)
             return None
         return SnapshotFolder(Path(folder) / "kv", budget_bytes, fingerprint)
 
     def _chunk_end(self, n_done: int, end: int, n_tokens: int) -> int:
-        """Return where the next chunk ends; a checkpoint needs the last token on its own."""
+        """Return the end of the next chunk; a checkpoint needs the last token in its own chunk."""
         end = min(n_done + self.context.n_batch, end)
         is_last_apart = not self.kv.can_cut and n_done < n_tokens - 1
         return min(end, n_tokens - 1) if is_last_apart else end
 
     def _put_in_force(self, stack: AdapterStack) -> None:
-        """Compute under `stack` from the next evaluation on."""
+        """Apply `stack` from the next evaluation on."""
         self.forms.apply(stack)
         self._key = stack_key(stack.digest)
 
     def close(self) -> None:
-        """Free everything, in the order llama.cpp needs."""
+        """Free everything in the order llama.cpp requires."""
         self.forms.close()
         self.model.close()
 
@@ -257,7 +258,7 @@ class Runtime:
 
 
 def _description(model: Model) -> str:
-    """Return llama.cpp's description with the size it could not name: `llama 2.9M Q8_0`."""
+    """Return llama.cpp's description with `?B` replaced by the size: `llama 2.9M Q8_0`."""
     for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
         if model.n_params >= limit:
             number = model.n_params / limit
@@ -303,6 +304,6 @@ def _fused_cache(settings: EngineSettings) -> FusedCache | None:
 
 
 def _b_type(base: GgufHeader) -> BType:
-    """Return the type of a fused adapter's B: F32 where the base itself is not rounded."""
+    """Return the dtype of a fused adapter's B: F32 if every tensor of the base is F32, else F16."""
     is_f32 = all(tensor.type is GgmlType.F32 for tensor in base.tensors.values())
     return GgmlType.F32 if is_f32 else GgmlType.F16

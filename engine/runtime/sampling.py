@@ -1,4 +1,4 @@
-"""Sampling PARAMETERs turned into a llama.cpp sampler chain, in Ollama's order and defaults."""
+"""Turn sampling PARAMETERs into a llama.cpp sampler chain, with Ollama's order and defaults."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import random
 
 import msgspec
 
-from engine.llama import Model, SamplerChain
+from engine.llama.model import Model
+from engine.llama.sampler import SamplerChain
 from modelfiles.parameters import Parameters
 
 SEED_SPAN = 2**32
 
 
 class Sampling(msgspec.Struct, frozen=True):
-    """Every sampling value with its default (Ollama's `api/types.go`)."""
+    """Sampling parameters with their defaults (Ollama's `api/types.go`)."""
 
     seed: int = -1
-    """Negative draws a new seed for every answer."""
+    """A negative seed draws a new one for every answer."""
     temperature: float = 0.8
     """0 or less always chooses the likeliest token."""
     top_k: int = 40
@@ -25,21 +26,21 @@ class Sampling(msgspec.Struct, frozen=True):
     min_p: float = 0.0
     typical_p: float = 1.0
     repeat_last_n: int = 64
-    """Tokens the penalties look back at; 0 is off, negative the whole context."""
+    """Number of last tokens that the penalties count; 0 is off, negative the whole context."""
     repeat_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
 
     @classmethod
     def of(cls, parameters: Parameters) -> Sampling:
-        """Return the values of `parameters`, with the default wherever one is not set."""
+        """Return the values of `parameters`, with defaults for those not set."""
         names = cls.__struct_fields__
         values = {name: getattr(parameters, name) for name in names}
         return cls(**{name: value for name, value in values.items() if value is not None})
 
     @property
     def has_penalties(self) -> bool:
-        """Whether tokens already seen are made less likely."""
+        """Whether any penalty is in effect."""
         is_neutral = (
             self.repeat_penalty == 1.0
             and self.presence_penalty == 0.0

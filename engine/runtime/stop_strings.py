@@ -1,4 +1,4 @@
-"""From token bytes to text that may be shown: whole characters, never a part of a stop string."""
+"""Turn token bytes into displayable text: whole characters, never part of a stop string."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 class TextStream:
     """Turns pieces of bytes into text and ends at the first stop string.
 
-    Text that could be the beginning of a stop string is held back until it is known not to be.
+    Text that could begin a stop string is held back until more text rules that out.
     """
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
@@ -17,14 +17,14 @@ class TextStream:
         self._stops = tuple(stop for stop in stops if stop)
         self._pending = ""
         self.is_stopped = False
-        """Whether a stop string was met; what follows it is dropped."""
+        """Whether a stop string has occurred; it and the text after it are dropped."""
 
     def push(self, piece: bytes) -> str:
-        """Return the text that is certain after one more piece."""
+        """Add a piece and return the text that can be shown."""
         return self._release(self._decoder.decode(piece))
 
     def finish(self) -> str:
-        """Return what was held back, with U+FFFD for an unfinished character."""
+        """Return the text held back, with U+FFFD for an incomplete character."""
         text = self._release(self._decoder.decode(b"", final=True))
         text, self._pending = text + self._pending, ""
         return text
@@ -46,7 +46,7 @@ class TextStream:
 
 
 def overlap(text: str, stop: str) -> int:
-    """Return the length of the longest end of `text` that begins `stop` without being all of it."""
+    """Return the length of the longest suffix of `text` that is a proper prefix of `stop`."""
     return next(
         (n for n in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-n:])), 0
     )

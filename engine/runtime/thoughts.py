@@ -1,4 +1,4 @@
-"""What a reasoning model thinks, kept apart from what it answers."""
+"""Separate the thinking of a reasoning model from its answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from modelfiles.template.thoughts import DEFAULT_TAGS, ThoughtTags
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A piece of output; most pieces hold a part of one kind only."""
+    """A piece of output, split into thinking and answer; mostly only one of them is non-empty."""
 
     thinking: str = ""
     text: str = ""
@@ -26,14 +26,14 @@ class _Place(Enum):
 
 
 class ThoughtSplitter:
-    """Splits output that comes in pieces; tags may be cut anywhere.
+    """Splits output that arrives in pieces, which may cut tags anywhere.
 
-    A thought stands at the very beginning, after white space at most: tags further on are text,
-    as in an answer about tags. White space beside the tags is dropped.
+    A thought can only stand at the start of the output, after optional white space: later tags
+    are text, as in an answer about tags. White space beside the tags is dropped.
 
     Args:
         tags: The tags of the model.
-        is_open: Whether the prompt ends in the opening tag, so that the output begins inside.
+        is_open: Whether the prompt ends in the opening tag, so that the output starts in a thought.
     """
 
     def __init__(self, tags: ThoughtTags = DEFAULT_TAGS, *, is_open: bool = False) -> None:
@@ -47,7 +47,7 @@ class ThoughtSplitter:
         return self._place in (_Place.THOUGHT_START, _Place.THOUGHT)
 
     def push(self, text: str) -> Split:
-        """Return what is certain after one more piece."""
+        """Add a piece and return the output whose kind is certain."""
         self._pending += text
         thinking = ""
         if self._place is _Place.START:
@@ -68,7 +68,7 @@ class ThoughtSplitter:
         return Split(thinking, answer)
 
     def finish(self) -> Split:
-        """Return what was held back: a tag that never became whole is text."""
+        """Return the output held back; an incomplete opening tag counts as text."""
         rest, self._pending = self._pending, ""
         return Split(thinking=rest.rstrip()) if self.is_thinking else Split(text=rest)
 

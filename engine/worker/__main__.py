@@ -1,7 +1,7 @@
-"""The worker process: owns llama.cpp, reads requests on stdin, writes events on stdout.
+"""Run llama.cpp in a worker process that reads requests on stdin and writes events on stdout.
 
-An abort or a segmentation fault inside llama.cpp ends this process and nothing else. It ends by
-itself when its stdin closes, so it never outlives the program that started it.
+An abort or a segmentation fault inside llama.cpp ends only this process. The worker exits when its
+stdin closes, so it never outlives the program that started it.
 """
 
 from __future__ import annotations
@@ -49,18 +49,17 @@ PROGRESS_INTERVAL_S = 0.05
 
 
 class _Wake:
-    """Something in the queue that is no request: there is news elsewhere."""
+    """Queue item that wakes the worker for news outside the queue: live requests or cancels."""
 
 
 class Worker:
-    """Does one request after the other; a cancel overtakes the queue.
+    """Serves one request after the other; a cancel overtakes the queue.
 
-    While the queue is empty it makes ready for the next answer (`runtime.idle_work`), one short
-    step at a time.
+    While the queue is empty it prepares the next answer (`runtime.idle_work`) in short steps.
 
     Args:
-        requests: Where requests are read, one JSON document a line.
-        events: Where events are written, one JSON document a line.
+        requests: Stream of requests to read, one JSON document per line.
+        events: Stream to write events to, one JSON document per line.
     """
 
     def __init__(self, requests: BinaryIO, events: BinaryIO) -> None:
@@ -68,12 +67,12 @@ class Worker:
         self._events = events
         self._queue: queue.SimpleQueue[Request | _Wake | None] = queue.SimpleQueue()
         self._live: queue.SimpleQueue[SetStack | Configure] = queue.SimpleQueue()
-        """What is to apply in the middle of the answer that is being written."""
+        """Requests to apply in the middle of the answer being generated."""
         self._n_queued = self._n_taken = 0
-        """Stacks and bases put into the queue by the reading thread, and taken by the other."""
+        """SetStack and Load requests queued by the reading thread, and taken by the main one."""
         self._is_generating = False
         self._settling: tuple[int, Generator[Step, None, None]] | None = None
-        """The request to settle, and the work that is left of it."""
+        """Id of the Settle request, and its remaining steps."""
         self._cancelled: set[int] = set()
         self._is_closing = False
         self._encoder = msgspec.json.Encoder()
@@ -81,7 +80,7 @@ class Worker:
         self._runtime: Runtime | None = None
 
     def run(self) -> None:
-        """Serve until a Shutdown request or the end of the requests."""
+        """Serve until a Shutdown request or the end of the input."""
         threading.Thread(target=self._read, name="requests", daemon=True).start()
         try:
             while (request := self._next()) is not None:
@@ -94,7 +93,7 @@ class Worker:
                 self._runtime.close()
 
     def _next(self) -> Request | None:
-        """Return the next request, doing background work until there is one."""
+        """Return the next request, doing background work until one arrives; None at the end."""
         while True:
             wait_s = self._settle_a_step()
             try:
@@ -104,7 +103,7 @@ class Worker:
             if isinstance(item, _Wake):
                 if self._live.empty():
                     continue
-                # The answer it was meant for ended in the meantime.
+                # The answer it should have applied to has ended.
                 item = self._live.get()
             else:
                 self._n_taken += isinstance(item, SetStack | Load)
@@ -112,7 +111,7 @@ class Worker:
             return item
 
     def _settle_a_step(self) -> float | None:
-        """Do one step of background work; return how long to wait for a request, None for ever."""
+        """Do one step of background work; return how long to wait for a request (None: forever)."""
         if self._settling is None:
             return None
         request_id, steps = self._settling
@@ -125,7 +124,7 @@ class Worker:
             self._settling = None
             return None
         except (EngineError, MemoryError):
-            # Nobody asked for it, so it must not cost the base that is loaded.
+            # Background work is optional, so its failure must not end the worker.
             log.exception("background work failed")
             self._stop_settling()
             return None
@@ -166,9 +165,9 @@ class Worker:
         self._queue.put(None)
 
     def _applies_at_once(self, request: Request) -> TypeGuard[SetStack | Configure]:
-        """Whether a request is served in the middle of an answer.
+        """Return whether a request is served in the middle of an answer.
 
-        A stack is not while one that was set before it waits for the end of the answer.
+        A SetStack must wait while an earlier SetStack or Load is queued.
         """
         if isinstance(request, SetStack):
             return self._settings.is_live and self._n_queued == self._n_taken
@@ -205,9 +204,9 @@ class Worker:
                 self._send(LoadProgress(request.request_id, fraction))
             return not self._is_closing
 
-        # The old base is freed only once the new one stands: a base that cannot be loaded costs
-        # nothing. Weights are mapped, so for that moment they do not count twice. What it leaves
-        # on disk is written before, since the new one may be the same base.
+        # Free the old base only after the new one is loaded, so that a failed load loses nothing.
+        # Weights are memory-mapped, so they do not count twice meanwhile. The old base's snapshots
+        # are written first, since the new base may be the same one.
         if self._runtime is not None:
             self._runtime.persist()
         runtime = Runtime(request.spec, on_progress=report, settings=self._settings)
@@ -259,8 +258,8 @@ def _id_of(request: Request) -> int:
 
 
 def main() -> None:
-    """Serve the process that started this one."""
-    # ctrl+c in the terminal reaches every process of the group; stopping is the client's decision.
+    """Serve the parent process on stdin and stdout."""
+    # Ctrl+C in the terminal reaches every process of the group; only the client decides to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
     Worker(sys.stdin.buffer, sys.stdout.buffer).run()

@@ -1,4 +1,4 @@
-"""The asyncio client of the worker process: the local implementation of the engine seam."""
+"""Talk to the worker process from asyncio: the local implementation of the engine seam."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _Last = TypeVar("_Last", Configured, Loaded, StackApplied)
 
 
 class EngineClient:
-    """Runs one worker process and starts a new one, in the same state, when it has died.
+    """Runs one worker process; if it dies, starts a new one and restores its state.
 
     Args:
         log_path: File to which the worker's messages are appended; its folder must exist.
@@ -53,30 +53,30 @@ class EngineClient:
         self._stack = AdapterStack()
         self._settings = EngineSettings()
         self._has_settings: WorkerProcess | None = None
-        """The worker that knows the settings."""
+        """The worker that has the current settings."""
         self._has_base: WorkerProcess | None = None
-        """The worker in which the base last set is loaded."""
+        """The worker in which the current base is loaded."""
         self._has_stack: WorkerProcess | None = None
-        """The worker in which the stack last set is in force."""
+        """The worker in which the current stack is in force."""
         self._generation_id: int | None = None
 
     @property
     def worker_pid(self) -> int | None:
-        """Process id of the running worker, None when there is none."""
+        """Process id of the running worker; None if none is running."""
         worker = self._worker
         return worker.pid if worker is not None and worker.is_alive else None
 
     async def load(
         self, spec: LoadSpec, on_progress: Callable[[float], None] | None = None
     ) -> BaseInfo:
-        """Load a base and forget the stack; on an error the base before stays loaded."""
+        """Load a base and clear the stack; on an error the previous base stays loaded."""
         async with self._starting:
             worker = await self._started()
             await self._configured(worker)
         try:
             info = await self._load(worker, spec, on_progress)
         except asyncio.CancelledError:
-            # The worker goes on loading it, so the base before is to be loaded again.
+            # The worker keeps loading this base, so the previous one must be loaded again.
             self._has_base = self._has_stack = None
             raise
         self._spec, self._stack = spec, AdapterStack()
@@ -84,21 +84,21 @@ class EngineClient:
         return info
 
     async def configure(self, settings: EngineSettings) -> None:
-        """Use `settings` from here on, also in a worker started later."""
+        """Use `settings` from here on, also in workers started later."""
         self._settings, self._has_settings = settings, None
         if self.worker_pid is not None:
             async with self._starting:
                 await self._configured(await self._started())
 
     async def set_stack(self, stack: AdapterStack) -> StackApplied:
-        """Apply `stack` from the next evaluation on; on an error the old one stays in force."""
+        """Apply `stack` from the next evaluation on; on an error the previous one stays."""
         async with self._starting:
-            # The old stack is not restored first: one of its files may be what is missing.
+            # Do not restore the previous stack first: one of its files may be missing.
             worker = await self._with_base()
         try:
             applied = await self._set_stack(worker, stack)
         except asyncio.CancelledError:
-            # The worker applies it all the same, so the stack before is to be set again.
+            # The worker still applies this stack, so the previous one must be set again.
             self._has_stack = None
             raise
         self._stack, self._has_stack = stack, worker
@@ -107,9 +107,10 @@ class EngineClient:
     async def settle(
         self, request: ChatRequest, delay_s: float = 0.0
     ) -> AsyncGenerator[SettleEvent, None]:
-        """Make ready for the next answer in the background; the last event is `Settled`.
+        """Prepare for the next answer in the background; the last event is `Settled`.
 
-        Nothing is started for it: with no living worker there is nothing to make ready.
+        Starts no worker: without a running worker that has base and stack, it only yields an
+        incomplete `Settled`.
         """
         request_id = next(self._ids)
         worker = self._worker
@@ -158,12 +159,12 @@ class EngineClient:
         finally:
             self._generation_id = None
             if not is_finished and worker is not None:
-                # The listener went away in the middle of the answer.
+                # The consumer closed this generator in the middle of the answer.
                 with contextlib.suppress(WorkerError):
                     await worker.send(Cancel(request_id))
 
     async def cancel(self) -> None:
-        """Stop the running generation; its last event then says `cancelled`."""
+        """Stop the running generation; its last event then has the reason `cancelled`."""
         if self._generation_id is not None and self._worker is not None:
             with contextlib.suppress(WorkerError):
                 await self._worker.send(Cancel(self._generation_id))
@@ -175,7 +176,7 @@ class EngineClient:
             await worker.close()
 
     async def _started(self) -> WorkerProcess:
-        """Return a living worker, perhaps with nothing loaded."""
+        """Return a running worker, which may have nothing loaded."""
         if self._worker is not None and not self._worker.is_alive:
             dead, self._worker = self._worker, None
             await dead.close()
@@ -184,15 +185,15 @@ class EngineClient:
         return self._worker
 
     async def _configured(self, worker: WorkerProcess) -> None:
-        """Make sure that a living worker knows the settings."""
+        """Make sure that a running worker has the current settings."""
         while self._has_settings is not worker:
             settings = self._settings
             await self._done(worker, Configure(next(self._ids), settings), Configured)
-            # Others may have been given meanwhile.
+            # The settings may have changed during the request.
             self._has_settings = worker if settings is self._settings else None
 
     async def _with_base(self) -> WorkerProcess:
-        """Return a living worker that has the base last set, perhaps without its stack."""
+        """Return a running worker with the current base, perhaps without its stack."""
         worker = await self._started()
         await self._configured(worker)
         if self._spec is not None and self._has_base is not worker:
@@ -201,7 +202,7 @@ class EngineClient:
         return worker
 
     async def _restored(self) -> WorkerProcess:
-        """Return a living worker that has the base and the stack last set."""
+        """Return a running worker with the current base and stack."""
         async with self._starting:
             worker = await self._with_base()
             if self._spec is not None and self._has_stack is not worker:
@@ -232,7 +233,7 @@ class EngineClient:
         kind: type[_Last],
         on_event: Callable[[Event], None] = lambda _event: None,
     ) -> _Last:
-        """Have a request done and return its last event; `on_event` is told those before."""
+        """Send a request and return its last event; pass the events before it to `on_event`."""
         async with contextlib.aclosing(self._ask(worker, request.request_id, request)) as events:
             async for event in events:
                 if isinstance(event, kind):
@@ -243,7 +244,7 @@ class EngineClient:
     async def _ask(
         self, worker: WorkerProcess, request_id: int, request: Request
     ) -> AsyncGenerator[Event, None]:
-        """Yield the events of a request; a Failed one is raised as the error it names."""
+        """Yield the events of a request; raise a Failed event as the error it names."""
         async with contextlib.aclosing(worker.ask(request_id, request)) as events:
             async for event in events:
                 if isinstance(event, Failed):

@@ -1,4 +1,4 @@
-"""A worker process as asyncio sees it: requests in, events out, and what its end means."""
+"""Run a worker process from asyncio: send requests, receive events, explain its end."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from engine.protocol.events import Event
 from engine.protocol.requests import Request, Shutdown
 
 LINE_LIMIT_BYTES = 64 * 2**20
-"""Longest event accepted; the last event of an answer carries its whole text."""
+"""Longest event accepted; the last event of an answer contains its whole text."""
 CLOSE_TIMEOUT_S = 5.0
 
 
 class WorkerProcess:
-    """One run of `engine.worker`; made by `start`, ended by `close` or by its own death."""
+    """One run of `engine.worker`, created by `start` and ended by `close` or a crash."""
 
     def __init__(self, process: asyncio.subprocess.Process, log_path: Path | None) -> None:
         self._process = process
@@ -39,8 +39,8 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, log_path: Path | None = None) -> Self:
-        """Start a worker; what it writes on stderr is appended to `log_path`."""
-        # -P keeps the current folder, where anything may be called engine, off the module path.
+        """Start a worker; its stderr is appended to `log_path`."""
+        # -P keeps the current folder, which may contain another `engine`, off the module path.
         source = str(Path(engine.__file__).parent.parent)
         paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
         try:
@@ -50,7 +50,7 @@ class WorkerProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                # On an abort ggml would start a debugger to print a backtrace, for some seconds.
+                # On an abort ggml would spend some seconds in a debugger to print a backtrace.
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join(paths),
@@ -75,7 +75,7 @@ class WorkerProcess:
     async def send(self, request: Request) -> None:
         """Write a request; raises `WorkerError` if the worker has ended."""
         stdin = self._process.stdin
-        assert stdin is not None  # asked for as a pipe
+        assert stdin is not None  # opened as a pipe
         try:
             line = msgspec.json.encode(request)
         except UnicodeEncodeError as error:
@@ -90,10 +90,10 @@ class WorkerProcess:
             raise WorkerError(await self._death()) from error
 
     async def ask(self, request_id: int, request: Request) -> AsyncGenerator[Event, None]:
-        """Send a request and yield the events that answer it, without end.
+        """Send a request and yield the events that answer it until the generator is closed.
 
         Raises:
-            WorkerError: The worker ended; the text says how.
+            WorkerError: The request cannot be sent or the worker ended; the text says why.
         """
         events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._waiting[request_id] = events
@@ -108,7 +108,7 @@ class WorkerProcess:
             del self._waiting[request_id]
 
     async def close(self) -> None:
-        """Ask the worker to end, and end it if it does not."""
+        """Ask the worker to end, and kill it after `CLOSE_TIMEOUT_S`."""
         with contextlib.suppress(WorkerError):
             await self.send(Shutdown())
         try:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from engine.protocol.events import Event, GenerationEvent, Tokens
 
 TOKEN_INTERVAL_S = 1 / 30
-"""Tokens are sent together at this rate: a screen shows no more, and each event costs both sides
+"""Interval at which tokens are sent: screens refresh no faster, and each event costs both sides
 about 30 microseconds."""
 
 
 class _Throttle:
-    """Says when enough time has passed since it last said so."""
+    """Limits how often something is done: `is_due` is True at most once per interval."""
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
@@ -28,7 +28,7 @@ class _Throttle:
 
 
 class _TokenBatch:
-    """Joins tokens so that they are sent at display rate; other events flush it."""
+    """Joins Tokens events so that they are sent at display rate; other events flush it."""
 
     def __init__(self, request_id: int, send: Callable[[Event], None]) -> None:
         self._id = request_id

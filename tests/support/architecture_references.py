@@ -10,7 +10,9 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.llama import Context, KvType, LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context, KvType
+from engine.llama.model import Model
 from tests.support.dense_delta import deltas_of
 
 Floats = NDArray[np.float32]

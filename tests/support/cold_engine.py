@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.llama import Context, LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context
+from engine.llama.model import Model
 
 Logits = npt.NDArray[np.float32]
 Applied = tuple[tuple[LoraAdapter, float], ...]

@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import AdapterError
-from engine.llama import Context, KvType, LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context, KvType
+from engine.llama.model import Model
 
 ROOT = Path(__file__).parents[2]
 PROMPT = "<|im_start|>user\nthe other<|im_end|>\n<|im_start|>assistant\n"

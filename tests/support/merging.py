@@ -12,7 +12,9 @@ import numpy.typing as npt
 from engine.adapters.read import read_adapter
 from engine.adapters.scaled_adapter import FusePart, part_of
 from engine.gguf.ggml_type import GgmlType
-from engine.llama import Context, KvType, LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context, KvType
+from engine.llama.model import Model
 from engine.llama.quants import quantized
 from tests.support import tiny_models
 from tests.support.dense_delta import Doubles

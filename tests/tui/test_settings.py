@@ -202,7 +202,7 @@ def test_one_answer_is_given_under_the_settings_or_not_at_all(
     monkeypatch.setenv("LORA_TUI_HOME", str(tmp_path))
     assert main(["create", "tiny", "-f", str(write_model_files(tmp_path))]) == 0
     engine = ScriptedEngine([["Yes."]], form="fused", is_approximate=True)
-    monkeypatch.setattr("tui.local_engine.new_engine", lambda: engine)
+    monkeypatch.setattr("tui.commands.run.run.new_engine", lambda: engine)
     monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115  # closed with the process
     written(tmp_path, 'fuse = "sometimes"')
     capsys.readouterr()

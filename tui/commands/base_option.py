@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from engine.adapters.conversion.identity import base_fingerprint
+from engine.adapters.conversion.placement.make_plan import make_plan
+from engine.adapters.foreign.source import LoraSource
+from engine.errors import EngineError
+from engine.gguf.header import GgufHeader
+from engine.gguf.model_header import require_base
+from modelfiles.errors import ModelfilesError
+from modelfiles.library import Library, open_library
+from modelfiles.references.files import expand, gguf_at, is_there, looks_like_path
 from tui.errors import TuiError
-
-if TYPE_CHECKING:
-    from engine.adapters.foreign.source import LoraSource
-    from engine.gguf.header import GgufHeader
-    from modelfiles.library import Library
+from tui.terminal.progress import Progress
 
 _MAX_LISTED = 6
 
@@ -41,14 +46,10 @@ def named_base(reference: str, what: str = "--base") -> Base:
     `what` is the argument that names it, for error messages. Raises `BaseError`, `GgufError` or
     `ModelfilesError` with one sentence if the reference leads to no usable base.
     """
-    from engine.gguf.model_header import require_base
-    from modelfiles.references.files import expand, gguf_at, is_there, looks_like_path
-
     path = expand(reference, Path.cwd(), f"{what} ")
     if is_there(path, f"{what} ") or looks_like_path(reference):
         return Base(require_base(gguf_at(path, f"{what} {reference}")))
     # Imported late: with its own imports it takes 45 ms, a tenth of a conversion.
-    from modelfiles.library import open_library
 
     model = open_library().get(reference)
     return Base(require_base(model.base), model.name)
@@ -60,12 +61,6 @@ def fitting_base(source: LoraSource, config: Mapping[str, Any] | None = None) ->
     All quantisations of a model count as one. Of several bases that fit, the one named like the
     model that the adapter was trained on is taken. Raises `TuiError` if none fits or several do.
     """
-    from engine.adapters.conversion.identity import base_fingerprint
-    from engine.adapters.conversion.placement.make_plan import make_plan
-    from engine.errors import EngineError
-    from modelfiles.library import open_library
-    from tui.terminal.progress import Progress
-
     library = open_library()
     fitting: dict[str, Base] = {}
     problems: list[str] = []
@@ -90,10 +85,6 @@ def fitting_base(source: LoraSource, config: Mapping[str, Any] | None = None) ->
 
 def _header(library: Library, name: str, seen: set[Path]) -> GgufHeader | None:
     """Return the header of a model's base, or None if it was seen before or cannot be read."""
-    from engine.errors import EngineError
-    from engine.gguf.model_header import require_base
-    from modelfiles.errors import ModelfilesError
-
     try:
         path = library.get(name).base
         if path in seen:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from modelfiles.references.hub import HubReference
-    from modelfiles.references.pulled_adapters import PulledAdapter
+from engine.adapters.checking.tied_output import can_untie, is_tied, untied
+from engine.errors import EngineError, HubError
+from engine.gguf.model_header import require_base
+from engine.hub.pull.download import download as fetch
+from engine.resolve.converted import converted_adapter, converted_folder
+from engine.resolve.pulled import pulled_adapter
+from modelfiles.errors import ReferenceNotFoundError
+from modelfiles.references.hub import HubReference
+from modelfiles.references.pulled_adapters import PulledAdapter
+from modelfiles.state.home import state_home
+from tui.terminal.output import note
+from tui.terminal.progress import Progress
 
 
 def download(reference: HubReference) -> Path:
@@ -17,10 +24,6 @@ def download(reference: HubReference) -> Path:
 
     Raises `ReferenceNotFoundError` with the reason on failure.
     """
-    from engine.errors import HubError
-    from engine.hub.pull.download import download as fetch
-    from modelfiles.errors import ReferenceNotFoundError
-    from tui.terminal.progress import Progress
 
     with Progress() as progress:
         try:
@@ -44,15 +47,6 @@ def convert_and_tell(
     either can be converted. Raises `ReferenceNotFoundError` with the reason if it cannot be
     converted.
     """
-    from engine.adapters.checking.tied_output import can_untie, is_tied, untied
-    from engine.errors import EngineError
-    from engine.gguf.model_header import require_base
-    from engine.resolve.converted import converted_adapter, converted_folder
-    from modelfiles.errors import ReferenceNotFoundError
-    from modelfiles.state.home import state_home
-    from tui.terminal.output import note
-    from tui.terminal.progress import Progress
-
     with Progress() as progress:
         try:
             header = require_base(base)
@@ -76,11 +70,6 @@ def pull_and_tell(reference: str) -> PulledAdapter | None:
 
     Like `pulled_adapter`, but raises `ReferenceNotFoundError` with the reason for a `HubError`.
     """
-    from engine.errors import HubError
-    from engine.resolve.pulled import pulled_adapter
-    from modelfiles.errors import ReferenceNotFoundError
-    from tui.terminal.progress import Progress
-
     with Progress() as progress:
         title = f"downloading {reference}"
         try:

@@ -7,12 +7,20 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from engine.stack import AdapterStack
-    from modelfiles.model import AdapterSpec, Model
-    from modelfiles.references.files import Convert, Pull
+from engine.adapters.read import read_adapter
+from engine.gguf.model_header import require_base
+from engine.resolve.adapter import adapter_notices
+from engine.stack import AdapterStack, stack_of
+from modelfiles.errors import ReferenceNotFoundError
+from modelfiles.language.adapter_line import MAX_SCALE
+from modelfiles.model import AdapterSpec, Model
+from modelfiles.references.files import Convert, Pull, adapter_at, is_foreign_adapter, pulled_at
+from modelfiles.references.model_name import free_name
+from modelfiles.references.resolve import adapter_id
+from tui.errors import UsageError
+from tui.terminal.output import note
 
 DEFAULT_SCALE = 1.0
 
@@ -78,8 +86,6 @@ class _ScaleLora(argparse.Action):
 
 
 def _scale(parser: argparse.ArgumentParser, text: str) -> float:
-    from modelfiles.language.adapter_line import MAX_SCALE
-
     try:
         scale = float(text)
     except ValueError:
@@ -125,8 +131,6 @@ def require_apart(out: Path, options: Iterable[LoraOption]) -> None:
 
     A folder that is converted may be the only copy of its adapter.
     """
-    from tui.errors import UsageError
-
     place = out.resolve()
     for option in options if place.exists() else ():
         try:
@@ -145,12 +149,6 @@ def stack_of_model(model: Model) -> AdapterStack:
     Parts of them without effect are noted on stderr. Raises `BaseError`, `AdapterError` or
     `GgufError` for a wrong file, so that it is named before a worker starts loading gigabytes.
     """
-    from engine.adapters.read import read_adapter
-    from engine.gguf.model_header import require_base
-    from engine.resolve.adapter import adapter_notices
-    from engine.stack import stack_of
-    from tui.terminal.output import note
-
     base = require_base(model.base)
     for spec in model.adapters:
         for notice in adapter_notices(spec.path, base):
@@ -172,12 +170,6 @@ def _place_of(reference: str, adapters: Sequence[AdapterSpec]) -> int | None:
 def _new_adapter(
     reference: str, scale: float, model: Model, convert: Convert | None, pull: Pull | None
 ) -> AdapterSpec:
-    from modelfiles.errors import ReferenceNotFoundError
-    from modelfiles.model import AdapterSpec
-    from modelfiles.references.files import adapter_at, is_foreign_adapter, pulled_at
-    from modelfiles.references.model_name import free_name
-    from modelfiles.references.resolve import adapter_id
-
     path = Path(reference).expanduser().absolute()
     names = [spec.name for spec in model.adapters]
     if is_foreign_adapter(path) or path.is_dir():

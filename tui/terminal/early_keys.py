@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -19,7 +20,6 @@ def keys_kept(stdin: TextIO) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    import termios
 
     try:
         descriptor = stdin.fileno()

@@ -6,6 +6,8 @@ import re
 import sys
 from typing import Any
 
+import msgspec
+
 from tui.text.sanitize import printable, printable_line
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -31,8 +33,6 @@ def write_json(document: Any) -> None:
 
     JSON is UTF-8, and paths need not be: bytes that are not UTF-8 become U+FFFD.
     """
-    import msgspec
-
     try:
         encoded = msgspec.json.encode(document)
     except UnicodeEncodeError:

@@ -6,12 +6,9 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from engine.adapters.inspection.norm_grid import NormGrid
 from tui.text.sanitize import printable_line
-
-if TYPE_CHECKING:
-    from engine.adapters.inspection.norm_grid import NormGrid
 
 LABEL_WIDTH = 5
 """Width in cells of the column with the layers' numbers."""

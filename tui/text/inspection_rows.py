@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from engine.adapters.inspection.inspect import Inspection, Target
 from tui.text.sanitize import printable_line
 from tui.text.units import count_text, size_text
-
-if TYPE_CHECKING:
-    from engine.adapters.inspection.inspect import Inspection, Target
-
 
 WEIGHTS_ONLY = (
     "1 is one direction, 0 none in common, -1 opposite directions, at scales of one sign. This "

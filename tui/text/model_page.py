@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from engine.gguf.base_facts import BaseFacts
+from engine.stack import Adapter
+from modelfiles.model import Model
+from modelfiles.parameters import Parameters
 from tui.text.sanitize import printable, printable_line
 from tui.text.tables import table_lines
 from tui.text.units import count_text, size_text
-
-if TYPE_CHECKING:
-    from engine.gguf.base_facts import BaseFacts
-    from engine.stack import Adapter
-    from modelfiles.model import Model
-    from modelfiles.parameters import Parameters
 
 _LICENSE_LINES = 2
 _TEMPLATE = "its own, used in place of the base's chat template (--template prints it)"

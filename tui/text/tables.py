@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from tui.text.sanitize import printable_line
@@ -25,7 +26,6 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     A longer path or reference is not cut, and no word is broken at a hyphen, so that it can be
     copied.
     """
-    import textwrap
 
     return textwrap.wrap(
         printable_line(text),

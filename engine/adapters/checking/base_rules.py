@@ -1,8 +1,8 @@
-"""The rules an adapter must fulfil to fit a base: names and dimensions of the tensors.
+"""Check that the names and shapes of an adapter's tensors fit a base model.
 
 Source: `llama_adapter_lora_init_impl` in llama-adapter.cpp and the graph that uses the pairs
 (`build_lora_mm`, `build_lora_mm_id`, `build_inp_embd` in llama-graph.cpp). llama.cpp compares two
-numbers per tensor; a wrong number of experts, a cube on a matrix or a flipped pair on a tied
+numbers per tensor. A wrong number of experts, a 3D pair on a matrix and a flipped pair on a tied
 output pass its check and end in an abort or a segmentation fault.
 """
 
@@ -19,7 +19,7 @@ from modelfiles.wording import shown
 
 
 def base_rules_broken(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
-    """Return every rule that keeps `adapter` from fitting `base`; no tensor data is read."""
+    """Return every rule that `adapter` breaks on `base`, without reading tensor data."""
     return tuple(broken for rule in _RULES for broken in rule(adapter, base))
 
 
@@ -102,8 +102,8 @@ def _has_matrices(adapter: GgufHeader, base: GgufHeader) -> Iterator[Broken]:
 
 
 def _leaves_tied_output(adapter: GgufHeader, base: GgufHeader) -> Iterator[Broken]:
-    # The tied output looks its LoRA pair up by the tensor's name, finds the embedding's flipped
-    # one, and the multiplication aborts while the graph is reserved.
+    # The tied output looks up its LoRA pair by the tensor's name and finds the embedding's flipped
+    # pair; the multiplication aborts while the graph is reserved.
     adapts_embedding = any(pair.target == TOKEN_EMBEDDING for pair in pairs_of(adapter))
     if adapts_embedding and OUTPUT not in base.tensors:
         yield Broken(
@@ -120,7 +120,7 @@ def _untying_advice(base: GgufHeader, module: str) -> str:
 
 
 def _matched(adapter: GgufHeader, base: GgufHeader) -> Iterator[tuple[Pair, TensorInfo]]:
-    """Yield the pairs whose tensor is in the base, with that tensor."""
+    """Yield each pair whose target is in the base, with the base tensor."""
     for pair in pairs_of(adapter):
         weight = base.tensors.get(pair.target)
         if weight is not None:

@@ -1,7 +1,7 @@
-"""Decides whether an adapter may be handed to llama.cpp together with a base.
+"""Check whether llama.cpp can load an adapter together with a base model.
 
-A wrong adapter raises nothing there: it aborts the process, crashes it or has no effect. So every
-rule is judged here first, on the headers, and then the weights are scanned.
+llama.cpp raises no error for a wrong adapter: it aborts, crashes or ignores the adapter. So every
+rule is checked here first, on the headers, and then the weights are scanned.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["Broken", "Rule", "check", "check_alone", "check_headers", "require_f
 
 
 def check(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
-    """Return every rule that `adapter` breaks as an adapter for `base`; empty means that it fits.
+    """Return every rule that `adapter` breaks on `base`; empty means that it fits.
 
-    Reads the adapter's weights once, to see that all are finite. Raises `GgufError` if the file
-    cannot be read any more.
+    Reads the adapter's weights once to check that all are finite. Raises `GgufError` if the file
+    can no longer be read.
     """
     broken = check_headers(adapter, base)
     is_lora = not any(b.rule in (Rule.NOT_ADAPTER, Rule.NOT_LORA) for b in broken)
@@ -34,7 +34,7 @@ def check(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
 
 
 def check_alone(adapter: GgufHeader) -> tuple[Broken, ...]:
-    """Return every rule that `adapter` breaks by itself, whatever the base; as `check` does."""
+    """Return every rule that `adapter` breaks without a base; read and raise as `check`."""
     own = own_rules_broken(adapter)
     if any(broken.rule in (Rule.NOT_ADAPTER, Rule.NOT_LORA) for broken in own):
         return own
@@ -42,7 +42,7 @@ def check_alone(adapter: GgufHeader) -> tuple[Broken, ...]:
 
 
 def check_headers(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
-    """Return what `check` does without reading the weights: at once, whatever the size."""
+    """Return the rules broken by the headers alone: `check` without its scan of the weights."""
     own = own_rules_broken(adapter)
     if any(broken.rule in (Rule.NOT_ADAPTER, Rule.NOT_LORA) for broken in own):
         return own
@@ -50,10 +50,10 @@ def check_headers(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
 
 
 def require_fit(adapter: Path | GgufHeader, base: Path | GgufHeader) -> None:
-    """Raise unless an adapter can be used with a base, each given as a file or its header.
+    """Raise unless an adapter fits a base model, each given as a file or its header.
 
-    Raises `AdapterError` with the first broken rule in one sentence, `BaseError` where the base is
-    no model, `GgufError` where a file is no GGUF.
+    Raises `AdapterError` with the first broken rule in one sentence, `BaseError` if the base is
+    not a model, `GgufError` if a file is not GGUF.
     """
     ours = adapter if isinstance(adapter, GgufHeader) else read_header(adapter)
     theirs = base if isinstance(base, GgufHeader) else require_base(base)

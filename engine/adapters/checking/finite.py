@@ -1,4 +1,4 @@
-"""Finds numbers in an adapter that are not finite: a single one turns every answer into noise."""
+"""Find NaN and infinities in an adapter's weights; a single one turns every answer into noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.gguf.ggml_type import GgmlType
 from engine.gguf.header import GgufHeader
 
 _CHUNK_BLOCKS: Final = 1 << 18
-# For each type its blocks as stored, and the exponent bits: all ones in infinities and NaN alone.
+# The stored block layout of each type and its exponent mask: only infinities and NaN set all bits.
 _LAYOUTS: Final[dict[GgmlType, tuple[np.dtype[Any], int]]] = {
     GgmlType.F32: (np.dtype("<u4"), 0x7F80_0000),
     GgmlType.F16: (np.dtype("<u2"), 0x7C00),
@@ -26,9 +26,9 @@ _LAYOUTS: Final[dict[GgmlType, tuple[np.dtype[Any], int]]] = {
 def not_finite_tensors(adapter: GgufHeader) -> Iterator[str]:
     """Yield the names of LoRA tensors that hold an infinity or NaN.
 
-    Looks at F32, F16, BF16 and the block scales of Q8_0, at most 9 MB at a time; other
-    quantisations are passed over. Compares bits instead of converting: 5 GB/s for a cached file.
-    Raises `GgufError` if the file cannot be read to the end or changed since its header was read.
+    Scans F32, F16, BF16 and the block scales of Q8_0, at most 9 MB at a time, and skips other
+    quantisations. Compares bits instead of converting: 5 GB/s for a cached file. Raises
+    `GgufError` if the file cannot be read to the end or changed since its header was read.
     """
     with FileCursor(adapter.path) as cursor:
         require_unchanged(adapter.path, adapter.stamp)

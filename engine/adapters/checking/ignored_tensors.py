@@ -1,4 +1,4 @@
-"""What is odd about an adapter that llama.cpp nevertheless runs: said, but not refused."""
+"""Warnings about adapter tensors that llama.cpp loads but ignores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.adapters.pairs import IGNORED_SUFFIX, INVOCATION, pairs_of
 from engine.gguf.header import GgufHeader
 from engine.gguf.metadata import GgufArray
 
-# Tensors that the architecture's graph multiplies without looking for a LoRA pair: llama.cpp loads
+# Tensors that the architecture's graph multiplies without looking up a LoRA pair: llama.cpp loads
 # the pair, reports success and never uses it. Source: plain `ggml_mul_mat` on a layer's weight in
 # src/models of llama.cpp 0c1e57098; measured for deepseek2 and plm on every tensor.
 _LATENT_ATTENTION: Final = r"attn_(q|q_a|q_b|kv_a_mqa|kv_b|k_b|v_b)"
@@ -44,14 +44,17 @@ _NEVER_MULTIPLIED: Final = re.compile(r"(position_embd|token_types|rope_freqs)\.
 
 
 def is_latent_attention(target: str, architecture: str) -> bool:
-    """Whether a base tensor is one that the architecture's latent attention multiplies plainly."""
+    """Return whether `target` is a latent-attention tensor that llama.cpp applies no LoRA to."""
     is_latent = _UNUSED.get(architecture, "").startswith(_LATENT_ATTENTION)
     name = rf"blk\.\d+\.({_LATENT_ATTENTION})\.weight"
     return is_latent and re.fullmatch(name, target) is not None
 
 
 def notices(adapter: GgufHeader, base: GgufHeader) -> tuple[str, ...]:
-    """Return sentences on what of `adapter` will do nothing, or something else, on `base`."""
+    """Return warnings about tensors of `adapter` that llama.cpp ignores on `base`, and about aLoRA.
+
+    An aLoRA adapter has invocation tokens and acts only from those tokens on.
+    """
     return (
         *_ignored_norms(adapter),
         *_unused_targets(adapter, base),
@@ -60,7 +63,7 @@ def notices(adapter: GgufHeader, base: GgufHeader) -> tuple[str, ...]:
 
 
 def unused_targets(adapter: GgufHeader, base: GgufHeader) -> tuple[str, ...]:
-    """Return the base tensors whose pairs llama.cpp loads and then never uses."""
+    """Return the base tensors whose pairs llama.cpp loads but never uses."""
     pattern = _UNUSED.get(base.architecture or "")
     in_layer = re.compile(rf"(blk\.\d+\.)?({pattern})\.weight") if pattern else None
     unused = []

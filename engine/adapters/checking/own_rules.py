@@ -1,8 +1,8 @@
-"""The rules an adapter must fulfil by itself, whatever the base.
+"""Check the rules that an adapter must satisfy on any base model.
 
-Source: `llama_adapter_lora_init_impl` in llama-adapter.cpp, and what it leaves unchecked and then
-dies of: a metadata value of another type aborts the process, a tensor of integers is a jump to a
-null pointer.
+Source: `llama_adapter_lora_init_impl` in llama-adapter.cpp, and the faults that it does not check
+but crashes on: a metadata value of the wrong type aborts the process, a tensor of integers jumps
+to a null pointer.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from modelfiles.wording import shown
 
 
 def own_rules_broken(adapter: GgufHeader) -> tuple[Broken, ...]:
-    """Return every rule broken by the header of `adapter` alone; nothing of the data is read.
+    """Return every rule broken by the header of `adapter` alone, without reading tensor data.
 
-    Where the file is no LoRA adapter at all, only that is said.
+    For a file that is not a LoRA adapter, returns only that rule.
     """
     kind = tuple(_is_adapter(adapter)) or tuple(_is_lora(adapter))
     if kind:

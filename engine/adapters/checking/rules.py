@@ -1,4 +1,4 @@
-"""The vocabulary of the check: rules, what is broken, and an adapter's tensors in pairs."""
+"""Define the rules for adapters, broken rules, and the pairing of an adapter's tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from modelfiles.wording import shown
 
 
 class Rule(StrEnum):
-    """What an adapter must fulfil to be used with a base."""
+    """A condition that an adapter must satisfy to be used with a base model."""
 
     NOT_ADAPTER = "the file is an adapter"
     NOT_LORA = "the adapter is a LoRA"
@@ -35,14 +35,14 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A rule that an adapter breaks, with a sentence that says where and what to do."""
+    """A broken rule, with a sentence on where the adapter breaks it and how to fix that."""
 
     rule: Rule
     message: str
 
 
 def some(names: Sequence[str], thing: str = "tensor") -> str:
-    """Return `tensor 'x'` or `3 tensors, the first 'x'`."""
+    """Return names for a message: `tensor 'x'` or `3 tensors, the first 'x'`."""
     if len(names) == 1:
         return f"{thing} {shown(names[0])}"
     return f"{len(names)} {thing}s, the first {shown(names[0])}"

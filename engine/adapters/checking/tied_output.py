@@ -1,9 +1,9 @@
-"""Tied embeddings: models whose output shares the token embedding's weights, and giving it its own.
+"""Untie embeddings: give a model whose output shares the embedding's weights an output of its own.
 
-llama.cpp takes `token_embd.weight` for the output where a file has no `output.weight`. A LoRA on
-either of the two is a change of one of them alone, so that merging it has to write both. That
-works for architectures that look for `output.weight` and do without it; others never look, and
-refuse a file with a tensor they do not know ("wrong number of tensors").
+llama.cpp uses `token_embd.weight` for the output if a file has no `output.weight`. A LoRA on one of
+the two changes only that one, so merging it has to write both. That works for architectures for
+which `output.weight` is optional; others never look for it, and refuse a file with an unknown
+tensor ("wrong number of tensors").
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Final
 from engine.adapters.pairs import OUTPUT, TOKEN_EMBEDDING, pairs_of
 from engine.gguf.header import GgufHeader
 
-# Architectures whose `load_arch_tensors` asks for the output with TENSOR_NOT_REQUIRED and falls
-# back to the token embedding, read from src/models of llama.cpp 0c1e57098. Not among them: gemma,
-# gemma2, command-r, cohere2, openelm and bitnet, which never ask, those that require it, and
-# encoders, embedding models and drafters, whose missing output is none that is shared.
+# Architectures whose `load_arch_tensors` requests the output with TENSOR_NOT_REQUIRED and falls
+# back to the token embedding, from src/models of llama.cpp 0c1e57098. Excluded: gemma, gemma2,
+# command-r, cohere2, openelm and bitnet, which never request it; architectures that require it;
+# and encoders, embedding models and drafters, whose missing output is not a tied one.
 _OPTIONAL_OUTPUT: Final = """
     llama llama4 deci falcon grok gpt2 mpt starcoder refact bloom qwen2 qwen2vl qwen3 qwen3moe
     qwen3next qwen3vl qwen3vlmoe qwen35 qwen35moe qwen4exp phi3 plamo2 plamo3 minicpm minicpm3
@@ -34,17 +34,17 @@ _OPTIONAL_OUTPUT: Final = """
 
 
 def is_tied(base: GgufHeader) -> bool:
-    """Whether the output of a base shares the token embedding's weights."""
+    """Return whether the output of a base shares the token embedding's weights."""
     return TOKEN_EMBEDDING in base.tensors and OUTPUT not in base.tensors
 
 
 def can_untie(architecture: str | None) -> bool:
-    """Whether llama.cpp takes an `output.weight` in models of an architecture that can lack it."""
+    """Return whether `output.weight` is optional in llama.cpp's models of an architecture."""
     return architecture in _OPTIONAL_OUTPUT.split()
 
 
 def needs_untying(base: GgufHeader, adapters: Iterable[GgufHeader]) -> bool:
-    """Whether adapters change the embedding or the output of a base that shares their weights."""
+    """Return whether adapters change the embedding or the output of a tied base."""
     return is_tied(base) and any(
         pair.target in (TOKEN_EMBEDDING, OUTPUT)
         for adapter in adapters
@@ -53,13 +53,13 @@ def needs_untying(base: GgufHeader, adapters: Iterable[GgufHeader]) -> bool:
 
 
 def untied(base: GgufHeader) -> GgufHeader:
-    """Return the header of a tied base with an output besides: the embedding's data once more."""
+    """Return the header of a tied base with an added output that refers to the embedding's data."""
     output = replace(base.tensors[TOKEN_EMBEDDING], name=OUTPUT)
     return replace(base, tensors=MappingProxyType({**base.tensors, OUTPUT: output}))
 
 
 def is_untied(base: GgufHeader) -> bool:
-    """Whether a header is one that `untied` returned: its output is the embedding's own data."""
+    """Return whether a header comes from `untied`: its output refers to the embedding's data."""
     embedding, output = base.tensors.get(TOKEN_EMBEDDING), base.tensors.get(OUTPUT)
     if embedding is None or output is None:
         return False

@@ -1,4 +1,4 @@
-"""Tells an adapter that was never trained: its B factors are zero, as LoRA starts them."""
+"""Detect an adapter that was never trained: all its B factors are zero, LoRA's initial value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.gguf.ggml_type import GgmlType
 from engine.gguf.header import GgufHeader
 
 _CHUNK_BLOCKS: Final = 1 << 18
-# For each type its blocks as stored, and all bits but the sign, as -0 is a zero too.
+# The stored block layout of each type and a mask of all bits but the sign, as -0 is also zero.
 _LAYOUTS: Final[dict[GgmlType, tuple[np.dtype[Any], int]]] = {
     GgmlType.F32: (np.dtype("<u4"), 0x7FFF_FFFF),
     GgmlType.F16: (np.dtype("<u2"), 0x7FFF),
@@ -23,11 +23,11 @@ _LAYOUTS: Final[dict[GgmlType, tuple[np.dtype[Any], int]]] = {
 
 
 def is_untrained(adapter: GgufHeader) -> bool:
-    """Return whether every lora_b of the adapter is zero, so that it cannot change anything.
+    """Return whether every lora_b of the adapter is zero, so that it has no effect.
 
-    LoRA starts with B = 0 (arXiv:2106.09685, section 4.1). Reads the file up to the first B that is
-    not, which is as a rule the first. False where a B has another type than F32, F16, BF16 or Q8_0.
-    Raises `GgufError` if the file cannot be read or changed since its header was read.
+    LoRA starts with B = 0 (arXiv:2106.09685, section 4.1). Stops reading at the first nonzero B,
+    usually the first B. Returns False if a B has another type than F32, F16, BF16 or Q8_0. Raises
+    `GgufError` if the file cannot be read or changed since its header was read.
     """
     halves = [tensor for name, tensor in adapter.tensors.items() if name.endswith(LORA_B)]
     if not halves or any(tensor.type not in _LAYOUTS for tensor in halves):

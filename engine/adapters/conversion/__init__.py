@@ -1,1 +1,1 @@
-"""Turns LoRA adapters of other programs into GGUF files that fit one base."""
+"""Convert PEFT and MLX adapters into GGUF adapters for one base model."""

@@ -1,8 +1,8 @@
-"""Converts a LoRA adapter of another program into a GGUF file that fits one base.
+"""Convert a PEFT or MLX LoRA adapter into a GGUF adapter for one base model.
 
-No torch and no transformers: the base's header says which tensors there are and how they are
-shaped, and that decides names, permutations and splits (`conversion.placement`).
-Pairs are read, turned and written one after the other, so that memory is that of one pair.
+Needs neither torch nor transformers: the names and shapes of the tensors in the base's header
+determine names, permutations and splits (`conversion.placement`). Reads, converts and writes one
+pair at a time, so that memory use is that of one pair.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ __all__ = ["Conversion", "convert"]
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A converted adapter that was written."""
+    """A converted adapter file and its properties."""
 
     path: Path
     name: str
     """`general.name` of the file."""
     architecture: str
     targets: tuple[str, ...]
-    """The base tensors that have a pair, in the order of the file."""
+    """The base tensors that have a pair, in file order."""
     ranks: tuple[int, ...]
-    """The ranks there are, ascending."""
+    """The distinct ranks, ascending."""
     alpha: float
-    """`adapter.lora.alpha`, by which llama.cpp multiplies before it divides by the rank."""
+    """`adapter.lora.alpha`; llama.cpp scales each pair by alpha / rank."""
     n_folded: int
-    """Pairs whose B carries the part of the scale that alpha cannot say."""
+    """Number of pairs whose B carries the part of the scale that alpha cannot express."""
     types: Mapping[str, int]
-    """Tensors by type, `F16`, the commonest first."""
+    """Number of tensors by type, such as `F16`, the most common first."""
     size_bytes: int
     dropped: tuple[str, ...]
-    """Modules of a vision or audio tower, which are left out."""
+    """Modules of a vision or audio tower, which are not converted."""
     notices: tuple[str, ...]
-    """Sentences on what a person should know of the adapter on this base."""
+    """Notices about the adapter on this base, one sentence each."""
 
     @property
     def n_pairs(self) -> int:
-        """How many base tensors the adapter changes."""
+        """Number of base tensors that the adapter changes."""
         return len(self.targets)
 
 
@@ -73,29 +73,29 @@ def convert(
 ) -> Conversion:
     """Write a PEFT or MLX adapter as a GGUF adapter for `base`; equal arguments, equal bytes.
 
-    A pair whose scale the file's one alpha cannot express carries the rest in B, multiplied in
-    float64 and rounded once to float32 (an error of at most 2**-24); every other value keeps its
-    bits in `auto` and `f32`. What was written is checked as any adapter is (`check_headers`, and
-    that all numbers are finite) before it takes its place.
+    If the file's one alpha cannot express a pair's scale, the remaining factor is multiplied into
+    B in float64 and rounded once to float32 (an error of at most 2**-24); every other value keeps
+    its bits in `auto` and `f32`. The written file is checked like any adapter (`check_headers`,
+    and that all numbers are finite) before it replaces `out`.
 
     Args:
-        source: The folder or file of the adapter, or what was read of it.
+        source: The folder or file of the adapter, or the adapter as `read_source` returns it.
         base: The GGUF model that the adapter is for, or its header.
-        out: The file to write, atomically; an older one is replaced.
+        out: The file to write atomically; replaces an older one.
         out_type: How weights are stored (`engine.adapters.conversion.encoding`).
-        config: The `config.json` of the base, for the few architectures that multiply by numbers
-            which a GGUF file does not tell.
+        config: The `config.json` of the base, for the few architectures whose weights are
+            multiplied by numbers that a GGUF file does not hold.
         name: `general.name`; by default the source's title.
-        on_progress: Told the fraction done, 0 to 1, after each pair.
-        is_cancelled: Asked before each pair.
+        on_progress: Called with the fraction done, 0 to 1, after each pair.
+        is_cancelled: Called before each pair.
 
     Raises:
-        AdapterError: The adapter is of a kind that cannot be converted, does not fit the base, or
-            holds numbers that are not finite.
-        BaseError: The base is no model.
-        GgufError: The base is no sound GGUF file.
+        AdapterError: The adapter cannot be converted, does not fit the base, or holds numbers that
+            are not finite.
+        BaseError: The base is not a model.
+        GgufError: The base is not a valid GGUF file.
         EngineError: A file cannot be read or written.
-        Cancelled: `is_cancelled` said so.
+        Cancelled: `is_cancelled` returned true.
     """
     lora = source if isinstance(source, LoraSource) else read_source(source)
     header = base if isinstance(base, GgufHeader) else require_base(base)
@@ -132,9 +132,9 @@ def _require_targets(source: LoraSource, pairs: Sequence[PlannedPair]) -> None:
 
 
 def _checked(path: Path, source: LoraSource, base: GgufHeader) -> GgufHeader:
-    """Return the header of what was written; raises `AdapterError` where it would not load.
+    """Return the header of the written file; raise `AdapterError` if it breaks a rule.
 
-    That all numbers are finite was seen of each tensor before it was written.
+    The writer has already checked that each tensor's numbers are finite.
     """
     written = read_header(path)
     broken = check_headers(replace(written, path=source.path), base)
@@ -152,6 +152,6 @@ def _untrained(written: GgufHeader, source: LoraSource) -> Iterator[str]:
 
 
 def _clean(title: str) -> str:
-    """Return a title that can be stored and shown: no control characters, no lone surrogates."""
+    """Return `title` without control characters and lone surrogates, for storage and display."""
     text = title.encode("utf-8", "replace").decode()
     return "".join(c for c in text if c.isprintable()).strip()

@@ -1,8 +1,8 @@
-"""The file of a converted adapter: a GGUF written in one pass, the header last, with checksums.
+"""Write a converted adapter as GGUF in one pass, the header last, with checksums.
 
-Types are chosen by what a tensor holds, which is known only once it is made; so room is left for
-the header, whose length does not depend on them. Two SHA-256 digests stand in it, because such
-files are kept and loaded unseen: one flipped bit in a weight raises nothing in llama.cpp.
+A tensor's type depends on its values, so the header is written last, into space reserved at the
+start; its length does not depend on the types. It holds two SHA-256 digests, because these files
+are cached and reused without inspection, and llama.cpp does not detect a flipped bit in a weight.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NO_CHECKSUMS: Final = bytes(2 * 32)
 
 
 class ConvertedWriter:
-    """Writes the pairs first and the header, whose length is known, when the types are."""
+    """Writes the pairs first, and the header once the tensor types are known."""
 
     def __init__(
         self,
@@ -70,11 +70,11 @@ class ConvertedWriter:
         on_progress: Callable[[float], None],
         is_cancelled: Callable[[], bool],
     ) -> None:
-        """Write all of the file; equal arguments, equal bytes.
+        """Write the whole file; equal arguments, equal bytes.
 
-        `on_progress` is told the fraction done after each pair, `is_cancelled` asked before. Raises
-        `AdapterError` for numbers that are not finite, `EngineError` where the source cannot be
-        read, `Cancelled` where `is_cancelled` said so.
+        Calls `is_cancelled` before each pair, and `on_progress` with the fraction done after it.
+        Raises `AdapterError` for numbers that are not finite, `EngineError` if the source cannot
+        be read, `Cancelled` if `is_cancelled` returns true.
         """
         self._write_pairs(file, on_progress, is_cancelled)
         blank = self._header(self.types, _NO_CHECKSUMS)
@@ -97,7 +97,7 @@ class ConvertedWriter:
             types, parts = zip(*self._tensors(pair), strict=True)
             self.types += types
             hashing.join()
-            # Beside the writing and the next pair: a tenth of the time of a whole conversion.
+            # Hash while writing and while reading the next pair: 10% of the conversion time.
             hashing = Thread(target=self._hash, args=parts)
             hashing.start()
             for part in parts:
@@ -111,7 +111,7 @@ class ConvertedWriter:
             self._digest.update(part)
 
     def notices(self) -> Iterator[str]:
-        """Yield a sentence where values were too large for the type that was asked for."""
+        """Yield a warning if values were too large for the requested type."""
         n_wide = self.types.count(GgmlType.F32)
         if n_wide and self._out_type not in ("auto", "f32"):
             yield (
@@ -132,8 +132,8 @@ class ConvertedWriter:
         return encoded_header([*self._fields, bytes_field(CHECKSUMS_KEY, checksums)], slots)
 
     def _tensors(self, pair: PlannedPair) -> Iterator[tuple[GgmlType, bytes | memoryview]]:
-        """Yield type and data of A, then of B, each padded to where the next one begins."""
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told below
+        """Yield type and data of A, then of B, each padded to the alignment."""
+        with np.errstate(over="ignore", invalid="ignore"):  # non-finite values are refused below
             a, b = pair.build(self.scales.factors(pair))
         if (a.shape, b.shape) != (pair.a_shape, pair.b_shape):
             raise ValueError(f"{pair.target} was planned as {pair.a_shape} and {pair.b_shape}")
@@ -149,9 +149,9 @@ class ConvertedWriter:
 
 
 def is_intact(path: Path) -> bool:
-    """Return whether a file was converted by this version and is unchanged since.
+    """Return whether a file was written by this converter version and its checksums match.
 
-    Reads all of it.
+    Reads the whole file.
     """
     try:
         header = read_header(path)

@@ -1,4 +1,4 @@
-"""Adapters of other programs, converted once for each base and kept."""
+"""Cache PEFT and MLX adapters as GGUF files, converted once for each base model."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from engine.gguf.header import GgufHeader
 from engine.gguf.model_header import require_base
 
 CONVERTED_BYTES: Final = 4 * 2**30
-"""Most disk space for converted adapters: 25 of rank 16 for a model of 8B in F32."""
+"""Disk budget for converted adapters: 25 of rank 16 for an 8B model in F32."""
 _SPARED_S: Final = 24 * 3600.0
-"""A chat refers to the file for as long as it runs, to fuse it or to save it in a model."""
+"""A chat refers to the file while it runs, to fuse it or to save it in a model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """An adapter of another program as a GGUF file."""
+    """A PEFT or MLX adapter converted to a GGUF file."""
 
     path: Path
-    """In the cache: to be used now, not to be kept."""
+    """File in the cache, which may be evicted later: use it now, do not store the path."""
     title: str
-    """What the adapter is called."""
+    """Display name of the adapter."""
     is_new: bool
-    """Whether it was converted now."""
+    """Whether this call converted it, rather than finding it in the cache."""
     notices: tuple[str, ...]
-    """Sentences on what a person should know."""
+    """Notices for the user, one sentence each."""
 
 
 class ConvertedCache(GgufCache):
-    """Converted adapters in one folder, named by all that they depend on."""
+    """Converted adapters in one folder, named by a digest of their inputs."""
 
     @staticmethod
     def key(source: LoraSource, base: GgufHeader, out_type: OutType) -> str:
-        """Return the name for a conversion; raises `GgufError` if the base changed meanwhile."""
+        """Return the cache key of a conversion; raise `GgufError` if the base file changed."""
         parts = [
             CONVERTER_VERSION,
             source.sha256,
@@ -63,11 +63,11 @@ class ConvertedCache(GgufCache):
 
     @property
     def spared_s(self) -> float:
-        """For how long a file is kept after its last use, whatever the budget."""
+        """Seconds for which a file is kept after its last use, regardless of the budget."""
         return _SPARED_S
 
     def is_sound(self, path: Path) -> bool:
-        """Whether a file is what was built."""
+        """Return whether a cached file is intact."""
         return is_intact(path)
 
 
@@ -81,11 +81,11 @@ def converted(
     on_progress: Callable[[float], None] = lambda _: None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Converted:
-    """Return an adapter of another program converted for `base`, of the cache in `folder`.
+    """Return a PEFT or MLX adapter converted for `base`, using the cache in `folder`.
 
-    The source is read each time for its digest, and converted where the cache has no intact file
-    for this content, base and type. Raises as `engine.adapters.conversion.convert.convert` does,
-    and `EngineError` where the folder cannot be used.
+    Reads the source each time for its digest, and converts it if the cache has no intact file for
+    this content, base and type. Raises as `engine.adapters.conversion.convert.convert` does, and
+    `EngineError` if the folder cannot be used.
     """
     lora = read_source(source)
     header = base if isinstance(base, GgufHeader) else require_base(base)

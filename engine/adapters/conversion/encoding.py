@@ -1,8 +1,8 @@
-"""The types in which a converted adapter's numbers are stored.
+"""Encode a converted adapter's tensors in the chosen GGUF type.
 
-`auto` loses nothing: float32 stays F32; float16 and bfloat16 become F16 where that holds every
-value of the tensor exactly, else BF16, else F32 (a B that a scale was multiplied into). F16 comes
-first because more of llama.cpp's backends compute with it.
+`auto` is lossless: float32 stays F32; float16 and bfloat16 become F16 if that holds every value of
+the tensor exactly, else BF16, else F32 (a B that a scale was multiplied into). F16 comes first
+because more of llama.cpp's backends compute with it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _Q8_0_MAX: Final = 127 * 65504.0
 def encoded(
     values: Floats, out_type: OutType, sources: Sequence[StoredTensor]
 ) -> tuple[GgmlType, Array]:
-    """Return the type for a tensor of finite values and its data, contiguous.
+    """Return the type for a tensor of finite values, and its contiguous data.
 
-    `sources` are the tensors it was made of, whose precision `auto` keeps. Values that F16, BF16 or
-    Q8_0 would turn into infinities are stored as F32; a Q8_0 tensor whose rows are no multiple of
-    32 becomes F16, as `convert_lora_to_gguf.py` of llama.cpp has it.
+    `sources` are the tensors it was made from, whose precision `auto` keeps. Values that F16, BF16
+    or Q8_0 would turn into infinities are stored as F32; a Q8_0 tensor whose row length is not a
+    multiple of 32 becomes F16, as in llama.cpp's `convert_lora_to_gguf.py`.
     """
     values = np.ascontiguousarray(values, dtype="<f4")
     if out_type == "auto":
@@ -67,7 +67,7 @@ def _half(values: Floats) -> Array:
 
 
 def _brain_bits(values: Floats) -> Array:
-    """Return the bits of bfloat16, rounded to the nearest and then to even, as ggml does."""
+    """Return the bits as bfloat16, rounded to nearest even as ggml does."""
     bits = values.view("<u4")
     last = (bits >> 16) & 1
     rounded: Array = ((bits + (np.uint32(0x7FFF) + last)) >> 16).astype("<u2")
@@ -75,7 +75,7 @@ def _brain_bits(values: Floats) -> Array:
 
 
 def _blocks(values: Floats) -> Array:
-    # Imported where it is needed: it takes 250 ms, and adapters are rarely quantised.
+    # Imported here because it takes 250 ms and adapters are rarely quantised.
     import gguf
 
     with np.errstate(over="ignore", invalid="ignore"):  # the inverse of a subnormal scale

@@ -1,4 +1,4 @@
-"""What a converted adapter says of where it came from: its source and its base."""
+"""Define the metadata that identifies a converted adapter's source and base model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.gguf.metadata import GgufArray
 from engine.gguf.writer import Field, text_field, uint32_field, uint32s_field
 
 CONVERTER_VERSION: Final = 1
-"""Raised whenever an equal source and base would give other tensors than before."""
+"""Increased whenever equal source and base would give other tensors than before."""
 VERSION_KEY: Final = "lora_tui.convert.version"
 SOURCE_SHA256_KEY: Final = "lora_tui.convert.source_sha256"
 BASE_FINGERPRINT_KEY: Final = "lora_tui.convert.base_fingerprint"
@@ -23,17 +23,17 @@ BASE_NAME_KEY: Final = "lora_tui.convert.base_name"
 
 _BLOB: Final = re.compile(r"sha256-([0-9a-f]{64})")
 _REPO: Final = re.compile(r"(\w[\w.-]*)/(\w[\w.-]*)", re.ASCII)
-# What differs between two quantisations, or two ways of splitting, of one model.
+# Keys that differ between two quantisations, or two ways of splitting, of one model.
 _OF_THE_FILE: Final = re.compile(
     r"general\.(file_type|quantization_version|alignment|quantized_by)"
 )
 
 
 def base_fingerprint(base: GgufHeader) -> str:
-    """Return a hex SHA-256 of what a conversion depends on in a base, from its header alone.
+    """Return a hex SHA-256 of the parts of a base's header that a conversion depends on.
 
-    Architecture, names and shapes of the tensors, and the metadata that says which model it is and
-    how it is built. All quantisations of a model have one fingerprint, other models another one
+    Covers the names and shapes of the tensors, and the metadata under `general.` and under the
+    architecture. All quantisations of a model share one fingerprint, and other models have another
     (a digest of the whole file would take a minute for 100 GB). Raises `GgufError` if the file
     changed since its header was read.
     """
@@ -48,13 +48,13 @@ def base_fingerprint(base: GgufHeader) -> str:
 
 
 def base_sha256(base: GgufHeader) -> str:
-    """Return the base's hex SHA-256 where a model store names its file by it, else ''."""
+    """Return the base's hex SHA-256 if its file name is a model store's digest, else ''."""
     match = _BLOB.fullmatch(base.path.name)
     return match[1] if match and len(base.part_stamps) == 1 else ""
 
 
 def identity_fields(source: LoraSource, base: GgufHeader, name: str) -> list[Field]:
-    """Return the metadata by which a converted adapter is told: names, base, digests."""
+    """Return the metadata that identifies a converted adapter: names, base, digests."""
     known = [
         text_field("general.architecture", base.architecture or ""),
         text_field("general.type", "adapter"),
@@ -77,7 +77,7 @@ def identity_fields(source: LoraSource, base: GgufHeader, name: str) -> list[Fie
 
 
 def _base_model_fields(base_name: str) -> list[Field]:
-    """Return `general.base_model.*` for a repository of the Hub; a local path tells nobody."""
+    """Return `general.base_model.*` for a repository of the Hub, nothing for a local path."""
     match = _REPO.fullmatch(base_name)
     if match is None:
         return []

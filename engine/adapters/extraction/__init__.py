@@ -1,1 +1,1 @@
-"""An adapter from the difference of two models."""
+"""Extract an adapter from the difference of two models."""

@@ -1,7 +1,7 @@
-"""The difference of two models of one architecture, tensor by tensor.
+"""Compare two models of one architecture, tensor by tensor.
 
-What of it an adapter can hold is decided here: llama.cpp applies pairs to the matrices that its
-graph multiplies by, and to nothing else.
+Also decides which differences an adapter can hold: llama.cpp applies pairs only to the matrices
+that its graph multiplies by.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from modelfiles.wording import shown
 Floats = npt.NDArray[np.float32]
 
 _CHUNK_VALUES: Final = 1 << 20
-"""Values of each model dequantised at a time: 4 MB."""
+"""Values of each model dequantised at a time: 4 MB as float32."""
 _SIZES: Final = ("block_count", "embedding_length", "expert_count")
 _NEVER_MULTIPLIED: Final = re.compile(
     r"(position_embd|token_types|rope_freqs)\.weight"
@@ -47,32 +47,31 @@ class Obstacle(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Counterparts:
-    """One tensor of both models, of equal shape."""
+    """A tensor that both models have in the same shape."""
 
     base: TensorInfo
     tuned: TensorInfo
 
     @property
     def n_experts(self) -> int:
-        """Matrices that lie one after the other, 1 for a matrix or a vector."""
+        """Number of stacked matrices; 1 for a matrix or a vector."""
         return self.base.ne[2] * self.base.ne[3]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The tensors of two models, side by side."""
+    """The tensors of two models, matched by name and shape."""
 
     common: tuple[Counterparts, ...]
-    """In the order of the base."""
+    """Matched tensors, in the base's order."""
     apart: dict[Obstacle, tuple[str, ...]]
-    """Names of tensors without a counterpart of equal shape."""
+    """Names of tensors without a counterpart of equal shape, by reason."""
 
 
 def compare(base: GgufHeader, tuned: GgufHeader) -> Comparison:
-    """Return which tensors can be subtracted.
+    """Match the tensors of two models that can be subtracted.
 
-    Raises `BaseError` where the models are of different architecture or size, or have no tensor in
-    common.
+    Raises `BaseError` if the models differ in architecture or size, or have no tensor in common.
     """
     if base.architecture != tuned.architecture:
         raise BaseError(
@@ -108,7 +107,7 @@ def compare(base: GgufHeader, tuned: GgufHeader) -> Comparison:
 
 
 def obstacle_to(pair: Counterparts, base: GgufHeader) -> Obstacle | None:
-    """Return why a pair for this tensor would be refused by llama.cpp or do nothing, or None."""
+    """Return why llama.cpp would refuse or ignore a pair for this tensor, or None."""
     name = pair.base.name
     if not (pair.base.type.is_usable_in_adapter and pair.tuned.type.is_usable_in_adapter):
         return Obstacle.NO_WEIGHTS
@@ -124,10 +123,10 @@ def obstacle_to(pair: Counterparts, base: GgufHeader) -> Obstacle | None:
 def subtracted(
     pair: Counterparts, base: WeightFile, tuned: WeightFile, expert: int = 0
 ) -> Floats | None:
-    """Return tuned minus base, float32 (n_out, n_in), of one expert; None where nothing differs.
+    """Return tuned minus base of one expert, float32 (n_out, n_in); None if they are equal.
 
-    Stored bytes are compared first, so that equal rows are never dequantised. Raises `EngineError`
-    where a type cannot be turned into floats, `GgufError` where a file cannot be read.
+    Compares stored bytes first, so that equal rows are not dequantised. Raises `EngineError` if a
+    type cannot be dequantised, `GgufError` if a file cannot be read.
     """
     n_in, n_out = pair.base.ne[:2]
     delta: Floats | None = None
@@ -139,7 +138,7 @@ def subtracted(
             continue
         if delta is None:
             delta = np.zeros((n_out, n_in), np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):  # the caller tells what is not finite
+        with np.errstate(over="ignore", invalid="ignore"):  # callers report non-finite values
             np.subtract(
                 dequantized(theirs, pair.tuned.type, n_in),
                 dequantized(ours, pair.base.type, n_in),
@@ -149,7 +148,7 @@ def subtracted(
 
 
 def is_stored_differently(pair: Counterparts, base: WeightFile, tuned: WeightFile) -> bool:
-    """Whether the stored bytes of a tensor that holds no weights differ."""
+    """Return whether the types or stored bytes differ, for a tensor that holds no weights."""
     if pair.base.type is not pair.tuned.type:
         return True
     return not np.array_equal(base.read(pair.base), tuned.read(pair.tuned))

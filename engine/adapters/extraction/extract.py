@@ -1,8 +1,8 @@
-"""Makes an adapter of the difference of two models: what fine-tuning changed, at a low rank.
+"""Extract a low-rank adapter from the difference of a tuned model and its base.
 
-Each matrix of the difference is replaced by its best approximation of the rank asked for
-(`engine.adapters.fusing.low_rank`), and the share of the difference that this keeps is measured.
-Memory: one matrix in float32 and a few megabytes, besides the factors of one tensor.
+Replaces each matrix of the difference by its best approximation of the given rank
+(`engine.adapters.fusing.low_rank`) and measures the share of the difference kept. Memory: one
+matrix in float32 and a few megabytes, besides the factors of one tensor.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from modelfiles.wording import shown
 
 VERSION_KEY: Final = "lora_tui.extract.version"
 BASE_FINGERPRINT_KEY: Final = "lora_tui.extract.base_fingerprint"
-"""Which model it is for, as a converted adapter says it (`base_fingerprint`)."""
+"""Fingerprint of the base model, as in converted adapters (`base_fingerprint`)."""
 RANK_KEY: Final = "lora_tui.extract.rank"
 KEPT_KEY: Final = "lora_tui.extract.kept"
 """Share of the difference that the adapter holds, 0 to 1."""
@@ -48,28 +48,28 @@ OnProgress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Tensors whose difference an adapter cannot hold."""
+    """Tensors whose difference an adapter cannot hold, for one reason."""
 
     obstacle: Obstacle
     names: tuple[str, ...]
     squared_norm: float
-    """Of their difference; 0 where it cannot be computed: for other shapes and other tensors."""
+    """Squared norm of their difference; 0 if it cannot be computed, as for differing shapes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """An adapter that was made of a difference."""
+    """An extracted adapter file and its properties."""
 
     path: Path
     size_bytes: int
     modules: tuple[ModuleEnergy, ...]
     left_out: tuple[LeftOut, ...]
     n_equal: int
-    """Tensors that are equal in both models."""
+    """Number of tensors that are equal in both models."""
 
     @property
     def energy(self) -> Energy:
-        """What the adapter keeps of the whole difference, as far as it can be computed."""
+        """Energy of the whole difference and of the kept part, as far as it can be computed."""
         return _with_left_out(self.modules, self.left_out)
 
 
@@ -84,15 +84,14 @@ def extract(
 ) -> Extracted:
     """Write an adapter that, at scale 1, brings `base` as close to `tuned` as `rank` allows.
 
-    Tensors may be stored in any type of weights, in different ones, too: rounding of a quantised
-    model is then part of the difference. A and B are stored in `type_`, or in F32 where F16 cannot
-    hold a tensor. Equal arguments write equal bytes. `on_progress` is told the tensor and the
-    fraction done, and may raise to give it up: nothing is then left.
+    Tensors may be stored in any weight types, also in different ones: the rounding of a quantised
+    model is then part of the difference. A and B are stored in `type_`, or in F32 if F16 cannot
+    hold a tensor. Equal arguments give equal bytes. Calls `on_progress` with the tensor and the
+    fraction done; it may raise to cancel, which leaves no file behind.
 
     Raises:
-        BaseError: The models are of different architecture or size, or hold numbers that are not
-            finite.
-        AdapterError: No difference is left that an adapter could hold.
+        BaseError: The models differ in architecture or size, or hold numbers that are not finite.
+        AdapterError: The models have no difference that an adapter can hold.
         GgufError: A file cannot be read, or changed since its header was read.
         EngineError: `out` cannot be written.
     """
@@ -138,7 +137,7 @@ def _extract_tensor(
     rank: int,
     type_: FloatType,
 ) -> ModuleEnergy | None:
-    """Add the pair of a tensor to the spool; return what it keeps, None where nothing differs."""
+    """Add the pair of a tensor to the spool; return the energy kept, or None if nothing differs."""
     experts: list[LowRank | None] = []
     for index in range(pair.n_experts):
         delta = subtracted(pair, base, tuned, index)
@@ -163,7 +162,7 @@ def _extract_tensor(
 def _difference_of(
     pair: Counterparts, base: WeightFile, tuned: WeightFile, obstacle: Obstacle
 ) -> float | None:
-    """Return the squared norm of a difference that is left out, None where there is none."""
+    """Return the squared norm of a difference that is left out, or None if the tensor is equal."""
     if obstacle is Obstacle.NO_WEIGHTS:
         return 0.0 if is_stored_differently(pair, base, tuned) else None
     deltas = [subtracted(pair, base, tuned, index) for index in range(pair.n_experts)]
@@ -189,7 +188,7 @@ def _fields(base: GgufHeader, tuned: GgufHeader, rank: int, energy: Energy) -> l
         text_field("general.architecture", base.architecture or ""),
         text_field("general.type", "adapter"),
         text_field("adapter.type", "lora"),
-        float32_field(ALPHA, 0.0),  # ranks may differ between tensors; the scale is taken as it is
+        float32_field(ALPHA, 0.0),  # ranks differ between tensors; alpha 0 skips division by rank
         text_field("general.name", f"{tuned_name} as adapter"),
         text_field(
             "general.description",

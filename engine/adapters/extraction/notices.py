@@ -1,4 +1,4 @@
-"""What else there is to know of the difference of two models: told, but no reason to refuse."""
+"""Notices about the difference of two models: its origin, rounding, vocabulary and settings."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _TOKENS: Final = "tokenizer.ggml.tokens"
 def notices(
     base: GgufHeader, tuned: GgufHeader, modules: Sequence[ModuleEnergy]
 ) -> tuple[str, ...]:
-    """Return sentences on what else there is to know of the difference in `modules`.
+    """Return warnings about the difference in `modules`: its origin, rounding and other settings.
 
-    Reads the whole base once more, for its hash, where the tuned model says what it was merged of.
+    Reads the whole base again, for its hash, if the tuned model names the base it was merged from.
     Raises `GgufError` if a file changed since its header was read.
     """
     sentences = []
@@ -50,10 +50,10 @@ def notices(
 def _on_rounding(
     base: GgufHeader, tuned: GgufHeader, targets: Sequence[str], is_merged_into_base: bool
 ) -> Iterator[str]:
-    """Say whose rounding is part of the difference: that of a model quantised where they differ.
+    """Yield a warning if the rounding of a quantised model is part of the difference.
 
-    Of two that are, the tuned one's tells enough. The base's own cancels out where the other was
-    merged into it.
+    If both are quantised, the warning names only the tuned one. The base's rounding cancels out
+    if the tuned model was merged into this base.
     """
     names = (tuned.path.name, base.path.name)
     if any(tuned.tensors[target].type.block_length > 1 for target in targets):
@@ -71,7 +71,7 @@ def _on_rounding(
 
 
 def _has_same_tokens(base: GgufHeader, tuned: GgufHeader) -> bool:
-    """Whether the vocabularies have equal tokens in equal order; True where there are none.
+    """Return whether the vocabularies are equal in tokens and order; True if one is missing.
 
     Raises `GgufError` if a file changed since its header was read.
     """
@@ -82,9 +82,9 @@ def _has_same_tokens(base: GgufHeader, tuned: GgufHeader) -> bool:
 
 
 def _other_settings(base: GgufHeader, tuned: GgufHeader) -> tuple[str, ...]:
-    """Return the keys of the architecture, `llama.rope.freq_base`, that the models differ in.
+    """Return the architecture keys, such as `llama.rope.freq_base`, that the models differ in.
 
-    Lengths of the vocabulary and of the context are left out: they change no computation.
+    Leaves out vocabulary size and context length, which do not change the computation.
     """
     prefix = f"{base.architecture}."
     keys = {key for header in (base, tuned) for key in header.metadata if key.startswith(prefix)}

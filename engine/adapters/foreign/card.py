@@ -1,4 +1,4 @@
-"""What the front matter of a README says of an adapter: its name and its base."""
+"""Read an adapter's name and base model from the front matter of its README."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _ITEM: Final = re.compile(r"\n[ \t]*-[ \t]+(.*)")
 
 
 def read_card(folder: Path) -> Mapping[str, str]:
-    """Return `base_model` and `model_name` of the folder's README, where they are there.
+    """Return `base_model` and `model_name` of the folder's README, as far as present.
 
-    Of a list of bases the first. A README that is absent or cannot be read says nothing.
+    Takes the first base of a list. Returns nothing for a README that is absent or unreadable.
     """
     try:
         file, stamp = open_file(folder / "README.md")

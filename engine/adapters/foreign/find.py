@@ -1,4 +1,4 @@
-"""Finds the adapter a person means by a folder or a file."""
+"""Find the adapter that a folder or file path refers to."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ class AdapterFiles:
 
     config: Path
     weights: tuple[Path, ...]
-    """The candidates that are there, the preferred first."""
+    """Existing candidates, the preferred first."""
     notices: tuple[str, ...] = ()
 
 
 def find_adapter(path: Path) -> AdapterFiles:
-    """Return configuration and weights of the adapter in a folder, or of the file that is named.
+    """Return configuration and weights of the adapter at `path`, a folder or a file.
 
-    Of checkpoints the newest is taken. Raises `AdapterError` where there is no adapter, or several.
+    Takes the newest of several checkpoints. Raises `AdapterError` if there is no adapter, or
+    several.
     """
     try:
         if not path.exists():
@@ -53,9 +54,9 @@ def find_adapter(path: Path) -> AdapterFiles:
 
 
 def weight_format(path: Path) -> WeightFormat:
-    """Return the format of a file that `find_adapter` found, by its name.
+    """Return the format of a file that `find_adapter` found, by its suffix.
 
-    Raises `AdapterError` where it is empty, no download put it there, or it is GGUF already.
+    Raises `AdapterError` if it is empty, a git-lfs pointer, a web page, or already GGUF.
     """
     head = require_content(path)
     if head.startswith(b"GGUF"):
@@ -64,12 +65,12 @@ def weight_format(path: Path) -> WeightFormat:
 
 
 def adapter_title(folder: Path) -> str:
-    """Return a name for people: the folder's, or that of the repository it was downloaded from."""
+    """Return a display name: the folder's, or that of the repository it was downloaded from."""
     folder = folder.absolute()
     if _CHECKPOINT.fullmatch(folder.name):
         return f"{adapter_title(folder.parent)} {folder.name}"
     if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
-        return folder.parent.parent.name.rpartition("--")[2]  # of the Hub's cache
+        return folder.parent.parent.name.rpartition("--")[2]  # a snapshot in the Hub's cache
     return folder.name
 
 
@@ -116,7 +117,7 @@ def _in_folder(folder: Path) -> AdapterFiles:
 
 
 def _beside(found: AdapterFiles, others: Collection[Path]) -> AdapterFiles:
-    """Return the folder's own adapter, with a notice where PEFT saved others by name inside it."""
+    """Return the folder's own adapter, with a notice if PEFT saved named adapters inside it."""
     if not others:
         return found
     notice = f"The folder holds other adapters too; name it to use one of {_listed(others)}."
@@ -130,7 +131,7 @@ def _listed(folders: Collection[Path]) -> str:
 
 
 def _directly_in(folder: Path) -> AdapterFiles | None:
-    """Return the adapter whose files lie in this very folder, or None."""
+    """Return the adapter whose files are directly in this folder, or None."""
     weights = tuple(
         folder / name for name in (*PEFT_WEIGHTS, *MLX_WEIGHTS) if (folder / name).exists()
     )
@@ -150,7 +151,7 @@ def _directly_in(folder: Path) -> AdapterFiles | None:
 def _directly_in_quietly(folder: Path) -> AdapterFiles | None:
     try:
         return _directly_in(folder)
-    except AdapterError:  # of an incomplete adapter beside others
+    except AdapterError:  # an incomplete adapter beside others
         return None
 
 

@@ -1,4 +1,4 @@
-"""Reads adapters of MLX: `lora_a` and `lora_b` the other way round, and a scale instead of alpha.
+"""Read MLX adapters: `lora_a` and `lora_b` transposed, and a scale instead of alpha.
 
 Source: `mlx_lm.tuner.lora` (LoRALinear, LoRAEmbedding, LoRASwitchLinear). A linear layer has
 lora_a (n_in, rank) and lora_b (rank, n_out); experts have lora_a (n_experts, rank, n_in), in older
@@ -30,9 +30,9 @@ _SWITCHES: Final = (".switch_mlp.", ".switch_glu.")
 def mlx_modules(
     config: Path, fields: Mapping[str, object], tensors: Mapping[str, FileTensor]
 ) -> tuple[tuple[LoraModule, ...], tuple[str, ...]]:
-    """Return the modules in the file's order, and the names of those of other towers.
+    """Return the modules in file order, and the paths of dropped modules of other towers.
 
-    Raises `AdapterError` where the adapter is not LoRA, its scale is not sure, or tensors do not
+    Raises `AdapterError` if the adapter is not LoRA, its scale is ambiguous, or tensors do not
     fit each other.
     """
     _refuse_other_kinds(config, fields)
@@ -126,7 +126,7 @@ def _module(
 
 
 def _expert_path(path: str) -> str:
-    """Return the path as in transformers, where all experts are the parameters of one module."""
+    """Return the path as in transformers, where the experts are parameters of one module."""
     for switch in _SWITCHES:
         path = path.replace(switch, ".experts.")
     return path

@@ -1,8 +1,8 @@
-"""Names of modules as PEFT, MLX and trainers spell them, brought to those of the causal LM.
+"""Normalise module names of PEFT, MLX and trainers to those of the causal language model.
 
-Wrappers leave their traces in names: PEFT (`base_model.model.`), torch.compile (`_orig_mod.`),
-FSDP (`_fsdp_wrapped_module.`), data parallelism (`module.`), and models that see or hear keep
-their text model under names of its own.
+Wrappers add to the names: PEFT (`base_model.model.`), torch.compile (`_orig_mod.`), FSDP
+(`_fsdp_wrapped_module.`), data parallelism (`module.`). Vision and audio models nest their text
+model under a prefix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_NAME_CHARACTERS: Final = 256
 _WRAPPERS: Final = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 _PREFIX: Final = re.compile(r"(.*\bbase_model\.model\.|base_model\.)?(module\.)*")
 _TEXT_MODEL: Final = r"^(model\.)?(language_model|text_model|llm)\."
-"""In LLaVA, Gemma 3, Qwen-VL, Mistral 3, Idefics, SmolVLM, MiniCPM-V and their kind."""
+"""Prefix of the text model in LLaVA, Gemma 3, Qwen-VL, Mistral 3, Idefics, SmolVLM, MiniCPM-V."""
 _TEXT_WRAPPERS: Final = (
     (re.compile(r"^thinker\."), ""),  # Qwen-Omni
     (re.compile(_TEXT_MODEL + r"(?=(model|transformer|lm_head)\b)"), ""),
@@ -38,19 +38,19 @@ _PARTS: Final = re.compile(r"(?P<module>.+?)\.(?P<part>lora_\w+)(?:\.(?P<rest>.+
 
 @dataclass(frozen=True, slots=True)
 class LoraKey:
-    """The name of a tensor of PEFT, taken apart."""
+    """The parsed name of a PEFT tensor."""
 
     module: str
-    """The module's path without PEFT's and torch's wrappers, `base_layer` steps included."""
+    """The module's path without PEFT's and torch's wrappers, but with `base_layer` steps."""
     part: str
     """`lora_A`, `lora_embedding_B`, `lora_magnitude_vector` and so on."""
     adapter: str
-    """Name of the adapter inside the model, mostly absent or `default`."""
+    """Name of the adapter inside the model, mostly '' or `default`."""
     is_bias: bool
 
 
 def lora_key(name: str) -> LoraKey | None:
-    """Return the parts of a tensor's name, or None where it belongs to no LoRA."""
+    """Return the parts of a tensor's name, or None if it is not a LoRA tensor."""
     match = _PARTS.fullmatch(unwrapped(name))
     if match is None:
         return None
@@ -67,16 +67,16 @@ def unwrapped(name: str) -> str:
 
 
 def causal_path(path: str) -> str:
-    """Return where a module of a text model is in the causal LM of that architecture."""
+    """Return the path of a text model's module in the causal LM of that architecture."""
     for pattern, replacement in _TEXT_WRAPPERS:
         path = pattern.sub(replacement, path)
     return path
 
 
 def is_of_other_tower(path: str) -> bool:
-    """Whether a module belongs to what sees or hears, or carries that into the text model.
+    """Return whether a module belongs to a vision or audio tower or to its projector.
 
-    Only names before the first layer's number count: a text layer may have an expert for images.
+    Only the path before the first layer number counts: a text layer may have an image expert.
     """
     for step in path.split("."):
         if step.isdigit():
@@ -87,12 +87,12 @@ def is_of_other_tower(path: str) -> bool:
 
 
 def is_embedding(path: str) -> bool:
-    """Whether a module's name is that of a token embedding."""
+    """Return whether a module's name is that of a token embedding."""
     return path.rpartition(".")[2] in _EMBEDDINGS
 
 
 def require_name(where: object, name: str) -> None:
-    """Raise `AdapterError` where a tensor's name is empty, endless or holds control characters."""
+    """Raise `AdapterError` if a tensor's name is empty, too long or not printable."""
     if not name or not name.isprintable() or len(name) > MAX_NAME_CHARACTERS:
         raise AdapterError(
             f"{where} names a tensor {shown(name)}, which no program does: "

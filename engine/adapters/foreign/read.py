@@ -1,4 +1,4 @@
-"""Reads an adapter of another program, whatever its format: the way in of the conversion."""
+"""Read a PEFT or MLX adapter in any supported file format."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from modelfiles.wording import shown
 
 
 def read_source(path: Path) -> LoraSource:
-    """Read the adapter in a folder, or the one that a file of weights belongs to.
+    """Read the adapter in a folder, or the one that a weights file belongs to.
 
-    PEFT (LoRA and AdaLoRA, safetensors or torch's format) and MLX (safetensors or .npz). Headers
-    and configuration are interpreted; the weights are hashed, and their values read when a
-    module's factors are asked for. Raises `AdapterError` in one sentence where it is no adapter,
-    is damaged, or does what a pair of factors cannot express.
+    Supports PEFT (LoRA and AdaLoRA, safetensors or torch's format) and MLX (safetensors or .npz).
+    Reads headers and configuration and hashes the weights; their values are read when a module's
+    factors are requested. Raises `AdapterError` in one sentence if there is no adapter, it is
+    damaged, or a pair of factors cannot express it.
     """
     files = find_adapter(path)
     fields = read_config(files.config)
@@ -77,13 +77,13 @@ def _modules(count: int) -> str:
 
 
 def _is_mlx(files: AdapterFiles, fields: Mapping[str, object]) -> bool:
-    """Whether configuration and weights are MLX's rather than PEFT's, which names its kind."""
+    """Return whether configuration and weights are MLX's; PEFT's always has a `peft_type`."""
     has_mlx_weights = any(path.name in MLX_WEIGHTS for path in files.weights)
     return "peft_type" not in fields and (has_mlx_weights or "lora_parameters" in fields)
 
 
 def _tensors(weights: Path) -> Mapping[str, FileTensor]:
-    # The readers of archives only where one is met: they bring 11 ms of imports.
+    # The archive readers are imported on demand because their imports take 11 ms.
     match weight_format(weights):
         case "safetensors":
             return read_safetensors(weights)
@@ -98,6 +98,6 @@ def _tensors(weights: Path) -> Mapping[str, FileTensor]:
 
 
 def _preferred(files: AdapterFiles, is_mlx: bool) -> Path:
-    """Return the weights that go with the configuration: a folder may hold both programs'."""
+    """Return the weights that match the configuration; a folder may hold PEFT's and MLX's."""
     fitting = [path for path in files.weights if (path.name in MLX_WEIGHTS) == is_mlx]
     return (fitting or files.weights)[0]

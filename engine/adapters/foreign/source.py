@@ -1,7 +1,7 @@
-"""What a reader yields of an adapter of another program: its modules, not yet their weights.
+"""Define the modules of a PEFT or MLX adapter as the readers return them, with weights unread.
 
-Whatever the format, a module's delta is `scale * b @ a` as PEFT means it (arXiv:2106.09685,
-`peft.tuners.lora`), with names and orientations of PEFT.
+In every format a module's delta is `scale * b @ a` as in PEFT (arXiv:2106.09685,
+`peft.tuners.lora`), with PEFT's names and orientations.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from engine.adapters.foreign.formats.tensor import StoredTensor
 
 
 class ModuleKind(StrEnum):
-    """How a module's factors are shaped."""
+    """Kind of a module, which determines the shapes of its factors."""
 
     LINEAR = "linear"
     """a (rank, n_in), b (n_out, rank)."""
@@ -27,52 +27,51 @@ class ModuleKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoraModule:
-    """The pair of one module of the model the adapter was trained on."""
+    """The pair of one module of the model that the adapter was trained on."""
 
     path: str
-    """Where the module is in a causal language model of transformers, without any wrapper's
-    prefix: `model.layers.0.self_attn.q_proj`, `transformer.h.0.attn.c_attn`, `lm_head`. Of EXPERTS
-    the module that holds the parameters: `model.layers.0.mlp.experts`, with the parameter's name
-    behind it where that is known for sure: `model.layers.0.mlp.experts.down_proj`. MLX has gate and
-    up of experts apart: `model.layers.0.mlp.experts.gate_proj`."""
+    """Path in a causal language model of transformers, without wrapper prefixes:
+    `model.layers.0.self_attn.q_proj`, `transformer.h.0.attn.c_attn`, `lm_head`. For EXPERTS, the
+    module that holds the parameters, `model.layers.0.mlp.experts`, followed by the parameter's
+    name if it is certain: `model.layers.0.mlp.experts.down_proj`. MLX stores gate and up of experts
+    separately: `model.layers.0.mlp.experts.gate_proj`."""
     kind: ModuleKind
     a: StoredTensor
     b: StoredTensor
     scale: float
-    """What `b @ a` is multiplied by, exact: `lora_alpha / rank`, `lora_alpha / sqrt(rank)`, or what
-    another program calls scale."""
+    """Exact factor of `b @ a`: `lora_alpha / rank`, `lora_alpha / sqrt(rank)`, or MLX's scale."""
     parameters: tuple[str, ...] = ()
-    """Of EXPERTS whose parameter is not known for sure: the candidates of the configuration, to
-    be told apart by their shapes, for example `gate_up_proj` and `down_proj`. PEFT before 0.19 took
-    the two dimensions of a parameter (n_experts, n_out, n_in) for inputs and outputs; a pair that
-    fits only the other way round is such a one, and its delta is (b a)^T."""
+    """For EXPERTS whose parameter is not certain: the configuration's candidates, such as
+    `gate_up_proj` and `down_proj`, distinguished later by their shapes. PEFT before 0.19 took the
+    last two dimensions of a parameter (n_experts, n_out, n_in) for inputs and outputs; a pair that
+    fits only when swapped comes from there, and its delta is (b a)^T."""
 
     @property
     def rank(self) -> int:
-        """The rank by `b`, as llama.cpp takes it."""
+        """The rank according to `b`, which llama.cpp uses."""
         return self.b.shape[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class LoraSource:
-    """An adapter of another program, found and understood."""
+    """A PEFT or MLX adapter as read from its files."""
 
     path: Path
-    """The folder or file that was named."""
+    """The folder or file that the caller named."""
     files: tuple[Path, ...]
-    """Configuration and weights. A README is not among them: it can give no more than a title and
-    the base's name."""
+    """Configuration and weights, without the README, which can only add a title and the base's
+    name."""
     kind: Literal["peft", "mlx"]
     modules: tuple[LoraModule, ...]
     sha256: str
-    """Hex digest over the contents of `files`: equal content converts to an equal file."""
+    """Hex SHA-256 over the contents of `files`: equal content converts to an equal file."""
     title: str = ""
-    """A name for people: the folder's, or that of the repository it was published in."""
+    """Display name: the README's `model_name`, the folder's or the source repository's name."""
     base_name: str = ""
     """`base_model_name_or_path` of the configuration, else `base_model` of the README, or ''."""
     invocation_tokens: tuple[int, ...] = ()
     """`alora_invocation_tokens` of the configuration (activated LoRA)."""
     dropped: tuple[str, ...] = ()
-    """Modules left out because they belong to a vision or audio tower, sorted."""
+    """Sorted paths of modules left out because they belong to a vision or audio tower."""
     notices: tuple[str, ...] = ()
-    """Sentences on what a person should know, for example a base in NF4."""
+    """Notices for the user, such as a base in NF4, one sentence each."""

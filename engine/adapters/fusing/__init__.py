@@ -1,1 +1,1 @@
-"""A stack of adapters as one: exact, compressed to a rank, or as a PEFT folder."""
+"""Fuse a stack of adapters into one: exactly, compressed to a rank, or as a PEFT folder."""

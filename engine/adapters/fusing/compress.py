@@ -1,8 +1,8 @@
-"""Makes the adapter of a stack smaller: truncated SVD of its factors, tensor by tensor.
+"""Compress a fused stack to a lower rank by a truncated SVD of its factors, tensor by tensor.
 
-The deltas of a stack are added up as factors side by side (`engine.adapters.factors`), so their
-ranks add up, too. Adapters trained on one base overlap, and the summed delta often has much less
-in it than that rank has room for; what a lower rank keeps is measured, per tensor and in all.
+The deltas of a stack are added by concatenating their factors (`engine.adapters.factors`), so
+their ranks add up. Adapters trained on one base overlap, and the summed delta often needs a much
+lower rank. The energy kept is measured per tensor and in total.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from engine.gguf.writer import Field, float32_field, uint32_field
 from engine.stack import to_float32
 
 RANK_KEY: Final = "lora_tui.fused.rank"
-"""The rank that a fused adapter was compressed to."""
+"""Rank that a fused adapter was compressed to."""
 KEPT_KEY: Final = "lora_tui.fused.kept"
-"""The share of the stack's energy that it keeps, 0 to 1."""
+"""Share of the stack's energy that the adapter keeps, 0 to 1."""
 
 OnProgress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Compressed:
-    """What a stack adds to one base tensor, at the rank that was asked for or below."""
+    """The factors of a stack for one base tensor, at most of the requested rank."""
 
     factors: Factors
     energy: Energy
 
     @property
     def module(self) -> ModuleEnergy:
-        """What of it was kept, without the weights."""
+        """The rank and energy kept, without the weights."""
         return ModuleEnergy(self.factors.target, self.factors.rank, self.energy)
 
 
 def summed_ranks(parts: Sequence[FusePart]) -> dict[str, int]:
-    """Return the rank of the whole stack for each base tensor it changes; reads headers alone.
+    """Return the summed rank of the stack for each base tensor it changes, from headers alone.
 
     Raises `AdapterError` as `active_parts` and `plans_of` do.
     """
@@ -62,13 +62,13 @@ def summed_ranks(parts: Sequence[FusePart]) -> dict[str, int]:
 def compressed(
     parts: Sequence[FusePart], rank: int | None, on_progress: OnProgress = lambda *_: None
 ) -> Iterator[Compressed]:
-    """Yield what the parts do together to each base tensor, in the order of their first mention.
+    """Yield the compressed factors of the stack for each base tensor, in order of first occurrence.
 
-    `rank` is the most that is kept of any tensor, None for all; a tensor whose summed rank is not
-    higher is left as it is. Parts at scale 0 are left out.
+    `rank` is the maximum rank of a tensor, None for no limit; tensors whose summed rank is not
+    higher stay exact. Skips parts at scale 0.
 
     Raises:
-        AdapterError: There is nothing to fuse, the parts do not go together, or weights are not
+        AdapterError: There is nothing to fuse, the parts are incompatible, or weights are not
             finite.
         GgufError: A part cannot be read, or changed since its header was read.
     """
@@ -79,7 +79,7 @@ def compressed(
 def stacked(
     parts: Sequence[FusePart], on_progress: OnProgress = lambda *_: None
 ) -> Iterator[Factors]:
-    """Yield the factors of what the parts do together; raises as `compressed` does."""
+    """Yield the concatenated factors of the stack for each base tensor; raise as `compressed`."""
     n_targets = len(summed_ranks(parts))
     active = active_parts(parts)
     with ExitStack() as stack:
@@ -87,16 +87,16 @@ def stacked(
         for index, target in enumerate(targets_of(active)):
             on_progress(target, index / n_targets)
             factors = stacked_factors(target, active, files)
-            if factors is not None:  # each target has a pair in one part at least
+            if factors is not None:  # always: each target has a pair in at least one part
                 yield factors
         for file in files:
             file.require_unchanged()
 
 
 def compressed_factors(factors: Factors, rank: int | None) -> Compressed:
-    """Return factors of at most `rank`, the best approximation for every expert.
+    """Return the best approximation of at most `rank` for every expert.
 
-    Raises `AdapterError` where a weight is not finite.
+    Raises `AdapterError` if a weight is not finite.
     """
     if not (np.isfinite(factors.a).all() and np.isfinite(factors.b).all()):
         raise AdapterError(
@@ -127,12 +127,12 @@ def write_compressed(
     texts: Mapping[str, Further] | None = None,
     on_progress: OnProgress = lambda *_: None,
 ) -> tuple[ModuleEnergy, ...]:
-    """Write one adapter that does, at scale 1, nearly what `parts` do together; say how nearly.
+    """Write one adapter that approximates `parts` at scale 1; return the energy kept per tensor.
 
-    Singular values are split evenly between A and B, both in `type_`, or in F32 where F16 cannot
-    hold a tensor. The metadata names the stack as that of an exactly fused adapter does
-    (`fused_stack`), the rank and the share of the energy kept. Raises as `compressed` does, and
-    `EngineError` where `out` cannot be written.
+    Splits singular values evenly between A and B, both stored in `type_`, or in F32 if F16 cannot
+    hold a tensor. The metadata holds the stack, as in an exactly fused adapter (`fused_stack`), the
+    rank and the share of the energy kept. Raises as `compressed` does, and `EngineError` if `out`
+    cannot be written.
     """
     active = active_parts(parts)
     modules = []

@@ -1,9 +1,9 @@
-"""The file of a fused adapter: a GGUF with all A tensors first, then all B tensors, and checksums.
+"""Write and check fused adapter files: GGUF with all A tensors first, then all B, and checksums.
 
 A does not change when a stack is rescaled, so its section is copied from an earlier file of the
-same adapters. Three SHA-256 digests stand in the header, of the A section, of the B section and of
-the header itself, because such files are kept for long and loaded unseen: one flipped bit in a
-weight raises nothing in llama.cpp.
+same adapters. The header holds three SHA-256 digests, of the A section, the B section and the
+header itself, because these files are cached and reused without inspection, and llama.cpp does
+not detect a flipped bit in a weight.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from engine.gguf.writer import (
 )
 
 FUSED_VERSION: Final = 1
-"""Raised whenever equal adapters and scales would give other bytes than before."""
+"""Increased whenever equal adapters and scales would give other bytes than before."""
 VERSION_KEY: Final = "lora_tui.fused.version"
 SHA256_KEY: Final = "lora_tui.fused.sha256"
 NAMES_KEY: Final = "lora_tui.fused.names"
-"""What the adapters were called, in the order of their digests; not in every file."""
+"""Names of the adapters, in the order of their digests; absent from some files."""
 SCALES_KEY: Final = "lora_tui.fused.scales"
 CHECKSUMS_KEY: Final = "lora_tui.fused.checksums"
 
@@ -52,25 +52,25 @@ _NO_CHECKSUMS: Final = bytes(3 * _DIGEST_BYTES)
 
 
 Further = str | int | tuple[str, ...]
-"""A value of further metadata."""
+"""Value of a further metadata key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a fused file holds besides weights."""
+    """The metadata and tensor table of a fused file."""
 
     architecture: str
     sha256s: tuple[str, ...]
-    """Content of each adapter, in order."""
+    """Hex SHA-256 of each adapter, in order."""
     scales: tuple[float, ...]
-    """The scale each was fused at, before alpha and rank."""
+    """Scale of each adapter, without alpha and rank."""
     texts: Mapping[str, Further]
-    """Further metadata, for example `general.name`; whole numbers are stored as uint32."""
+    """Further metadata, such as `general.name`; integers are stored as uint32."""
     shapes: Mapping[str, tuple[int, ...]]
-    """Tensors in the order of the file, A before B, with shapes in ggml's order."""
+    """Tensors in file order, A before B, with shapes in ggml's order."""
 
     def header(self, types: Sequence[GgmlType], checksums: bytes) -> bytes:
-        """Return the header, padded to where the data begins; its length depends on neither."""
+        """Return the header, padded to the data; neither argument changes its length."""
         fields = [
             *fused_fields(self.architecture, self.texts, self.sha256s, self.scales),
             bytes_field(CHECKSUMS_KEY, checksums),
@@ -94,15 +94,15 @@ def fused_fields(
     sha256s: Sequence[str],
     scales: Sequence[float],
 ) -> list[Field]:
-    """Return what every fused file says of itself, with the stack that `fused_stack` reads.
+    """Return the metadata of a fused file, including the stack that `fused_stack` reads.
 
-    `further` is sorted by key; scales are those of float32.
+    Adds `further` sorted by key; scales must be exact in float32.
     """
     return [
         text_field("general.architecture", architecture),
         text_field("general.type", "adapter"),
         text_field("adapter.type", "lora"),
-        # llama.cpp then takes the scale as it is, without a division by the summed rank.
+        # For alpha 0 llama.cpp uses the scale without dividing by the summed rank.
         float32_field(ALPHA, 0.0),
         *(_field(key, further[key]) for key in sorted(further)),
         uint32_field(VERSION_KEY, FUSED_VERSION),
@@ -118,7 +118,7 @@ def _field(key: str, value: Further) -> Field:
 
 
 class FusedWriter:
-    """Writes a fused file front to back; the header comes last, when the types are known."""
+    """Writes a fused file front to back, then its header once the tensor types are known."""
 
     def __init__(self, file: FileIO, layout: Layout) -> None:
         self._file = file
@@ -129,36 +129,36 @@ class FusedWriter:
         file.seek(self._start)
 
     def write(self, data: Any) -> None:
-        """Write data of the tensor that is due: any contiguous buffer."""
+        """Write data of the current tensor from any contiguous buffer."""
         view = memoryview(data).cast("B")
         self._sections[-1].update(view)
         write_whole(self._file, view)
 
     def end_tensor(self, type_: GgmlType) -> None:
-        """Say in which type the data since the tensor before was written."""
+        """Pad the current tensor and record its type."""
         n_bytes = self._file.tell() - self._start
         self.write(bytes(padded(n_bytes, ALIGNMENT) - n_bytes))
         self._types.append(type_)
 
     def begin_b(self) -> None:
-        """Say that all A tensors are written."""
+        """Start the section of the B tensors."""
         self._sections.append(hashlib.sha256())
 
     def mark(self) -> tuple[int, Any]:
-        """Return where the writer stands, for `back_to`."""
+        """Return the writer's state, for `back_to`."""
         return self._file.tell(), self._sections[-1].copy()
 
     def back_to(self, mark: tuple[int, Any]) -> None:
-        """Forget everything written of the tensor that is due since `mark`."""
+        """Discard everything written to the current tensor since `mark`."""
         position, digest = mark
         self._file.seek(position)
         self._file.truncate()
         self._sections[-1] = digest.copy()
 
     def copy_a(self, previous: GgufHeader, types: Sequence[GgmlType]) -> bool:
-        """Copy the A section of an earlier file; say whether it was intact.
+        """Copy the A section of an earlier file; return whether it was intact.
 
-        If it was not, nothing counts as written.
+        If it was not, discards the copy.
         """
         mark = self.mark()
         start, end = _a_section(previous)
@@ -187,10 +187,10 @@ class FusedWriter:
 
 @contextmanager
 def writing(out: Path, layout: Layout, *, is_durable: bool) -> Iterator[FusedWriter]:
-    """Yield a writer of a file beside `out` that takes its place when the block ends well.
+    """Yield a writer for a temporary file that replaces `out` when the block ends without an error.
 
-    `is_durable` makes it outlive a power cut. Raises `EngineError` where it cannot be written; the
-    file beside is then gone.
+    `is_durable` syncs it to survive a power cut. Raises `EngineError` if it cannot be written, and
+    then removes the temporary file.
     """
     with new_file(out, "The fused adapter", is_durable=is_durable) as file:
         writer = FusedWriter(file, layout)
@@ -199,9 +199,9 @@ def writing(out: Path, layout: Layout, *, is_durable: bool) -> Iterator[FusedWri
 
 
 def is_intact(path: Path) -> bool:
-    """Return whether a file is a fused adapter of this version, unchanged since it was written.
+    """Return whether a file is a fused adapter of this version and its checksums match.
 
-    Reads all of it, at about 1.7 GB/s where it is in the page cache.
+    Reads the whole file, at about 1.7 GB/s from the page cache.
     """
     try:
         header = read_header(path)
@@ -224,7 +224,7 @@ def is_intact(path: Path) -> bool:
 
 
 def fused_stack(header: GgufHeader) -> tuple[tuple[str, float], ...] | None:
-    """Return the adapters a file was fused from, as `(sha256, scale)`; None if it was not fused.
+    """Return the fused adapters of a file as `(sha256, scale)`; None if it was not fused.
 
     Raises `GgufError` if the file changed since its header was read.
     """
@@ -241,7 +241,7 @@ def fused_stack(header: GgufHeader) -> tuple[tuple[str, float], ...] | None:
 
 
 def _a_section(header: GgufHeader) -> tuple[int, int]:
-    """Return where the A section begins and ends in the file."""
+    """Return start and end of the A section in the file."""
     ends = (t.offset for name, t in header.tensors.items() if name.endswith(LORA_B))
     return header.data_offset, next(ends, header.file_size_bytes)
 

@@ -1,12 +1,12 @@
-"""Fuses a stack of LoRA adapters into one adapter that is the same mathematics.
+"""Fuse a stack of LoRA adapters into one mathematically equivalent adapter.
 
 The deltas of a stack add up, and a sum of products is one product of concatenated factors:
 
     sum_i s_i B_i A_i = [s_1 B_1 … s_n B_n] [A_1; …; A_n]
 
-so the rows of A are stacked along the rank, and so are the columns of B, with
-`scale * alpha / rank` folded in. llama.cpp then runs one chain of small operations per weight
-instead of n: measured with 8 adapters of rank 16, decoding was 1.9 to 2.6 times as fast.
+so the rows of A and the columns of B are concatenated along the rank, with `scale * alpha / rank`
+folded into B. llama.cpp then runs one chain of small operations per weight instead of n: measured
+with 8 adapters of rank 16, decode was 1.9 to 2.6 times as fast.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ from modelfiles.wording import shown
 _CHUNK_VALUES: Final = 1 << 18
 """Values of B folded at a time: 2 MB as float64 stay in the processor's cache."""
 _F16_MIN_NORMAL: Final = 0x0400
-"""Bits of 2**-14: a factor whose largest value is below would lose precision, or vanish."""
+"""Bits of 2**-14: a factor whose largest value is smaller would lose precision or become 0."""
 _F16_INFINITY: Final = 0x7C00
 
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """A fused adapter that was written."""
+    """A fused adapter file and its properties."""
 
     path: Path
     size_bytes: int
     is_a_copied: bool
-    """Whether the A tensors came from the earlier file instead of the adapters."""
+    """Whether the A tensors were copied from the earlier file instead of the adapters."""
 
 
 def fuse(
@@ -68,30 +68,30 @@ def fuse(
     is_cancelled: Callable[[], bool] = lambda: False,
     on_progress: Callable[[str, float], None] = lambda *_: None,
 ) -> Fused:
-    """Write one adapter that does, at scale 1, what `parts` do together at their scales.
+    """Write one adapter that is, at scale 1, equivalent to `parts` at their scales.
 
-    A tensor that some parts leave alone is fused of the others; ranks may differ. A keeps the
-    stored bytes where all its pieces have one type, else it becomes F32. B is folded in float64
-    and rounded once, to `b_type`; a tensor that F16 cannot hold becomes F32: a value beyond 65504,
-    or a factor whose largest value is below 2**-14. Norms, which llama.cpp ignores, and invocation
-    tokens are left out. Equal arguments write equal bytes, whether or not A was copied.
+    The parts may change different tensors and have different ranks. A keeps its stored bytes if
+    all its pieces have one type, else it becomes F32. B is folded in float64 and rounded once, to
+    `b_type`, or to F32 if F16 cannot hold it: a value beyond 65504, or a factor whose largest value
+    is below 2**-14. Leaves out norms, which llama.cpp ignores, and invocation tokens. Equal
+    arguments give equal bytes, whether or not A was copied.
 
     Args:
-        parts: Adapters with their scales; those at scale 0 are left out.
-        out: The file to write, atomically.
-        b_type: F32 is worth its size on an F32 base only.
-        previous: An earlier result for the same adapters in the same order at other scales, of
-            which A is copied; ignored where it is of no use.
-        texts: Further metadata, for example `general.name`.
-        is_durable: Whether to wait until the file would outlive a power cut.
-        is_cancelled: Asked between chunks of at most a few megabytes.
-        on_progress: Told the tensor that is due and the fraction done, 0 to 1; may raise.
+        parts: Adapters with their scales; those at scale 0 are skipped.
+        out: The file to write atomically.
+        b_type: Type of B; F32 is worth its size only on an F32 base.
+        previous: An earlier result for the same adapters in the same order at other scales, from
+            which A is copied; ignored if it does not match.
+        texts: Further metadata, such as `general.name`.
+        is_durable: Whether to sync the file to survive a power cut.
+        is_cancelled: Called between chunks of at most a few megabytes.
+        on_progress: Called with the current tensor and the fraction done, 0 to 1; may raise.
 
     Raises:
-        AdapterError: There is nothing to fuse, or the parts do not go together.
+        AdapterError: There is nothing to fuse, or the parts are incompatible.
         GgufError: A part cannot be read, or changed since its header was read.
         EngineError: `out` cannot be written.
-        Cancelled: `is_cancelled` said so.
+        Cancelled: `is_cancelled` returned true.
     """
     active = active_parts(parts)
     a_plans, b_plans = plans_of(active, b_type)
@@ -119,7 +119,7 @@ def fuse(
 
 
 def fused_size_bytes(parts: Sequence[FusePart], b_type: BType = GgmlType.F16) -> int:
-    """Return the size of the file `fuse` would write, if no tensor of B has to be widened.
+    """Return the size of the file that `fuse` would write if no B tensor is widened to F32.
 
     Raises `AdapterError` as `fuse` does.
     """
@@ -143,7 +143,7 @@ def _layout(
 def _usable(
     previous: Path | None, active: Sequence[FusePart], a_plans: Sequence[Plan]
 ) -> GgufHeader | None:
-    """Return the header of an earlier result whose A section is the one to be written."""
+    """Return the header of `previous` if its A section equals the one to be written, else None."""
     if previous is None:
         return None
     try:
@@ -183,7 +183,7 @@ def _write_b(
     fold: _Fold,
     is_cancelled: Callable[[], bool],
 ) -> None:
-    """Write a fused B tensor in its type, or in F32 where that is too narrow for it."""
+    """Write a fused B tensor in its planned type, or in F32 if F16 cannot hold it."""
     mark = writer.mark()
     for type_ in (plan.type, GgmlType.F32):
         dtype = np.dtype("<f2" if type_ is GgmlType.F16 else "<f4")
@@ -203,7 +203,7 @@ def _write_b(
                     "use smaller ones or other adapters."
                 )
             if type_ is GgmlType.F16:
-                magnitudes = folded.view("<u2") & 0x7FFF  # ordered as the values are
+                magnitudes = folded.view("<u2") & 0x7FFF  # same order as the absolute values
                 np.maximum(peaks, magnitudes.max(axis=0), out=peaks)
             writer.write(folded)
         if type_ is GgmlType.F32 or _fits_f16(plan, peaks, weights):
@@ -213,7 +213,7 @@ def _write_b(
 
 
 class _Fold:
-    """Multiplies stored values of B by a factor, in float64 and rounded once."""
+    """Multiplies stored values of B by a factor in float64 and rounds once."""
 
     def __init__(self) -> None:
         self._tables: dict[tuple[GgmlType, float], npt.NDArray[np.float16]] = {}
@@ -224,8 +224,8 @@ class _Fold:
         """Fold whole rows of a piece into `out`, shape (n_rows, rank), F16 or F32."""
         type_ = piece.tensor.type
         if out.dtype == np.float16 and type_ in (GgmlType.F16, GgmlType.BF16):
-            # There are 65,536 such numbers, so each product is computed once: 1.3 ns a value
-            # instead of 4 on a server's core.
+            # There are only 65,536 such numbers, so each product is computed once and looked up:
+            # 1.3 ns per value instead of 4 on one server core.
             bits = data.view("<u2").reshape(out.shape)
             np.take(self._table(type_, piece.factor), bits, out=out, mode="clip")
             return
@@ -246,7 +246,7 @@ class _Fold:
 
 
 def _fits_f16(plan: Plan, peaks: npt.NDArray[np.uint16], weights: Sequence[WeightFile]) -> bool:
-    """Whether F16 holds the tensor, given the bits of the largest magnitude of each column."""
+    """Return whether F16 can hold the tensor, given the peak bits of each column."""
     column = 0
     for piece in plan.pieces:
         end = column + piece.tensor.ne[0]
@@ -260,7 +260,7 @@ def _fits_f16(plan: Plan, peaks: npt.NDArray[np.uint16], weights: Sequence[Weigh
 
 
 def _is_zero(piece: Piece, plan: Plan, weights: Sequence[WeightFile]) -> bool:
-    """Whether all of a piece is 0, as B is before training, and not merely too small for F16."""
+    """Return whether all of a piece is 0, as B is before training, not just too small for F16."""
     for start, stop in _ranges(plan.n_outer, plan.shape[0]):
         data = _rows(piece, weights, plan.n_outer, start, stop)
         if decoded(data, piece.tensor.type, piece.tensor.ne[0]).any():
@@ -271,13 +271,13 @@ def _is_zero(piece: Piece, plan: Plan, weights: Sequence[WeightFile]) -> bool:
 def _rows(
     piece: Piece, weights: Sequence[WeightFile], n_outer: int, start: int, stop: int
 ) -> npt.NDArray[np.uint8]:
-    """Return the stored bytes of the outer rows from `start` to `stop` of a piece."""
+    """Return the stored bytes of outer rows `start` to `stop` of a piece."""
     row_bytes = piece.tensor.size_bytes // n_outer
     return weights[piece.part].read(piece.tensor, start * row_bytes, (stop - start) * row_bytes)
 
 
 def _ranges(n_outer: int, n_values: int) -> Iterator[tuple[int, int]]:
-    """Cut `n_outer` rows of `n_values` into ranges of about a chunk."""
+    """Split `n_outer` rows of `n_values` into ranges of about one chunk."""
     step = max(1, _CHUNK_VALUES // n_values)
     for start in range(0, n_outer, step):
         yield start, min(start + step, n_outer)

@@ -1,11 +1,11 @@
-"""The best approximation of a low rank: of a product of factors, or of a dense matrix.
+"""Compute the best low-rank approximation of a product of factors or of a dense matrix.
 
 No matrix of rank R is closer in the Frobenius norm than the first R terms of the singular value
-decomposition (Eckart and Young 1936). A LoRA delta is never formed for it: with B = Q_b R_b and
-A^T = Q_a R_a, the singular values of B A are those of the small matrix R_b R_a^T.
+decomposition (Eckart and Young 1936). A LoRA delta does not have to be formed: with B = Q_b R_b
+and A^T = Q_a R_a, the singular values of B A are those of the small matrix R_b R_a^T.
 
-Large dense matrices go through a randomised range finder with two power iterations (Halko,
-Martinsson and Tropp 2011, algorithms 4.4 and 5.1).
+Large dense matrices use a randomised range finder with two power iterations (Halko, Martinsson
+and Tropp 2011, algorithms 4.4 and 5.1).
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 EXACT_MAX: Final = 256
-"""Dense matrices whose shorter side is at most this are decomposed exactly."""
+"""Dense matrices with a shorter side of at most this are decomposed exactly."""
 N_POWER_ITERATIONS: Final = 2
 N_OVERSAMPLES: Final = 16
 _CHUNK_VALUES: Final = 1 << 21
-"""Values turned into float64 at a time: 16 MB."""
+"""Values converted to float64 at a time: 16 MB."""
 _SEED: Final = 0
 _ROUNDING: Final = 1e-14
-"""Squared singular values below this share of the largest are nothing but rounding."""
+"""Squared singular values below this share of the largest are rounding errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
-    """A matrix `b @ a` of low rank; each singular value is split evenly between the two factors.
+    """A low-rank matrix `b @ a`, each singular value split evenly between the two factors.
 
-    An even split keeps both factors in the range that F16 holds: with all of it in one of them, a
-    delta of a thousandth of the weights' size would lie at F16's smallest numbers.
+    The even split keeps both factors in F16's range: with the singular values in one factor, a
+    delta of a thousandth of the weights' size would be close to F16's smallest numbers.
     """
 
     a: Floats
@@ -49,7 +49,7 @@ class LowRank:
 
     @property
     def rank(self) -> int:
-        """Rows of `a`, at least 1."""
+        """Number of rows of `a`, at least 1."""
         n_rows: int = self.a.shape[0]
         return n_rows
 
@@ -59,8 +59,8 @@ def truncated_product(
 ) -> LowRank:
     """Return the best approximation of `b @ a` of at most `rank`, computed in float64.
 
-    Shapes (n_out, r) and (r, n_in), all finite. Singular values that are nothing but rounding are
-    left out, so the rank may come out lower than asked for.
+    Shapes are (n_out, r) and (r, n_in), all values finite. Drops singular values that are rounding
+    errors, so the result may have a lower rank.
     """
     b64, a64 = b.astype(np.float64), a.astype(np.float64)
     r_b, r_a = _triangle(b64), _triangle(a64.T)
@@ -81,9 +81,9 @@ def truncated_product(
 def truncated_matrix(delta: Floats, rank: int) -> LowRank:
     """Return the best approximation of a dense matrix of at most `rank`, or one close to it.
 
-    `delta` is float32 (n_out, n_in), all finite. It is the best one where the shorter side is at
-    most `EXACT_MAX`, or not much longer than the rank. The energy kept is that of the result,
-    measured, not estimated. Equal arguments give equal results.
+    `delta` is float32 (n_out, n_in), all finite. The result is optimal if the shorter side is at
+    most `EXACT_MAX`, or not much longer than the rank. The energy kept is measured on the result,
+    not estimated. Equal arguments give equal results.
     """
     n_short = min(delta.shape)
     n_basis = min(rank + max(N_OVERSAMPLES, rank // 2), n_short)
@@ -98,7 +98,7 @@ def squared_norm(delta: npt.NDArray[np.floating[Any]]) -> float:
     """Return the squared Frobenius norm, summed in float64."""
     total = 0.0
     for part in _columns(delta):
-        flat = part.ravel(order="K")  # as it lies in memory: nothing is copied
+        flat = part.ravel(order="K")  # in memory order, without a copy
         total += float(flat @ flat)
     return total
 
@@ -110,10 +110,10 @@ def squared_norm_of_product(b: Floats, a: Floats) -> float:
 
 
 def _truncated(delta: Floats, rank: int, n_basis: int, is_exact: bool) -> LowRank:
-    """Project a matrix with no more rows than columns on a basis, and decompose what is left."""
+    """Project a matrix with no more rows than columns on a basis, and decompose the projection."""
     basis = _best_basis(delta, min(rank, n_basis)) if is_exact else _found_basis(delta, n_basis)
     core = basis.astype(np.float32).T @ delta
-    # The core's few rows are decomposed by their inner products: an SVD took ten times as long.
+    # Decompose the core's few rows by their Gram matrix: an SVD took ten times as long.
     squares, vectors = _eigen(_gram(core))
     n_kept = max(1, min(rank, squares.size))
     u, s = vectors[:, :n_kept], np.sqrt(squares[:n_kept])
@@ -133,7 +133,7 @@ def _best_basis(delta: Floats, rank: int) -> Doubles:
 
 
 def _found_basis(delta: Floats, n_basis: int) -> Doubles:
-    """Return an orthonormal basis that holds nearly all of the matrix, (n_rows, n_basis)."""
+    """Return an orthonormal basis that spans nearly all of the matrix, (n_rows, n_basis)."""
     rng = np.random.default_rng(_SEED)
     probe = rng.standard_normal((delta.shape[1], n_basis), dtype=np.float32)
     basis = _orthonormal(delta @ probe)
@@ -144,9 +144,9 @@ def _found_basis(delta: Floats, n_basis: int) -> Doubles:
 
 
 def _orthonormal(columns: npt.NDArray[np.floating[Any]]) -> Doubles:
-    """Return an orthonormal basis of the columns, without directions that are rounding alone.
+    """Return an orthonormal basis of the columns, without directions that are rounding errors.
 
-    By their inner products, as in Cholesky QR: an eighth of the time of Householder's for 2048
+    Uses their Gram matrix, as Cholesky QR does: an eighth of the time of Householder QR for 2048
     rows and 32 columns.
     """
     wide = columns.astype(np.float64)
@@ -163,10 +163,10 @@ def _triangle(columns: Doubles) -> Doubles:
 
 
 def _gram(rows: Floats) -> Doubles:
-    """Return the inner products of the rows.
+    """Return the Gram matrix of the rows.
 
-    Squaring in float64 keeps singular values down to 1e-7 of the largest, about what float32
-    weights can tell.
+    Squaring in float64 keeps singular values down to 1e-7 of the largest, about the precision of
+    float32 weights.
     """
     gram = np.zeros((rows.shape[0], rows.shape[0]))
     for part in _columns(rows):
@@ -175,7 +175,7 @@ def _gram(rows: Floats) -> Doubles:
 
 
 def _eigen(gram: Doubles) -> tuple[Doubles, Doubles]:
-    """Return eigenvalues, largest first, and eigenvectors as columns; those of rounding are 0."""
+    """Return eigenvalues, largest first, rounding errors as 0, and eigenvectors as columns."""
     values, vectors = np.linalg.eigh(gram)
     values, vectors = values[::-1].copy(), vectors[:, ::-1]
     values[values <= _ROUNDING * values[0]] = 0.0
@@ -187,7 +187,7 @@ def _n_kept(s: Doubles, rank: int) -> int:
 
 
 def _columns(delta: npt.NDArray[np.floating[Any]]) -> Iterator[Doubles]:
-    """Yield the columns in order as float64, some at a time."""
+    """Yield the columns in order as float64, one chunk at a time."""
     step = max(1, _CHUNK_VALUES // delta.shape[0])
     for start in range(0, delta.shape[1], step):
         yield delta[:, start : start + step].astype(np.float64)

@@ -1,4 +1,4 @@
-"""What is fused of what: the parts, and for each fused tensor its pieces, shape and type."""
+"""Plan a fusion: the parts, and for each fused tensor its pieces, shape and type."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BType = Literal[GgmlType.F16, GgmlType.F32]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one adapter contributes to a fused tensor."""
+    """One adapter's part of a fused tensor."""
 
     part: int
     tensor: TensorInfo
@@ -28,20 +28,20 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One fused tensor: its pieces lie side by side, `n_outer` times one after the other."""
+    """One fused tensor: `n_outer` outer rows, each the concatenation of the pieces' rows."""
 
     name: str
     shape: tuple[int, ...]
-    """In ggml's order."""
+    """Shape in ggml's order."""
     type: GgmlType
     pieces: tuple[Piece, ...]
     n_outer: int
 
 
 def plans_of(active: Sequence[FusePart], b_type: BType) -> tuple[list[Plan], list[Plan]]:
-    """Return the fused A tensors and the fused B tensors, in the order of their first mention.
+    """Return the plans of the A tensors and of the B tensors, in order of first occurrence.
 
-    Raises `AdapterError` where the parts change one tensor of different dimensions.
+    Raises `AdapterError` if the parts have different dimensions for one base tensor.
     """
     targets: dict[str, list[tuple[int, Pair]]] = {}
     for index, part in enumerate(active):

@@ -1,7 +1,7 @@
-"""Tensors that wait in a nameless temporary file until the header before them can be written.
+"""Buffer tensors in an unnamed temporary file until the header before them can be written.
 
-Which tensors there are, their ranks and types is known only when all are computed, and a header
-comes first; so they are neither computed twice nor all kept in memory.
+A header comes first, but the tensors, their ranks and types are known only when all are computed;
+the buffer avoids computing them twice or keeping them all in memory.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ _F16_MAX: Final = 65504.0
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """One tensor that waits."""
+    """Position, shape and type of one buffered tensor."""
 
     name: str
     shape: tuple[int, ...]
-    """In numpy's order."""
+    """Shape in numpy's order."""
     type: FloatType
     offset: int
     size_bytes: int
 
 
 class Spool(Handle):
-    """Tensors in a temporary file without a name: however the process ends, it leaves none.
+    """Tensors in an unnamed temporary file, which never outlives the process.
 
-    A context manager. The file lies in `folder`, where there must be room for the result anyway.
-    Raises `EngineError` where it cannot be made or written.
+    A context manager. The file is in `folder`, which needs space for the result anyway. Raises
+    `EngineError` if it cannot be created or written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.items: list[Spooled] = []
-        """What was put, in order."""
+        """The added tensors, in order."""
         self._folder = folder
         self._n_bytes = 0
         try:
@@ -61,7 +61,7 @@ class Spool(Handle):
             raise self._failed(error) from None
 
     def put(self, name: str, values: Floats, type_: FloatType) -> Spooled:
-        """Add a tensor; where F16 cannot hold it, it becomes F32."""
+        """Add a tensor in `type_`, or in F32 if F16 cannot hold it."""
         kept_type = type_ if type_ is GgmlType.F32 or fits_f16(values) else GgmlType.F32
         data: Any = np.ascontiguousarray(values, "<f2" if kept_type is GgmlType.F16 else "<f4")
         item = Spooled(name, values.shape, kept_type, self._n_bytes, data.nbytes)
@@ -74,7 +74,7 @@ class Spool(Handle):
         return item
 
     def chunks(self, item: Spooled) -> Iterator[bytes]:
-        """Yield the data of a tensor, at most a megabyte at a time."""
+        """Yield the data of a tensor, at most 1 MiB at a time."""
         start, end = item.offset, item.offset + item.size_bytes
         while start < end:
             self._file.seek(start)
@@ -83,12 +83,12 @@ class Spool(Handle):
             yield chunk
 
     def stored(self, item: Spooled) -> npt.NDArray[np.floating[Any]]:
-        """Return a tensor in the type it is stored in, of its shape."""
+        """Return a tensor in its stored type and shape."""
         dtype = np.dtype("<f2" if item.type is GgmlType.F16 else "<f4")
         return np.frombuffer(b"".join(self.chunks(item)), dtype).reshape(item.shape)
 
     def values(self, item: Spooled) -> Floats:
-        """Return a tensor as float32, of its shape."""
+        """Return a tensor as float32, in its shape."""
         return self.stored(item).astype(np.float32, copy=False)
 
     def _failed(self, error: OSError) -> EngineError:
@@ -99,16 +99,16 @@ class Spool(Handle):
 
 
 def fits_f16(values: Floats) -> bool:
-    """Whether F16 holds values: the largest is finite there and no subnormal number, or is 0."""
+    """Return whether F16 can hold values: the largest is finite and not subnormal there, or 0."""
     peak = float(np.abs(values).max(initial=0.0))
     return peak == 0.0 or _F16_MIN_NORMAL <= peak <= _F16_MAX
 
 
 def put_pair(spool: Spool, factors: Factors, type_: FloatType) -> None:
-    """Add both halves of a pair as llama.cpp wants them.
+    """Add both halves of a pair in llama.cpp's form.
 
-    Those of a matrix have two dimensions, those of several experts three; the pair of the token
-    embedding is stored the other way round.
+    Halves have two dimensions for a matrix, three for several experts; the pair of the token
+    embedding is transposed.
     """
     a, b = factors.a, factors.b
     if a.shape[0] == 1:
@@ -120,7 +120,7 @@ def put_pair(spool: Spool, factors: Factors, type_: FloatType) -> None:
 
 
 def write_adapter_file(spool: Spool, out: Path, fields: Sequence[Field]) -> None:
-    """Write the pairs that wait as one adapter GGUF, whole or not at all; raises `EngineError`."""
+    """Write the spooled pairs atomically as one GGUF adapter; raise `EngineError` on failure."""
     slots = [Slot(item.name, item.shape[::-1], item.type) for item in spool.items]
     with writing_gguf(out, fields, slots, "The adapter") as writer:
         for item in spool.items:

@@ -1,4 +1,4 @@
-"""What a fused adapter says of itself: metadata of a GGUF file, the README of a PEFT folder."""
+"""Describe a fused adapter: metadata of a GGUF file, README of a PEFT folder."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _ADDRESS: Final = "general.base_model.0.repo_url"
 def stack_metadata(
     stack: AdapterStack, adapters: Sequence[GgufHeader], rank: int | None
 ) -> dict[str, Further]:
-    """Return name, description and base of the adapter that a stack is fused to.
+    """Return name, description and base model for the fused adapter of a stack.
 
-    The base is that which all adapters name, if they do. `rank` is what it was compressed to.
+    Includes the base fields that are equal in all adapters. `rank` is the rank it was compressed
+    to, or None.
     """
     names = " + ".join(entry.adapter.name for entry in stack.active)
     at_rank = f", compressed to rank {rank}" if rank is not None else ""

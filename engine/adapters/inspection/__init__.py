@@ -1,1 +1,1 @@
-"""What adapters are, change and have in common."""
+"""Inspect adapters: metadata, changed tensors, norms and overlap."""

@@ -1,7 +1,7 @@
-"""The Frobenius norms of a base's weights, read tensor by tensor and only where they are asked for.
+"""Compute Frobenius norms of a base's weights on demand, tensor by tensor.
 
-A delta means little by itself: a change of 0.01 is much where the weight has a norm of 1, and
-nothing where it has 100.
+A delta's norm means little without them: 0.01 is large for a weight of norm 1, and negligible for
+one of norm 100.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from engine.gguf.tensors import TensorInfo
 from engine.gguf.weights import Bytes, WeightFile, decoded
 
 Decode = Callable[[Bytes, GgmlType, int], npt.NDArray[np.floating[Any]]]
-"""Turns whole stored rows into floats of shape (n_rows, row_length), as `decoded` does."""
+"""Dequantises whole stored rows to floats of shape (n_rows, row_length), as `decoded` does."""
 _CHUNK_VALUES: Final = 1 << 20
 """Values decoded at a time: 4 MB as float32."""
 
 
 class BaseNorms:
-    """Norms of one base's weights at a time; each tensor is read once, until another base comes.
+    """Cached norms of one base's weights; a different base empties the cache.
 
     Args:
-        decode: `engine.gguf.weights.decoded`, or ggml's own where the process may load
-            llama.cpp: for a base of 1B in Q4_0, 3 seconds of a core became 1.
-        n_threads: Threads that decode; reading is done in the caller's.
+        decode: `engine.gguf.weights.decoded`, or ggml's own if the process may load llama.cpp: for
+            a 1B base in Q4_0, one core took 1 second instead of 3.
+        n_threads: Number of threads that decode; the calling thread reads.
     """
 
     def __init__(self, decode: Decode = decoded, n_threads: int = 1) -> None:
@@ -52,14 +52,14 @@ class BaseNorms:
         on_fraction: Callable[[float], None] = lambda _: None,
         is_cancelled: Callable[[], bool] = lambda: False,
     ) -> dict[str, float]:
-        """Return the norms of those `targets` that are in the base and can be turned into floats.
+        """Return the norms of those `targets` that are in the base and can be dequantised.
 
-        Computed per row in float32, over the rows in float64; of experts over all of them. What
-        was read before is not read again, also where an earlier call was cancelled.
+        Sums squares in float32 within a row and in float64 over rows, and over all experts. Keeps
+        the norms computed before, also those of a cancelled call.
 
         Raises:
             GgufError: The base cannot be read, or changed since its header was read.
-            Cancelled: `is_cancelled` said so; it is asked every few megabytes.
+            Cancelled: `is_cancelled` returned true; it is called every few megabytes.
         """
         if base.part_stamps != self._stamps:
             self._stamps, self._norms = base.part_stamps, {}
@@ -106,19 +106,19 @@ class BaseNorms:
             file.require_unchanged()
 
     def _sum_of_squares(self, data: Bytes, type_: GgmlType, row_length: int) -> float:
-        """Return the sum of squares of whole rows, NaN where they cannot be turned into floats."""
+        """Return the sum of squares of whole rows, or NaN if they cannot be dequantised."""
         try:
             rows = self._decode(data, type_, row_length)
         except EngineError:
             return math.nan
-        # F16 would overflow beyond 256: its largest number is 65504.
+        # The squares of F16 values beyond 255 would overflow F16, whose largest number is 65504.
         rows = rows.astype(np.float32, copy=False)
         of_rows: npt.NDArray[np.float32] = np.einsum("ij,ij->i", rows, rows)
         return float(of_rows.sum(dtype=np.float64))
 
 
 def _chunks(tensor: TensorInfo) -> Iterator[tuple[int, int]]:
-    """Yield where in a tensor's data each chunk of whole rows begins, and its size, in bytes."""
+    """Yield offset in the tensor's data and size, in bytes, of each chunk of whole rows."""
     row_bytes = tensor.type.size_bytes((tensor.ne[0],))
     step = max(1, _CHUNK_VALUES // max(1, tensor.ne[0])) * max(1, row_bytes)
     for start in range(0, tensor.size_bytes, step):

@@ -1,8 +1,8 @@
-"""The size of a LoRA delta, computed from its two factors without forming it.
+"""Compute norms and inner products of LoRA deltas from their factors, without forming them.
 
 With A (rank, n_in) and B (n_out, rank) the squared Frobenius norm of B A is the trace of
 (BᵀB)(AAᵀ), and its squared singular values are the eigenvalues of that product: two matrices of
-rank x rank in place of one of n_out x n_in. For a 4096 x 4096 tensor at rank 16 these are 0.3 % of
+rank x rank instead of one of n_out x n_in. For a 4096 x 4096 tensor at rank 16 this takes 0.3 % of
 the multiplications.
 """
 
@@ -19,26 +19,26 @@ from engine.adapters.factors import Factors
 
 Doubles = npt.NDArray[np.float64]
 _MAX_SOLVED: Final = 2048
-"""Largest matrix whose eigenvalues are computed: the time grows with the third power, and one of
-2048 takes some seconds."""
+"""Largest matrix side for which eigenvalues are computed: the time is cubic, and a side of 2048
+takes some seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeltaNorm:
-    """How large a delta is; NaN where its factors hold numbers that are not finite."""
+    """Norms of a delta; NaN if its factors hold numbers that are not finite."""
 
     frobenius: float
-    """Square root of the sum of squares over all experts."""
+    """Frobenius norm over all experts."""
     spectral: float
-    """Largest singular value, of all experts the largest: the most that an input is stretched.
-    NaN where the smallest side of the delta and the rank are both over 2048."""
+    """Largest singular value over all experts: the factor by which an input is stretched at most.
+    NaN if the smaller side of the delta and the rank both exceed 2048."""
 
 
 def delta_norm(factors: Factors) -> DeltaNorm:
     """Return the norms of a delta, computed in float64.
 
-    Relative error about 1e-8 of the product of the factors' norms, at worst: where columns of B
-    cancel each other, digits are lost that the delta itself would have kept.
+    The error is at worst about 1e-8 of the product of the factors' norms: if columns of B cancel
+    each other, digits are lost that the delta itself would have kept.
     """
     squares, peak = 0.0, 0.0
     for a, b in experts(factors):
@@ -53,7 +53,7 @@ def delta_norm(factors: Factors) -> DeltaNorm:
 def inner_product(first: Factors, second: Factors) -> float:
     """Return the Frobenius inner product of two deltas of one shape, in float64.
 
-    <B₁A₁, B₂A₂> is the sum over (B₁ᵀB₂) ∘ (A₁A₂ᵀ). Raises `ValueError` where the shapes differ.
+    <B₁A₁, B₂A₂> is the sum over (B₁ᵀB₂) ∘ (A₁A₂ᵀ). Raises `ValueError` if the shapes differ.
     """
     if shape_of(first) != shape_of(second):
         raise ValueError(f"deltas of {shape_of(first)} and {shape_of(second)} have no product")
@@ -73,7 +73,7 @@ def shape_of(factors: Factors) -> tuple[int, int, int]:
 
 
 def experts(factors: Factors) -> Iterator[tuple[Doubles, Doubles]]:
-    """Yield A and B of each expert as float64, one expert at a time to bound the memory."""
+    """Yield A and B of each expert as float64, one expert at a time to bound memory."""
     for a, b in zip(factors.a, factors.b, strict=True):
         yield a.astype(np.float64), b.astype(np.float64)
 
@@ -81,8 +81,8 @@ def experts(factors: Factors) -> Iterator[tuple[Doubles, Doubles]]:
 def _grams(a: Doubles, b: Doubles) -> tuple[Doubles, Doubles]:
     """Return two symmetric matrices whose product has the delta's squared singular values.
 
-    Where the rank is larger than a side of the delta, the delta itself is smaller than the factors
-    in the file, and so is what is returned: no file makes this allocate more than it holds.
+    If the rank exceeds a side of the delta, forms the delta, which is then smaller than the
+    factors: no file makes this allocate more than the file's size.
     """
     if b.shape[1] <= min(b.shape[0], a.shape[1]):
         return a @ a.T, b.T @ b

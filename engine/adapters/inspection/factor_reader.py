@@ -1,4 +1,4 @@
-"""Gives the factors of an adapter's deltas one after the other, from whatever file it came in."""
+"""Read the factors of an adapter's deltas one by one, from GGUF, PEFT or MLX files."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from engine.gguf.weights import WeightFile
 
 
 class FactorReader(Handle):
-    """An open adapter that gives the factors of each target at an adapter scale of 1."""
+    """An open adapter that reads the factors of each target at an adapter scale of 1."""
 
     targets: tuple[str, ...]
-    """Names of what is changed, each once, in the order of the file."""
+    """Names of the changed tensors or modules, each once, in file order."""
 
     @abstractmethod
     def read(self, target: str) -> Factors:
-        """Read one delta's factors; raises `EngineError` where they cannot be read."""
+        """Read one delta's factors; raise `EngineError` if they cannot be read."""
 
 
 class GgufFactors(FactorReader):
-    """Factors of a GGUF adapter; raises `GgufError` where the file changed meanwhile."""
+    """Factors of a GGUF adapter; raises `GgufError` if the file changed."""
 
     def __init__(self, header: GgufHeader) -> None:
         self._pairs = {pair.target: pair for pair in pairs_of(header)}
@@ -37,7 +37,7 @@ class GgufFactors(FactorReader):
         self.targets = tuple(self._pairs)
 
     def read(self, target: str) -> Factors:
-        """Read a pair, alpha and rank folded in; raises as `read_factors` does."""
+        """Read a pair with alpha / rank folded in; raise as `read_factors` does."""
         pair = self._pairs[target]
         return read_factors(self._file, pair, factor_of(self._part, pair))
 
@@ -46,14 +46,14 @@ class GgufFactors(FactorReader):
 
 
 class SourceFactors(FactorReader):
-    """Factors of an adapter of another program, by the names that it gives its modules."""
+    """Factors of a PEFT or MLX adapter, by the given module names."""
 
     def __init__(self, modules: Sequence[tuple[str, LoraModule]]) -> None:
         self._modules = dict(modules)
         self.targets = tuple(self._modules)
 
     def read(self, target: str) -> Factors:
-        """Read a module's pair, its scale folded in; raises `EngineError` as its tensors do."""
+        """Read a module's pair with its scale folded in; raise `EngineError` as its tensors do."""
         module = self._modules[target]
         a, b = module.a.read(), _scaled(module.b.read(), module.scale)
         if module.kind is ModuleKind.EMBEDDING:
@@ -62,10 +62,10 @@ class SourceFactors(FactorReader):
         return Factors(target, a.reshape(-1, *n_a), b.reshape(-1, *n_b))
 
     def _free(self) -> None:
-        """Do nothing: its tensors open their files for each reading."""
+        """Do nothing, as the tensors open their files for each read."""
 
 
 def _scaled(b: Floats, scale: float) -> Floats:
-    with np.errstate(over="ignore", invalid="ignore"):  # a norm that is not finite tells it
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow shows as a non-finite norm
         scaled: Floats = (b.astype(np.float64) * scale).astype(np.float32)
     return scaled

@@ -1,7 +1,7 @@
-"""What an inspection finds out about one adapter: who it is, what it changes, whether it fits.
+"""Inspect one adapter: its identity, its changes, and whether it fits a base model.
 
-Adapters that break a rule are inspected, too: that is when people ask. Only a file that is no LoRA
-adapter at all is refused.
+Adapters that break a rule are inspected too, because users inspect those most. Only files that are
+not LoRA adapters are refused.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from engine.errors import AdapterError, stop_if
 from engine.gguf.header import GgufHeader, read_header
 
 CONVERTIBLE: Final = "the adapter can be converted for the base"
-"""The rule by which an adapter of another program is judged."""
+"""The rule that a PEFT or MLX adapter is checked against."""
 Format = Literal["gguf", "peft", "mlx"]
 _OF_THE_BASE = (
     Rule.ARCHITECTURE,
@@ -40,17 +40,17 @@ _OF_THE_BASE = (
     Rule.TIED_OUTPUT,
     CONVERTIBLE,
 )
-"""Rules that can be judged only against a base."""
+"""Rules that can be checked only against a base."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one rule."""
+    """The result of checking one rule."""
 
     rule: str
     """A `Rule`, or `CONVERTIBLE`."""
     fault: str = ""
-    """A sentence on where it is broken and what to do; empty where it holds."""
+    """A sentence on where the rule is broken and how to fix it; empty if it holds."""
 
     @property
     def is_kept(self) -> bool:
@@ -60,89 +60,89 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an adapter adds to one base tensor, by the header alone."""
+    """The header data of an adapter's pair for one base tensor."""
 
     name: str
     """Name of the base tensor."""
     place: ModulePlace
     rank: int
-    """By B, as llama.cpp takes it."""
+    """Rank according to B, which llama.cpp uses."""
     alpha: float
-    """What is divided by the rank; 0 means that nothing is, and the scale is 1."""
+    """Alpha, which is divided by the rank; 0 means a scale of 1 without division."""
     scale: float
-    """What B A is multiplied by at an adapter scale of 1, as a rule alpha / rank."""
+    """Factor of B A at an adapter scale of 1, normally alpha / rank."""
     n_experts: int
     n_parameters: int
-    """Numbers in both halves."""
+    """Number of values in both halves."""
     a_type: str
-    """ggml's name of the type of A, `F16`."""
+    """Type name of A, such as `F16`."""
     b_type: str
     size_bytes: int
-    """Bytes of both halves, in the file and in memory."""
+    """Size of both halves in bytes, in the file and in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """One adapter, inspected; `base` and what depends on it are empty where none was given."""
+    """The results for one adapter; without a base, `base` and dependent fields are empty."""
 
     name: str
     path: Path
-    """The file, or of another program's adapter the folder or file that was named."""
+    """The GGUF file, or the folder or file of a PEFT or MLX adapter."""
     format: Format
     sha256: str
-    """Hex digest of the content."""
+    """Hex SHA-256 of the content."""
     size_bytes: int
-    """Size of the file, or of all files."""
+    """Size of the file, or of all files together."""
     architecture: str
-    """`general.architecture`; empty where it is not said, as by other programs."""
+    """`general.architecture`; empty if missing, as for PEFT and MLX."""
     provenance: Provenance
     targets: tuple[Target, ...]
     base: GgufHeader | None
     verdicts: tuple[Verdict, ...]
-    """One for each rule that was judged; without a base those of the adapter by itself."""
+    """One verdict for each rule that was checked; without a base, rules of the adapter alone."""
     notices: tuple[str, ...]
-    """Sentences on what is odd, and yet no reason to refuse the adapter."""
+    """Warnings that are no reason to refuse the adapter, one sentence each."""
     is_measurable: bool
-    """Whether the deltas can be computed: no rule of the adapter by itself is broken."""
+    """Whether the deltas can be computed: every rule of the adapter alone holds."""
     open_factors: Callable[[], FactorReader]
-    """Opens the weights; raises `GgufError` where the file changed since its header was read."""
+    """Opens the weights; raises `GgufError` if the file changed since its header was read."""
     deltas: Mapping[str, DeltaNorm] = field(default_factory=lambda: MappingProxyType({}))
-    """The size of each delta at an adapter scale of 1; empty before `measured`."""
+    """Norms of each delta at an adapter scale of 1; empty before `measured`."""
     base_norms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    """Frobenius norms of the base's weights, where they could be read."""
+    """Frobenius norms of the base's weights, as far as they could be computed."""
 
     @property
     def broken(self) -> tuple[Verdict, ...]:
-        """The rules that do not hold."""
+        """The verdicts on rules that do not hold."""
         return tuple(verdict for verdict in self.verdicts if not verdict.is_kept)
 
     @property
     def fits(self) -> bool | None:
-        """Whether the adapter can be used with the base; None where none was given."""
+        """Whether the adapter fits the base; None without a base."""
         return None if self.base is None else not self.broken
 
     @property
     def is_measured(self) -> bool:
-        """Whether the norms of all deltas are known."""
+        """Whether the norms of all deltas are known and finite."""
         return bool(self.deltas) and all(isfinite(d.frobenius) for d in self.deltas.values())
 
     @property
     def n_parameters(self) -> int:
-        """Numbers in all pairs."""
+        """Number of values in all pairs."""
         return sum(target.n_parameters for target in self.targets)
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of tensor data that llama.cpp holds once the adapter is loaded."""
+        """Bytes of tensor data that llama.cpp keeps for the loaded adapter."""
         return sum(target.size_bytes for target in self.targets)
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The kinds of module that are changed, in the order in which they are shown."""
+        """The changed kinds of module, in display order."""
         return modules_in_order(target.place.module for target in self.targets)
 
     def relative(self, target: str) -> float | None:
-        """Return |delta| / |W| of a base tensor, None where either is unknown or W is zero."""
+        """Return |delta| / |W| of a base tensor, or None if either is unknown or W is zero."""
         delta, weight = self.deltas.get(target), self.base_norms.get(target)
         return delta.frobenius / weight if delta is not None and weight else None
 
@@ -153,10 +153,10 @@ class Inspection:
 
 
 def inspect(path: Path, name: str = "", base: GgufHeader | None = None) -> Inspection:
-    """Inspect the adapter in a GGUF file; its weights are read for their hash and for NaN only.
+    """Inspect the adapter in a GGUF file; reads its weights for the digest and value checks only.
 
-    `name` defaults to what the file calls itself. Raises `AdapterError` where the file is no LoRA
-    adapter, `GgufError` where it is no sound GGUF file or cannot be read.
+    `name` defaults to the name in the file. Raises `AdapterError` if the file is not a LoRA
+    adapter, `GgufError` if it is not a valid GGUF file or cannot be read.
     """
     header = read_header(path.absolute())
     own = own_rules_broken(header)
@@ -197,12 +197,11 @@ def measured(
     on_fraction: Callable[[float], None] = lambda _: None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Inspection:
-    """Return the inspection with the norms of its deltas, and of the base's weights.
+    """Return the inspection with the norms of its deltas and of the base's weights.
 
-    The latter only with `base_norms` and where a base was given. An adapter that breaks a rule of
-    its own is returned as it is, one whose weights cannot be turned into floats with a notice.
-    Raises `GgufError` where a file cannot be read, `Cancelled` where `is_cancelled` said
-    so.
+    Computes the latter only with `base_norms` and a base. Returns an adapter that is not measurable
+    unchanged, and one whose weights cannot be dequantised with an added notice. Raises `GgufError`
+    if a file cannot be read, `Cancelled` if `is_cancelled` returns true.
     """
     if not inspection.is_measurable:
         return inspection
@@ -249,7 +248,7 @@ def _target(header: GgufHeader, pair: Pair) -> Target:
 
 
 def _is_regular(pair: Pair) -> bool:
-    """Whether both halves are matrices, or stacks of equally many; embeddings are no stacks."""
+    """Return whether both halves are matrices, or, except for embeddings, equally large stacks."""
     stacks = pair.a.ne[2:], pair.b.ne[2:]
     return stacks[0] == stacks[1] and (not pair.is_flipped or stacks[0] == (1, 1))
 

@@ -1,4 +1,4 @@
-"""Where in a model a tensor belongs: its layer, and which kind of module it is there."""
+"""Parse the layer and the kind of module from a tensor's or module's name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _USUAL_ORDER: Final = (
     "up_proj",
     "down_proj",
 )
-# Where transformers keeps the layers of a causal language model: `model.layers.3.self_attn.q_proj`.
+# Layer paths of causal language models in transformers: `model.layers.3.self_attn.q_proj`.
 _MODULE: Final = re.compile(
     r"(?:\w+\.)*(?:layers|h|blocks|block)\.(?P<layer>[0-9]+)\.(?P<module>.+)"
 )
@@ -33,17 +33,17 @@ _MODULE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ModulePlace:
-    """A tensor's layer and kind: of `blk.3.attn_q.weight` 3 and `attn_q`."""
+    """A tensor's layer and kind of module: 3 and `attn_q` for `blk.3.attn_q.weight`."""
 
     layer: int | None
-    """None for what belongs to no layer, such as the embeddings."""
+    """Layer index; None outside the layers, as for the embeddings."""
     module: str
 
 
 def place_of(target: str) -> ModulePlace:
-    """Return the place of a base tensor by its GGUF name, whatever the name is.
+    """Return the place of a base tensor from its GGUF name; accepts any name.
 
-    Of models with two stacks of layers (`enc.blk.0.…`) the stack stays in the module's name.
+    In models with two stacks of layers (`enc.blk.0.…`), the stack stays in the module's name.
     """
     name = target.removesuffix(".weight")
     match = _NAME.fullmatch(name)
@@ -53,7 +53,7 @@ def place_of(target: str) -> ModulePlace:
 
 
 def place_of_module(path: str) -> ModulePlace:
-    """Return the place of a module by its name in transformers, whatever the name is."""
+    """Return the place of a module from its name in transformers; accepts any name."""
     match = _MODULE.fullmatch(path)
     if match is None:
         return ModulePlace(None, path)
@@ -61,7 +61,7 @@ def place_of_module(path: str) -> ModulePlace:
 
 
 def modules_in_order(modules: Iterable[str]) -> tuple[str, ...]:
-    """Return each module once: attention and feed-forward as computed, then the others as met."""
+    """Return each module once: attention and feed-forward in compute order, then the others."""
     met = dict.fromkeys(modules)
     return tuple(sorted(met, key=_rank))
 

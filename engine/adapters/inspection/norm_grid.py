@@ -1,4 +1,4 @@
-"""The norms of an adapter's deltas as a grid: a row for each layer, a column for each module."""
+"""Arrange the norms of an adapter's deltas in a grid of layers and modules."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from engine.adapters.inspection.inspect import Inspection, Target
 from engine.adapters.inspection.module_place import modules_in_order
 
 _MAX_CELLS: Final = 65_536
-"""A file may hold 32,768 pairs, each with a layer and a module that no other has."""
+"""Limit, as a file may hold 32,768 pairs, each with its own layer and module."""
 
 
 @dataclass(frozen=True, slots=True)
 class NormGrid:
-    """Frobenius norms at an adapter scale of 1, or their shares of the base weights' norms.
+    """Frobenius norms at an adapter scale of 1, or their ratios to the base weights' norms.
 
-    A value is None where nothing is changed or nothing is known. Several tensors together have the
-    root of the sum of squares, of the deltas as of the base weights under them.
+    A value is None if nothing is changed or the norm is unknown. The norm of several tensors is the
+    root of the sum of squares, for the deltas and for the base weights under them.
     """
 
     is_relative: bool
@@ -28,26 +28,25 @@ class NormGrid:
     modules: tuple[str, ...]
     """Kinds of module that are in layers."""
     cells: tuple[tuple[float | None, ...], ...]
-    """For each layer a value for each module."""
+    """Values, one row per layer, one column per module."""
     by_layer: tuple[float | None, ...]
     by_module: tuple[float | None, ...]
     others: tuple[tuple[str, float | None], ...]
-    """Tensors of no layer, such as the embeddings, by name."""
+    """Names and values of tensors outside the layers, such as the embeddings."""
     total: float | None
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Every known value of a single place, in no order that matters."""
+        """All known values of single places, in no particular order."""
         known = [value for row in self.cells for value in row if value is not None]
         return (*known, *(value for _, value in self.others if value is not None))
 
 
 def norm_grid(inspection: Inspection) -> NormGrid | None:
-    """Return the grid of an adapter that was measured; None where it was not.
+    """Return the grid of a measured adapter, or None if it was not measured.
 
-    None, too, where it would have more than 65,536 fields, as no model has.
-
-    Relative where the norm of any of the base's weights is known.
+    Also returns None for a grid of more than 65,536 cells, which no model needs. Values are
+    relative if the norm of any of the base's weights is known.
     """
     if not inspection.deltas:
         return None
@@ -78,7 +77,7 @@ def norm_grid(inspection: Inspection) -> NormGrid | None:
 
 
 def _value(inspection: Inspection, targets: Iterable[Target], is_relative: bool) -> float | None:
-    """Return the norm of several deltas together, or its share of the weights under them."""
+    """Return the norm of several deltas together, or its ratio to the weights under them."""
     deltas, weights = 0.0, 0.0
     for target in targets:
         delta = inspection.deltas.get(target.name)

@@ -1,9 +1,9 @@
-"""Whether adapters get in each other's way: the angle between their deltas, from the factors.
+"""Measure the interference of adapters: the cosine between their deltas, from the factors.
 
-The deltas of a stack add up. Where two point the same way (cosine near 1) they strengthen each
-other, where they point opposite ways (near -1) they cancel, and where they are at right angles
-(near 0) each keeps its strength: |s₁d₁ + s₂d₂|² = s₁²|d₁|² + s₂²|d₂|² + 2 s₁s₂<d₁, d₂>. Random
-deltas of n_out x n_in have a cosine of about ±1 / √(n_out n_in), next to nothing.
+The deltas of a stack add up. Two deltas in the same direction (cosine near 1) strengthen each
+other, in opposite directions (near -1) they cancel, and orthogonal ones (near 0) keep their
+strength: |s₁d₁ + s₂d₂|² = s₁²|d₁|² + s₂²|d₂|² + 2 s₁s₂<d₁, d₂>. Random deltas of n_out x n_in have
+a cosine of about ±1 / √(n_out n_in), close to 0.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from engine.errors import stop_if
 _Key = TypeVar("_Key")
 
 APART: Final = 0.05
-"""Below that a cosine is called next to nothing; two at 1.0 are then at most 2.5 % off √2."""
+"""A smaller cosine counts as no overlap: the norm of two unit deltas is at most 2.5 % off √2."""
 TOGETHER: Final = 0.3
-"""From that on a cosine is called strong: two of equal size are 14 % stronger than at 0."""
+"""A cosine from here on counts as strong: two deltas of equal norm are 14 % stronger than at 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Products:
-    """Inner products of two deltas over some tensors."""
+    """Inner products of two deltas with each other and themselves, summed over tensors."""
 
     product: float = 0.0
     first: float = 0.0
@@ -45,7 +45,7 @@ class Products:
 
     @property
     def cosine(self) -> float | None:
-        """From -1 to 1; None where one of the two is zero or not finite."""
+        """Cosine from -1 to 1; None if one of the two is zero or not finite."""
         size = math.sqrt(self.first) * math.sqrt(self.second)
         if not size > 0.0 or not math.isfinite(self.product) or not math.isfinite(size):
             return None
@@ -54,21 +54,21 @@ class Products:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Two adapters compared."""
+    """The comparison of two adapters."""
 
     first: str
     second: str
     n_first: int
-    """Tensors that the first one changes."""
+    """Number of tensors that the first adapter changes."""
     n_second: int
     common: Mapping[str, Products] = field(default_factory=lambda: MappingProxyType({}))
-    """The tensors that both change."""
+    """Products for the tensors that both change."""
     places: Mapping[str, ModulePlace] = field(default_factory=lambda: MappingProxyType({}))
-    """Where those are."""
+    """Places of the first adapter's tensors."""
     total: Products = Products()
-    """Over all tensors, also those that only one of them changes."""
+    """Sums over all tensors, including those that only one adapter changes."""
     problem: str = ""
-    """Why they cannot be compared, in a sentence; then nothing else is known."""
+    """Why the two cannot be compared, in a sentence; all other results are then empty."""
 
     @property
     def cosine(self) -> float | None:
@@ -76,7 +76,7 @@ class Overlap:
         return self.total.cosine
 
     def by_module(self) -> dict[str, float]:
-        """Return the cosine over each kind of module that both change."""
+        """Return the cosine for each kind of module that both change."""
         sums: dict[str, Products] = {}
         for target, products in self.common.items():
             module = self.places[target].module
@@ -84,7 +84,7 @@ class Overlap:
         return _cosines({module: sums[module] for module in modules_in_order(sums)})
 
     def by_layer(self) -> dict[int, float]:
-        """Return the cosine over each layer in which both change something, first layer first."""
+        """Return the cosine for each layer in which both change a tensor, in layer order."""
         sums: dict[int, Products] = {}
         for target, products in self.common.items():
             layer = self.places[target].layer
@@ -94,7 +94,7 @@ class Overlap:
 
     @property
     def sentence(self) -> str:
-        """Whether the two will interfere, as far as their weights can tell."""
+        """A sentence on whether the two interfere, judged by their weights."""
         if self.problem:
             return self.problem
         pair = f"{self.first} and {self.second}"
@@ -134,7 +134,7 @@ class Overlap:
         return (self.first, self.total.first), (self.second, self.total.second)
 
     def _strongest(self) -> str:
-        """Return where the two overlap noticeably more than on the whole; empty for nowhere."""
+        """Return the module and layer that overlap noticeably more than the total, or ''."""
         least = abs(self.cosine or 0.0) + APART
         by_module, by_layer = self.by_module(), self.by_layer()
         module = max(by_module, key=lambda key: abs(by_module[key]), default="")
@@ -153,12 +153,11 @@ def overlaps(
     on_fraction: Callable[[float], None] = lambda _: None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[Overlap, ...]:
-    """Compare every two of the adapters, measured before, each at a scale of 1.
+    """Compare every two of the measured adapters, each at a scale of 1.
 
-    Every factor is read once; one whose norms are not known is not compared.
-
-    Memory: the factors of one tensor of all adapters. Raises `GgufError` and `AdapterError` where
-    weights cannot be read, `Cancelled` where `is_cancelled` said so.
+    Reads every factor once. An adapter whose norms are unknown is not compared. Memory: the factors
+    of one tensor of all adapters. Raises `GgufError` and `AdapterError` if weights cannot be read,
+    `Cancelled` if `is_cancelled` returns true.
     """
     targets = list(dict.fromkeys(t.name for one in inspections for t in one.targets))
     common: dict[tuple[int, int], dict[str, Products]] = {

@@ -1,4 +1,4 @@
-"""What an adapter file says of where it came from: names, base models, program, license."""
+"""Read an adapter's origin from its metadata: names, base models, program, license."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FACTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A base model that an adapter names, each text empty where it is not said."""
+    """A base model that an adapter names; missing texts are empty."""
 
     name: str
     organization: str = ""
@@ -44,7 +44,7 @@ class BaseModel:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What the metadata says; nothing of it is checked by anybody."""
+    """The adapter's metadata, unverified."""
 
     title: str
     """`general.name`, or ''."""
@@ -52,16 +52,16 @@ class Provenance:
     bases: tuple[BaseModel, ...]
     """`general.base_model.*`, at most 8."""
     converter: str
-    """The program that wrote the file where that is known, or ''."""
+    """The program that wrote the file, or '' if unknown."""
     facts: tuple[tuple[str, str], ...]
-    """Further texts with what they are: author, license, repository and so on."""
+    """Further texts with their labels: author, license, repository and so on."""
     tags: tuple[str, ...]
     invocation_tokens: tuple[int, ...]
-    """`adapter.alora.invocation_tokens`; empty where the adapter is always on."""
+    """`adapter.alora.invocation_tokens`; empty if the adapter is always on."""
 
 
 def read_provenance(header: GgufHeader) -> Provenance:
-    """Return what the metadata of an adapter says; of a wrong type is as good as not said.
+    """Read the provenance from an adapter's metadata; values of a wrong type count as missing.
 
     Raises `GgufError` if the file changed since its header was read.
     """
@@ -78,11 +78,10 @@ def read_provenance(header: GgufHeader) -> Provenance:
 
 
 def identity_notices(adapter: GgufHeader, base: GgufHeader) -> tuple[str, ...]:
-    """Return a sentence where an adapter says that it was made for another model than `base`.
+    """Return a warning if an adapter's metadata names another base model than `base`.
 
-    Names that may be of one model are taken for one; so is a base with the fingerprint of that for
-    which the file was converted here. Raises `GgufError` if a file changed since its header was
-    read.
+    Similar names count as one model, as does a base with the fingerprint that `tui convert` stored.
+    Raises `GgufError` if a file changed since its header was read.
     """
     own = base.text("general.name") or ""
     named = [name for name in (adapter.text(BASE_NAME_KEY),) if name]
@@ -130,6 +129,6 @@ def _invocation_tokens(header: GgufHeader) -> tuple[int, ...]:
 
 
 def _is_same(first: str, second: str) -> bool:
-    """Whether two names may be of one model: `Llama-3.2-1B` and `Llama 3.2 1B Q8_0` are."""
+    """Return whether two names may mean one model, as `Llama-3.2-1B` and `Llama 3.2 1B Q8_0`."""
     a, b = (re.sub(r"[\W_]+", "", name.casefold()) for name in (first, second))
     return bool(a and b) and (a in b or b in a)

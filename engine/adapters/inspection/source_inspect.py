@@ -1,4 +1,4 @@
-"""Inspects an adapter of another program as it is: without a base, by the names it uses itself."""
+"""Inspect a PEFT or MLX adapter without a base, under its own module names."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _BYTES = {"f32": 4, "f16": 2, "bf16": 2}
 
 
 def inspect_source(source: LoraSource, name: str = "") -> Inspection:
-    """Return what is known of an adapter before it is converted; no rule is judged.
+    """Return the inspection of an unconverted adapter, without checking any rule.
 
-    Alpha is what a division by the rank would need to give the same scale. Raises `AdapterError`
-    where a file cannot be read any more.
+    Alpha is scale times rank, which gives the same scale in llama.cpp. Raises `AdapterError` if a
+    file can no longer be read.
     """
     modules = _named(source.modules)
     notices = source.notices
@@ -58,12 +58,12 @@ def inspect_source(source: LoraSource, name: str = "") -> Inspection:
 
 
 def refused(source: Inspection, base: GgufHeader, fault: str) -> Inspection:
-    """Return the inspection of an adapter that cannot be converted for a base, with the reason."""
+    """Return the inspection of an adapter that cannot be converted for `base`, with the reason."""
     return replace(source, base=base, verdicts=(Verdict(CONVERTIBLE, fault),))
 
 
 def converted_from(source: Inspection, converted: Inspection) -> Inspection:
-    """Return what is known of an adapter on a base: who it is as it was, what it does as a GGUF."""
+    """Return the inspection of the converted adapter with the identity of the source's files."""
     return replace(
         converted,
         path=source.path,
@@ -74,7 +74,7 @@ def converted_from(source: Inspection, converted: Inspection) -> Inspection:
 
 
 def _named(modules: tuple[LoraModule, ...]) -> tuple[tuple[str, LoraModule], ...]:
-    """Return the modules by name; parameters of experts that share a module's are numbered."""
+    """Return the modules by name, numbering expert parameters that share a module's path."""
     seen: dict[str, int] = {}
     named = []
     for module in modules:

@@ -1,1 +1,1 @@
-"""Bakes a stack of adapters into its base: one GGUF file that needs none."""
+"""Merge a stack of adapters into its base: one GGUF model that needs no adapters."""

@@ -1,4 +1,4 @@
-"""Adds a delta to rows of a base tensor, stores them in a type and measures what arrived of it."""
+"""Add a delta to rows of a base tensor, quantise them, and measure the part of the delta kept."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from engine.adapters.factors import Factors
 from engine.errors import AdapterError
 from engine.gguf.ggml_type import GgmlType
 from engine.gguf.tensors import TensorInfo
+from engine.llama.quants import dequantized, quantized
 from modelfiles.wording import shown
 
 BLOCK_VALUES: Final = 1 << 19
-"""Values of a block: 2 MB as float32, of which five are held while it is worked on."""
+"""Values of a block: 2 MB as float32; processing one holds five arrays of that size."""
 _F16_MAX: Final = 65_504.0
-# OpenBLAS shares a product of more than this many multiplications out to threads of its own, which
-# wait for each other: with other work on two cores that took 37 ns a value, and in tiles 0.5.
+# OpenBLAS distributes a product of more than this many multiplications over its own threads, which
+# wait for each other: with other work on two cores that took 37 ns per value, and in tiles 0.5.
 _TILE_PRODUCTS: Final = 1 << 18
 _TILE_COLUMNS: Final = 256
 
@@ -35,16 +36,15 @@ class RowRange:
     start: int
     stop: int
     offset_bytes: int
-    """Where they begin in the tensor's data."""
+    """Offset in the tensor's data."""
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows as they are stored in the merged file, and what of the delta they hold.
+    """Rows as stored in the merged file, and the part of the delta that they hold.
 
-    With D the base's values, d the delta and R the stored values, all float32 and the sums in
-    float64, as is `delta_norm`.
+    D are the base's values, d the delta and R the stored values, all float32; see `inner_product`.
     """
 
     data: Bytes
@@ -55,7 +55,7 @@ class Block:
 
 
 def row_ranges(tensor: TensorInfo) -> Iterator[RowRange]:
-    """Cut a tensor into ranges of rows, always in the same way."""
+    """Split a tensor into ranges of rows, deterministically."""
     row_length, n_rows, *experts = tensor.ne
     row_bytes = tensor.type.size_bytes((row_length,))
     step = max(1, BLOCK_VALUES // row_length)
@@ -71,16 +71,14 @@ def merged_block(
 ) -> Block:
     """Return rows of `source`, stored in `data`, with the delta of `factors` added, as `type_`.
 
-    Without factors the rows are only stored in another type. Can run in any thread; most of it
-    does not hold the interpreter lock. Raises `AdapterError` where the type cannot hold a value.
+    Without factors, only changes the type. Runs in any thread, mostly without the GIL. Raises
+    `AdapterError` if a value is not finite or exceeds F16's range.
     """
-    from engine.llama.quants import dequantized, quantized  # loads llama.cpp's library
-
     before: Floats = dequantized(data, source.type, source.ne[0])
     if factors is None:
         after = before
     else:
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told below
+        with np.errstate(over="ignore", invalid="ignore"):  # non-finite values are refused below
             delta = _delta(factors, rows)
             after = before + delta
     _require_range(after, source.name, type_)
@@ -92,29 +90,28 @@ def merged_block(
 
 
 def inner_product(one: Floats, other: Floats) -> float:
-    """Return the sum of the products of two matrices of equal shape: rows in float32, then float64.
+    """Return the inner product of two matrices: rows summed in float32, then in float64.
 
-    Of a row of thousands of values the float32 sum is right to six digits.
+    For a row of thousands of values the float32 sum is right to six digits.
     """
     rows = np.einsum("ij,ij->i", one, other)
     return float(rows.sum(dtype=np.float64))
 
 
 def delta_energy(factors: Factors) -> float:
-    """Return <d, d> of a whole delta, from the inner products of its factors alone.
+    """Return <d, d> of a whole delta from the Gram matrices of its factors.
 
-    |B A|^2 = sum of the products of the elements of B'B and AA', summed over the experts.
+    |B A|^2 is the sum of the elementwise product of B'B and AA', summed over the experts.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # `merged_block` tells what is not finite
+    with np.errstate(over="ignore", invalid="ignore"):  # `merged_block` refuses non-finite values
         grams = (_gram(b.T) * _gram(a) for a, b in zip(factors.a, factors.b, strict=True))
         return float(sum(gram.sum() for gram in grams))
 
 
 def term_energy(factors: Factors) -> float:
-    """Return the sum of <t, t> of the delta's terms, one for each rank of each expert.
+    """Return the sum of <t, t> over the delta's terms, one for each rank of each expert.
 
-    That much and more is computed with: a delta far below it is what rounding left of terms that
-    cancel each other out.
+    A delta far below this sum is the rounding error of terms that cancel each other.
     """
     squares = (
         np.einsum("eir,eir->er", factors.b, factors.b, dtype=np.float64),
@@ -124,7 +121,7 @@ def term_energy(factors: Factors) -> float:
 
 
 def _gram(vectors: Floats) -> npt.NDArray[np.float64]:
-    """Return the inner products of all rows with each other."""
+    """Return the Gram matrix of the rows."""
     rank, length = vectors.shape
     gram = np.zeros((rank, rank))
     step = max(1, _TILE_PRODUCTS // rank**2)
@@ -135,7 +132,7 @@ def _gram(vectors: Floats) -> npt.NDArray[np.float64]:
 
 
 def _delta(factors: Factors, rows: RowRange) -> Floats:
-    """Return rows of a delta as `Factors.rows` does, in tiles that one thread multiplies."""
+    """Return rows of a delta like `Factors.rows`, in tiles small enough for one BLAS thread."""
     a = factors.a[rows.expert]
     b = factors.b[rows.expert, rows.start : rows.stop]
     delta = np.empty((b.shape[0], a.shape[1]), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What must hold before a merged model is written, and of the file before it takes its place."""
+"""Check the conditions of a merge before writing, and the written file before it is renamed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from engine.errors import AdapterError, BaseError, EngineError
 from engine.gguf.header import GgufHeader, read_header
 from engine.gguf.tensors import padded
 from engine.gguf.writer import ALIGNMENT
+from engine.llama.quants import is_writable
 from modelfiles.wording import shown
 
 
 def require_types(plan: Sequence[MergedTensor]) -> None:
-    """Raise where a tensor cannot be read as floats, or its new type not be written."""
-    from engine.llama.quants import is_writable  # loads llama.cpp's library
+    """Raise if a tensor cannot be dequantised, or its new type cannot be written."""
 
     for tensor in plan:
         if tensor.is_copied:
@@ -35,7 +35,7 @@ def require_types(plan: Sequence[MergedTensor]) -> None:
 
 
 def require_other_file(out: Path, headers: Sequence[GgufHeader]) -> None:
-    """Raise where the output is no file, or one of the files that are merged."""
+    """Raise if the output is not a regular file, or is one of the files to merge."""
     if out.is_dir():
         raise EngineError(f"{out} is a folder: name the file to write.")
     if out.exists() and not out.is_file():
@@ -47,7 +47,7 @@ def require_other_file(out: Path, headers: Sequence[GgufHeader]) -> None:
 
 
 def require_space(out: Path, size_bytes: int) -> None:
-    """Raise where the disk has less space left than the output takes."""
+    """Raise if the disk has less free space than the output needs."""
     try:
         free_bytes = shutil.disk_usage(out.parent).free
     except OSError as error:
@@ -60,7 +60,7 @@ def require_space(out: Path, size_bytes: int) -> None:
 
 
 def require_readable(written: Path, out: Path, plan: Sequence[MergedTensor]) -> None:
-    """Raise unless the header of what was written says what was planned."""
+    """Raise unless the written file's tensor table and size match the plan."""
     found = read_header(written).tensors
     size_bytes = sum(padded(tensor.slot.size_bytes, ALIGNMENT) for tensor in plan)
     is_whole = written.stat().st_size - min(t.offset for t in found.values()) == size_bytes

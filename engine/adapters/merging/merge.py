@@ -1,10 +1,11 @@
-"""Merges a stack of LoRA adapters into its base: a model of its own that needs no adapters.
+"""Merge a stack of LoRA adapters into its base, giving a model that needs no adapters.
 
     W' = W + sum_i s_i B_i A_i
 
-Each touched tensor is dequantised, added to and stored in rows, by llama.cpp's own functions and
-in several threads; everything else is copied. How much of the delta a type can hold is measured,
-because a grid of 4 bits swallows most of it: the delta of a LoRA is mostly under 2 % of the weight.
+Dequantises each touched tensor in blocks of rows, adds the delta and quantises the sum, with
+llama.cpp's own functions in several threads; copies everything else. Measures how much of the
+delta is kept, because 4-bit rounding loses most of it: a LoRA's delta is mostly under 2 % of the
+weight.
 """
 
 from __future__ import annotations
@@ -58,33 +59,34 @@ def merge(
     on_progress: OnProgress = lambda title, fraction: None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Merged:
-    """Write a model that does without adapters what `base` does with `parts` at their scales.
+    """Write a model that is equivalent, without adapters, to `base` with `parts` at their scales.
 
-    Tensors without adapter are copied byte for byte, metadata too, but `split.*` and the name;
-    what was merged is added under `lora_tui.merge.`. Equal arguments write equal bytes, whatever
-    the number of threads. Holds a tensor's LoRA factors and some blocks of 2 MB at a time.
+    Copies tensors without adapter byte for byte, and metadata except `split.*` and the name;
+    records the merge under `lora_tui.merge.`. Equal arguments give equal bytes for any number of
+    threads. Holds one tensor's LoRA factors and some blocks of 2 MB in memory at a time.
 
     Args:
-        base: The GGUF file; of a split model the first part.
-        parts: Adapters with their scales; those at scale 0 are left out.
-        out: The file to write, atomically; one that is there is replaced.
-        type: Of the touched tensors: by default F32 where it was, else F16, also for BF16: of a
-            delta of 0.1 % of the weights BF16 held 53 %, F16 99.9 %. `keep`: each its own.
-        original: The model that `base` was quantised from: the stack is merged into that one, and
-            the result gets the types of `base`.
-        is_forced: Whether to write also what holds under 90 % of the delta.
-        names: What the parts are called; by default what their files say.
-        n_threads: Threads that convert; by default one per core, at most 8.
-        on_progress: Told the name of what is being done and the share of it all that is done.
-        is_cancelled: Asked between blocks.
+        base: The GGUF file; for a split model the first shard.
+        parts: Adapters with their scales; those at scale 0 are skipped.
+        out: The file to write atomically; replaces an existing one.
+        type: Type of the touched tensors. By default F32 stays F32 and all others become F16, also
+            BF16: for a delta of 0.1 % of the weights, BF16 kept 53 %, F16 99.9 %. `keep` keeps
+            each tensor's type.
+        original: The model that `base` was quantised from: the stack is merged into it, and the
+            result gets the types of `base`.
+        is_forced: Whether to write the result even if it keeps under 90 % of the delta.
+        names: Names of the parts; by default those in their files.
+        n_threads: Number of conversion threads; by default one per core, at most 8.
+        on_progress: Called with the current step and the fraction of the whole merge done.
+        is_cancelled: Called between blocks.
 
     Raises:
-        AdapterError: There is nothing to merge, an adapter does not fit, or the type holds too
+        AdapterError: There is nothing to merge, an adapter does not fit, or the type keeps too
             little of the delta.
-        BaseError: `base` or `original` is no model, or they are not the same one.
+        BaseError: `base` or `original` is not a model, or they are different models.
         GgufError: A file cannot be read, or changed meanwhile.
-        EngineError: `out` cannot be written, or there is no space for it.
-        Cancelled: `is_cancelled` said so.
+        EngineError: `out` cannot be written, or the disk is too full.
+        Cancelled: `is_cancelled` returned true.
     """
     sweep_parts(out)
     like = require_base(base)

@@ -1,4 +1,4 @@
-"""The metadata of a merged model: the base's, and what was baked into it."""
+"""Write and read a merged model's metadata: the base's, and a record of the merge."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STACK_SHA256_KEY: Final = MERGE_PREFIX + "stack.sha256"
 STACK_NAMES_KEY: Final = MERGE_PREFIX + "stack.names"
 STACK_SCALES_KEY: Final = MERGE_PREFIX + "stack.scales"
 EARLIER_PREFIX: Final = MERGE_PREFIX + "earlier."
-"""What a base had been merged of before stands behind this, once for each merge."""
+"""Prefix of the records of earlier merges of the base, repeated once for each merge."""
 
 _NAME_KEY: Final = "general.name"
 _QUANTISATION_KEY: Final = "general.quantization_version"
@@ -40,19 +40,19 @@ _QUANTISATION_VERSION: Final = 2  # GGML_QNT_VERSION of ggml.h
 
 @dataclass(frozen=True, slots=True)
 class MergedOf:
-    """What a merged model was made of."""
+    """The base and the adapters that a model was merged from."""
 
     base_sha256s: tuple[str, ...]
-    """Hex digest of each file whose weights the deltas were added to, more than one if split."""
+    """Hex SHA-256 of each file whose weights the deltas were added to, several if split."""
     base_name: str
     sha256s: tuple[str, ...]
-    """Hex digest of each adapter."""
+    """Hex SHA-256 of each adapter."""
     names: tuple[str, ...]
     scales: tuple[float, ...]
 
 
 def merged_of(header: GgufHeader) -> MergedOf | None:
-    """Return what a model was merged of; None if it was not merged here.
+    """Return the base and adapters that a model was merged from; None if it was not merged here.
 
     Raises `GgufError` if the file changed since its header was read.
     """
@@ -86,20 +86,21 @@ def merged_fields(
     base_sha256s: Sequence[str],
     like_sha256s: Sequence[str] | None,
 ) -> list[Field]:
-    """Return the metadata of a merged model, in the base's order with what is new at the end.
+    """Return the metadata of a merged model, in the base's order with new keys at the end.
 
     Args:
-        base: The model whose metadata is taken over.
+        base: The model whose metadata is copied.
         plan: The merged model's tensors.
-        parts: The adapters, with `names`.
-        base_sha256s: Content of the files whose weights the deltas are added to.
-        like_sha256s: Content of the base's files where those are not its own.
+        parts: The merged adapters.
+        names: Names of the adapters.
+        base_sha256s: Hex SHA-256 of the files whose weights the deltas are added to.
+        like_sha256s: Hex SHA-256 of the base's files if the deltas are added to another model.
 
     Raises `GgufError` if the base changed since its header was read.
     """
     own_name = base.text(_NAME_KEY) or _stem(base)
     stack = label_of(zip(names, (part.scale for part in parts), strict=True))
-    # Written with the alignment of a file that does not say it.
+    # Drop general.alignment, as the file is written with the default alignment.
     fields = {
         field.key: field
         for field in copied_fields(base)
@@ -125,14 +126,14 @@ def merged_fields(
 
 
 def _as_earlier(field: Field) -> Field:
-    """Return a field of an earlier merge under another key, any other field as it is."""
+    """Move a field of an earlier merge under `EARLIER_PREFIX`; return other fields unchanged."""
     if not field.key.startswith(MERGE_PREFIX):
         return field
     return Field(EARLIER_PREFIX + field.key.removeprefix(MERGE_PREFIX), field.value)
 
 
 def _file_type(base: GgufHeader, plan: Sequence[MergedTensor]) -> list[Field]:
-    """Return the file type where another type than in the base is now that of most weights."""
+    """Return the file type field if the majority type differs from the base's."""
     before = majority_type((t.shape, t.type) for t in base.tensors.values())
     after = majority_type((t.source.shape, t.type) for t in plan)
     number = None if after is None else file_type_of(after)
@@ -142,6 +143,6 @@ def _file_type(base: GgufHeader, plan: Sequence[MergedTensor]) -> list[Field]:
 
 
 def _stem(base: GgufHeader) -> str:
-    """Return the file's name, or the architecture where it is but a digest."""
+    """Return the file's stem, or the architecture if the stem is a digest."""
     stem = base.path.stem
     return (base.architecture or "model") if stem.startswith("sha256-") else stem

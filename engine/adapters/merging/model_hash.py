@@ -1,4 +1,4 @@
-"""The content of a model's files, by which a merged model names its base."""
+"""Hash a model's files, to identify the base of a merged model."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _BLOB_NAME: Final = re.compile(r"sha256-([0-9a-f]{64})")
 
 
 def model_sha256s(header: GgufHeader, on_bytes: Callable[[Path, int], None]) -> tuple[str, ...]:
-    """Return the hex digest of each file of a model, in the order of its parts.
+    """Return the hex SHA-256 of each file of a model, in shard order.
 
-    A file of a model store is named after its content and is not read. `on_bytes` is told the file
-    and how many bytes of it were done since the last time. Raises `GgufError` if a file cannot be
-    read, or is no longer the one whose header was read.
+    Does not read files of a model store, which are named after their content. Calls `on_bytes` with
+    the file and the number of bytes done since the last call. Raises `GgufError` if a file cannot
+    be read or changed since its header was read.
     """
     return tuple(_sha256(path, header, on_bytes) for path in header.part_stamps)
 

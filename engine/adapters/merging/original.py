@@ -1,4 +1,4 @@
-"""Whether a full-precision model is the one that a quantised base was made of."""
+"""Check that a full-precision model is the one that a quantised base was made from."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from engine.adapters.merging.plan import FLOATS, MergedTensor
 from engine.errors import BaseError
 from engine.gguf.header import GgufHeader
 from engine.gguf.weights import WeightFile
+from engine.llama.quants import dequantized
 from modelfiles.wording import shown
 
 _LEAST_COSINE: Final = 0.5
-"""Of a model's weights and their own quantisation: 0.97 at 2 bits; of two models it is about 0."""
+"""Least cosine of weights and their quantisation: 0.97 at 2 bits; about 0 for different models."""
 _COMPARED_ROWS: Final = 16
 
 
 def require_same_weights(
     plan: Sequence[MergedTensor], base: GgufHeader, files: Mapping[Path, WeightFile]
 ) -> None:
-    """Raise `BaseError` unless the tensors that are merged are floats, and the base's own.
+    """Raise `BaseError` unless the source tensors to merge are floats and match the base's.
 
-    Compares the first rows of each with those of the base. Raises `GgufError` where a file cannot
-    be read.
+    Compares the first rows of each with those of the base. Raises `GgufError` if a file cannot be
+    read.
     """
     for tensor in plan:
         if tensor.is_copied:
@@ -46,8 +47,6 @@ def require_same_weights(
 def _cosine(
     path: Path, tensor: MergedTensor, base: GgufHeader, files: Mapping[Path, WeightFile]
 ) -> float:
-    from engine.llama.quants import dequantized  # loads llama.cpp's library
-
     values = []
     for info in (tensor.source, base.tensors[tensor.name]):
         row_bytes = info.type.size_bytes(info.ne[:1])

@@ -1,4 +1,4 @@
-"""What a merged model consists of: for each tensor where its values come from and its type."""
+"""Plan a merged model: the source and the type of each tensor."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from engine.gguf.writer import Slot
 from modelfiles.wording import shown
 
 MergeType = GgmlType | Literal["keep"] | None
-"""The type of touched tensors: one for all, each its own, or None for F16 and F32 where it was."""
+"""Type of touched tensors: one for all, `keep` for each its own, None for F16, but F32 kept."""
 
 FLOATS: Final = frozenset({GgmlType.F32, GgmlType.F16, GgmlType.BF16})
 
-# What llama.cpp never quantises: `tensor_allows_quantization` of llama-quant.cpp.
+# Tensors that llama.cpp never quantises: `tensor_allows_quantization` of llama-quant.cpp.
 _NEVER_QUANTISED: Final = re.compile(
     r"_norm\.|ffn_gate_inp\.|altup|laurel|per_layer_model_proj|position_embd|token_types"
     r"|ssm_conv1d|shortconv\.conv\.|indexer\.[kq]_proj\.|time_mix_|attn_rel_b\."
 )
-# For rows that are no whole number of blocks of 256: `tensor_type_fallback` of llama-quant.cpp.
+# For row lengths that are not multiples of 256: `tensor_type_fallback` of llama-quant.cpp.
 _SHORTER_BLOCKS: Final = {
     GgmlType.Q2_K: GgmlType.Q4_0,
     GgmlType.Q3_K: GgmlType.Q4_0,
@@ -45,27 +45,27 @@ class MergedTensor:
 
     name: str
     source: TensorInfo
-    """The stored tensor that it is made of; an output that was tied is made of the embedding."""
+    """The stored tensor it is made from; the embedding for an untied output."""
     type: GgmlType
     is_touched: bool
     """Whether an adapter changes it."""
 
     @property
     def is_copied(self) -> bool:
-        """Whether its bytes are those of the source."""
+        """Whether its bytes are copied from the source."""
         return not self.is_touched and self.type is self.source.type
 
     @property
     def slot(self) -> Slot:
-        """Its entry in the merged file's table."""
+        """Its entry in the merged file's tensor table."""
         return Slot(self.name, self.source.shape, self.type)
 
 
 def plan_of(base: GgufHeader, touched: Container[str], wanted: MergeType) -> list[MergedTensor]:
     """Return the tensors of a merged model in the base's order.
 
-    Untouched ones are copied. Touched ones get the type of `MergeType`; one whose rows do not fill
-    the type's blocks gets what llama.cpp falls back to, one with a single dimension keeps its own.
+    Copies untouched tensors. Touched ones get the type that `wanted` gives, or llama.cpp's fallback
+    if their rows do not fill its blocks; one-dimensional ones keep their type.
     """
     return [
         MergedTensor(
@@ -83,9 +83,9 @@ def plan_from_original(
 ) -> list[MergedTensor]:
     """Return the tensors of a model merged in full precision and quantised once.
 
-    Each gets the type that it has in `base`, or `wanted`, unless `base` keeps it in F32. Touched
-    ones are made of `original`; of the others those that `base` has in that type are copied from
-    it, as they are that one quantisation already, perhaps made with an importance matrix.
+    Each tensor gets its type in `base`, or `wanted` unless `base` keeps it in F32. Touched tensors
+    are made from `original`. Untouched ones are copied from `base` if it has them in that type, as
+    they are already quantised once, perhaps with an importance matrix.
     """
     plan = []
     for name, like in base.tensors.items():
@@ -102,7 +102,7 @@ def plan_from_original(
 
 
 def require_same_model(base: GgufHeader, original: GgufHeader) -> None:
-    """Raise `BaseError` unless two models have one architecture and the same tensors."""
+    """Raise `BaseError` unless two models have the same architecture, tensor names and shapes."""
     if original.architecture != base.architecture:
         raise BaseError(
             f"{original.path} is of the architecture {shown(original.architecture or '')}, but "
@@ -136,8 +136,9 @@ def _touched_type(tensor: TensorInfo, wanted: MergeType) -> GgmlType:
         return tensor.type
     is_f32 = tensor.type is GgmlType.F32
     if wanted is None:
-        # BF16, too: of a delta of 0.1, 0.2 and 0.5 % of the weights BF16 held 53, 82 and 99 %, as
-        # it has 8 bits of mantissa where F16 has 11; and no sound weight leaves F16's range.
+        # BF16 also becomes F16: of a delta of 0.1, 0.2 and 0.5 % of the weights, BF16 kept 53, 82
+        # and 99 %, as it has 8 bits of mantissa and F16 has 11. No sound weight exceeds F16's
+        # range.
         return GgmlType.F32 if is_f32 else GgmlType.F16
     if is_f32 and wanted not in FLOATS and _NEVER_QUANTISED.search(tensor.name):
         return GgmlType.F32

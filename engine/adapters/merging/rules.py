@@ -1,8 +1,8 @@
-"""Which adapters can be baked into a base: more than can run on it.
+"""Check whether adapters can be merged into a base; more can be merged than can run on it.
 
-All rules of `adapters.checking` hold but those that only running asks for: an adapter of the
-embedding or of the output of a base that shares their weights aborts llama.cpp, or finds no tensor
-there, and can be merged all the same, because the merged file gets both.
+All rules of `adapters.checking` apply, except for tied embeddings: an adapter of the embedding or
+the output of a base that shares their weights aborts llama.cpp or finds no tensor, but can be
+merged, because the merged file gets both tensors.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from modelfiles.wording import shown
 
 
 def require_mergeable(base: GgufHeader, adapters: Sequence[GgufHeader]) -> GgufHeader:
-    """Return the header of what the adapters are added to: `base`, untied where they need it.
+    """Return the header that the adapters are merged into: `base`, untied if they require it.
 
-    Reads the adapters' weights once, to see that all are finite. Raises `AdapterError` with the
+    Reads the adapters' weights once to check that all are finite. Raises `AdapterError` with the
     first broken rule in one sentence.
     """
     if needs_untying(base, adapters):
@@ -42,12 +42,12 @@ def require_mergeable(base: GgufHeader, adapters: Sequence[GgufHeader]) -> GgufH
 
 
 def merge_notices(adapters: Sequence[GgufHeader]) -> tuple[str, ...]:
-    """Return sentences on what of the adapters a merged model does not have, or has otherwise."""
+    """Return warnings about parts of the adapters that are not merged, or act differently."""
     return tuple(sentence for adapter in adapters for sentence in _notices_of(adapter))
 
 
 def _require_unscaled(adapter: GgufHeader, base: GgufHeader) -> None:
-    # llama.cpp multiplies the product by such a scale and adds the LoRA behind it.
+    # llama.cpp multiplies the product by this scale before it adds the LoRA.
     scaled = [
         pair.target
         for pair in pairs_of(adapter)

@@ -1,4 +1,4 @@
-"""Writes the tensors of a merged model: copied, or converted in several threads."""
+"""Write the tensors of a merged model, copied or converted in several threads."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from engine.gguf.weights import WeightFile
 from engine.gguf.writer import Field, GgufWriter, encoded_header
 
 OnProgress = Callable[[str, float], None]
-"""Told what is being done, and how much of it all is, from 0 to 1."""
+"""Called with the current step and the fraction done, 0 to 1."""
 
 _COPIED_BYTES: Final = 8 * 2**20
 _LEAST_ENERGY: Final = 1e-12
-"""Of the energy of its terms: float32 rounds each to 1e-7 of it, whose square is 1e-14."""
+"""Least energy of a delta as a share of its terms' energy: float32 rounds each term to 1e-7 of it,
+whose square is 1e-14."""
 
 
 class MergeMeter:
-    """Adds up what is done: bytes hashed of the bases, and bytes of the output."""
+    """Counts progress: bytes hashed of the bases, and bytes of the output."""
 
     def __init__(
         self,
@@ -51,11 +52,11 @@ class MergeMeter:
         self._stop_if_cancelled = stop_if_cancelled
 
     def hashed(self, path: Path, n_bytes: int) -> None:
-        """Say that so many bytes of a base were hashed."""
+        """Add hashed bytes of a base."""
         self._add(f"reading {path.name}", n_bytes)
 
     def wrote(self, name: str, n_bytes: int) -> None:
-        """Say that so many bytes of a tensor were written."""
+        """Add written bytes of a tensor."""
         self._add(f"merging {name}", n_bytes)
 
     def _add(self, title: str, n_bytes: int) -> None:
@@ -87,9 +88,9 @@ class MergeWriter:
         self._meter = meter
 
     def run(self, n_threads: int, *, is_forced: bool) -> tuple[TensorMerge, ...]:
-        """Write everything; return what became of the touched tensors.
+        """Write all tensors; return the results for the touched ones.
 
-        Raises `AdapterError` as soon as too little of the delta can arrive, unless it is forced.
+        Unless `is_forced`, raises `AdapterError` as soon as too little of the delta can be kept.
         """
         merged: list[TensorMerge] = []
         wanted = 0.0 if is_forced else self._wanted()
@@ -108,7 +109,7 @@ class MergeWriter:
         return tuple(merged)
 
     def _wanted(self) -> float:
-        """Return <d, d> of the whole delta; raises `AdapterError` where it is mere rounding."""
+        """Return <d, d> of the whole delta; raise `AdapterError` if it is only rounding error."""
         wanted = terms = 0.0
         for tensor in self._plan:
             if tensor.is_touched:
@@ -149,7 +150,7 @@ class MergeWriter:
         pool: ThreadPoolExecutor,
         n_ahead: int,
     ) -> Iterator[Block]:
-        """Yield the blocks of a tensor in order, at most `n_ahead` of them being made."""
+        """Yield the blocks of a tensor in order, with at most `n_ahead` in progress."""
         file = self._bases[tensor.source.path]
         pending: deque[Future[Block]] = deque()
         for rows in row_ranges(tensor.source):

@@ -9,11 +9,11 @@ from typing import Final
 from engine.stack import AdapterStack
 
 _VLLM_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM takes as `--max-lora-rank`."""
+"""Values that vLLM accepts for `--max-lora-rank`."""
 
 
 def peft_card(stack: AdapterStack, base_name: str, rank: int, kept: float) -> str:
-    """Return the README of a PEFT folder: front matter that the Hub understands, and its use.
+    """Return the README of a PEFT folder: front matter for the Hub, the stack, and usage.
 
     `base_name` may be empty; `kept` is the share of the stack's energy, 0 to 1.
     """

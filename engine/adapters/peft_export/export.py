@@ -1,8 +1,8 @@
-"""Writes a stack of adapters as one PEFT folder, for programs that serve adapters of that kind.
+"""Export a stack of adapters as one PEFT folder, for programs that serve PEFT adapters.
 
-The rank is the same for every module, filled up with zeros where one needs less, and alpha equals
-it: so the scale is 1 everywhere, `rank_pattern` is empty, and servers that read a single rank
-(vLLM, SGLang, LoRAX) load the folder. Source: `LoraConfig`, `ParamWrapper` and
+Every module has the same rank, padded with zeros where it needs less, and alpha equals the rank:
+so the scale is 1 everywhere, `rank_pattern` is empty, and servers that read a single rank (vLLM,
+SGLang, LoRAX) load the folder. Source: `LoraConfig`, `ParamWrapper` and
 `set_peft_model_state_dict` of PEFT, `PEFTHelper` of vLLM.
 """
 
@@ -52,7 +52,7 @@ OnProgress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class PeftFolder:
-    """A PEFT folder that was written."""
+    """A written PEFT folder and its properties."""
 
     path: Path
     size_bytes: int
@@ -61,19 +61,19 @@ class PeftFolder:
     targets: tuple[str, ...]
     """`target_modules` and `target_parameters` of the configuration."""
     modules: tuple[ModuleEnergy, ...]
-    """What is kept of each module's delta, by its path in transformers."""
+    """Rank and energy kept of each module's delta, by its path in transformers."""
     notices: tuple[str, ...] = ()
-    """Sentences on who may not be able to load it."""
+    """Warnings about programs that cannot load the folder, one sentence each."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing of the stack was lost."""
+        """Whether the folder holds the whole stack without loss."""
         return all(module.energy.kept == module.energy.total for module in self.modules)
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A module whose halves are in a spool, at their own rank."""
+    """A module whose halves are in a spool, at the module's own rank."""
 
     path: str
     kind: ModuleKind
@@ -82,9 +82,9 @@ class _Waiting:
 
 
 def base_repository(base: GgufHeader) -> str | None:
-    """Return the repository of the Hub that a base's metadata names, `org/name`, or None.
+    """Return the Hub repository that a base's metadata names, as `org/name`, or None.
 
-    The first of: where it was converted from, its own address, the model it was made of.
+    Prefers the repository it was converted from, then its own, then that of its base model.
     """
     for key in _REPOSITORY_KEYS:
         match = _REPOSITORY.fullmatch(base.text(key) or "")
@@ -104,23 +104,24 @@ def write_peft_folder(
     card: Callable[[int, Sequence[ModuleEnergy]], str] = lambda *_: "",
     on_progress: OnProgress = lambda *_: None,
 ) -> PeftFolder:
-    """Write a folder that PEFT loads and that does what `parts` do together on `base`.
+    """Write a PEFT folder that is equivalent to `parts` on `base`, or approximates them at `rank`.
 
-    Names, order of rows and split or joined tensors are turned back from llama.cpp's to those of
-    transformers. A folder `out` that is there is replaced. One that is given up is not left.
+    Converts names, row orders and split or fused tensors from llama.cpp's form to that of
+    transformers. Replaces an existing folder `out`; leaves no partial folder behind.
 
     Args:
-        parts: Adapters with their scales; those at scale 0 are left out.
-        base: The base they were made for, which says how its rows are ordered.
-        rank: The most that is kept of a module's delta; None for all.
-        type_: Type of the weights; F32 where F16 cannot hold a tensor.
+        parts: Adapters with their scales; those at scale 0 are skipped.
+        base: The base of the adapters, whose header determines the row orders.
+        rank: The maximum rank of a module's delta; None for no limit.
+        type_: Type of the weights; F32 if F16 cannot hold a tensor.
         base_name: `base_model_name_or_path` of the configuration.
-        card: Returns the README of the folder, for its rank and what is kept of its modules.
-        on_progress: Told what is due and the fraction done, 0 to 1; may raise to give it up.
+        card: Returns the README for the folder's rank and the energy kept of its modules.
+        on_progress: Called with the current tensor or module and the fraction done, 0 to 1; may
+            raise to cancel.
 
     Raises:
-        AdapterError: There is nothing to fuse, the parts do not go together, or what they change
-            has no name in a PEFT folder.
+        AdapterError: There is nothing to fuse, the parts are incompatible, or a changed tensor has
+            no name in PEFT.
         GgufError: A file cannot be read, or changed since its header was read.
         EngineError: `out` cannot be written.
     """
@@ -134,7 +135,7 @@ def write_peft_folder(
         energies: list[ModuleEnergy] = []
         for index, (path, members) in enumerate(by_path.items()):
             on_progress(path, 0.5 + index / len(by_path) / 2)
-            # Cut to the rank only here: a module of several tensors has the sum of their ranks.
+            # Compress only here: a module that spans several tensors has the sum of their ranks.
             module, energy = _compressed(_joined(members, pieces), rank)
             modules.append(_put(spool, module, type_))
             energies.append(energy)
@@ -172,7 +173,7 @@ def _put(spool: Spool, module: PeftModule, type_: FloatType) -> _Waiting:
 
 
 def _joined(members: Sequence[_Waiting], spool: Spool) -> PeftModule:
-    """Read the parts of one module back, as one."""
+    """Read the parts of one module back and join them."""
     (module,) = joined(
         PeftModule(m.path, m.kind, spool.values(m.a), spool.values(m.b)) for m in members
     )
@@ -180,7 +181,7 @@ def _joined(members: Sequence[_Waiting], spool: Spool) -> PeftModule:
 
 
 def _compressed(module: PeftModule, rank: int | None) -> tuple[PeftModule, ModuleEnergy]:
-    """Return a module of at most `rank`, and what is kept of it."""
+    """Return a module of at most `rank`, and the energy kept."""
     a, b = (half.reshape(-1, *half.shape[-2:]) for half in (module.a, module.b))
     found = compressed_factors(Factors(module.path, a, b), rank)
     a, b = found.factors.a, found.factors.b
@@ -190,7 +191,7 @@ def _compressed(module: PeftModule, rank: int | None) -> tuple[PeftModule, Modul
 
 
 def _tensors(module: _Waiting, names: PeftNames, spool: Spool, rank: int) -> Iterator[SafeTensor]:
-    """Yield both halves as PEFT stores them, filled up to `rank` with zeros."""
+    """Yield both halves as PEFT stores them, padded to `rank` with zeros."""
     n_experts = module.a.shape[0] if len(module.a.shape) == 3 else 1
     n_in, n_out = module.a.shape[-1], module.b.shape[-2]
     shapes = (n_experts * rank, n_in), (n_out, n_experts * rank)
@@ -205,7 +206,7 @@ def _tensors(module: _Waiting, names: PeftNames, spool: Spool, rank: int) -> Ite
 
 
 def _stored_a(spool: Spool, item: Spooled, rank: int) -> Iterator[bytes]:
-    """Yield A: of experts, the rows of one after those of the other (`ParamWrapper`)."""
+    """Yield A; for experts, one expert's rows after the other's (`ParamWrapper`)."""
     values = spool.stored(item)
     filled = np.zeros((*values.shape[:-2], rank, values.shape[-1]), values.dtype)
     filled[..., : values.shape[-2], :] = values
@@ -213,7 +214,7 @@ def _stored_a(spool: Spool, item: Spooled, rank: int) -> Iterator[bytes]:
 
 
 def _stored_b(spool: Spool, item: Spooled, rank: int) -> Iterator[bytes]:
-    """Yield B: of experts, the first column of each, then the second of each."""
+    """Yield B; for experts, the first column of each, then the second of each, and so on."""
     values = spool.stored(item)
     filled = np.zeros((*values.shape[:-1], rank), values.dtype)
     filled[..., : values.shape[-1]] = values
@@ -225,7 +226,7 @@ def _config(rank: int, names: PeftNames, base: GgufHeader, base_name: str) -> di
         "alpha_pattern": {},
         "base_model_name_or_path": base_name or None,
         "bias": "none",
-        # GPT-2's layers hold their weights transposed; PEFT asks for this to be said.
+        # GPT-2's layers store their weights transposed; PEFT reads that from this field.
         "fan_in_fan_out": base.architecture == "gpt2",
         "inference_mode": True,
         "init_lora_weights": True,

@@ -1,4 +1,4 @@
-"""Turns the pair of a base tensor back into the modules of transformers that it came from."""
+"""Convert the pair of a base tensor back into the transformers modules that it came from."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _PARAMETERS: Final = ("gate_up_proj", "down_proj", "up_proj")
 
 @dataclass(frozen=True, slots=True)
 class PeftModule:
-    """The pair of one module, with PEFT's name and in PEFT's orientation; see `LoraModule`."""
+    """The pair of one module, named and oriented as in PEFT; see `LoraModule`."""
 
     path: str
-    """Of EXPERTS with the parameter's name behind it."""
+    """Module path; for EXPERTS, followed by the parameter's name."""
     kind: ModuleKind
     a: Floats
     b: Floats
@@ -45,11 +45,11 @@ class PeftModule:
 def peft_modules(target: str, a: Floats, b: Floats, base: GgufHeader) -> tuple[PeftModule, ...]:
     """Return the modules whose deltas together are `b @ a` on the base tensor `target`.
 
-    `a` is (n_experts, rank, n_in), `b` (n_experts, n_out, rank) or both without their first
-    dimension, in the orientation of the tensor, as `engine.adapters.factors.Factors` has them: of
-    the token embedding, too, `b @ a` is the delta of (n_vocab, n_embd). A module may come from
-    several targets, for example `gate_up_proj` of experts from gate and from up; see `joined`.
-    Raises `AdapterError` where the names in transformers are not known for the architecture.
+    `a` is (n_experts, rank, n_in) and `b` (n_experts, n_out, rank), or both without their first
+    dimension, in the orientation of the tensor, as in `engine.adapters.factors.Factors`; for the
+    token embedding, too, `b @ a` is the delta of (n_vocab, n_embd). One module may come from
+    several targets, such as `gate_up_proj` of experts from gate and from up; see `joined`. Raises
+    `AdapterError` if the names in transformers are unknown, or rows have no module.
     """
     model = known_base(base)
     naming = NAMINGS.get(model.architecture.naming)
@@ -64,10 +64,10 @@ def peft_modules(target: str, a: Floats, b: Floats, base: GgufHeader) -> tuple[P
 
 
 def joined(modules: Iterable[PeftModule]) -> tuple[PeftModule, ...]:
-    """Return one module for each path, in the order of first mention.
+    """Return one module for each path, in order of first occurrence.
 
-    Those of one path that have the same a keep their rank, as the parts of one fused module do;
-    others come side by side, and their ranks add up.
+    Modules of one path with equal `a`, as the parts of one fused module have, keep their rank;
+    others are concatenated, and their ranks add up.
     """
     by_path: dict[str, PeftModule] = {}
     for module in modules:
@@ -114,7 +114,7 @@ def _modules(
 
 
 def _candidates(target: str, naming: Naming) -> Iterator[tuple[str, ModuleKind, Address]]:
-    """Yield the modules of the layer that `target` is in, or the head."""
+    """Yield path, kind and address of each module in the layer of `target`, or of the head."""
     match = _IN_LAYER.fullmatch(target)
     if match is None:
         yield naming.head, ModuleKind.LINEAR, Address(naming.head)
@@ -134,7 +134,7 @@ def _candidates(target: str, naming: Naming) -> Iterator[tuple[str, ModuleKind, 
 
 
 def _as_kind(half: Floats, kind: ModuleKind) -> Floats:
-    """A matrix that is a parameter, such as a router's, is one expert to PEFT."""
+    """Add an expert dimension to a matrix that PEFT treats as one expert, such as a router's."""
     is_single = kind is ModuleKind.EXPERTS and half.ndim == 2
     return np.ascontiguousarray(half[None] if is_single else half)
 
@@ -146,7 +146,7 @@ def _from_rows(a: Floats, b: Floats, parts: list[Part], layout: Layout) -> tuple
     if layout.columns is not None:
         a = row_orders.columns_back(a, layout.columns)
     if b.ndim == 2 and sum(part.rows.size for part in parts) < len(b):
-        # Of q, k and v in one tensor each has the ranks of all, and zeros for those of the others.
+        # With q, k and v in one tensor, each has the ranks of all three, zero for the others.
         used = np.flatnonzero(back.any(axis=0))
         used = used if used.size else np.zeros(1, np.intp)
         a, back = a[used], back[:, used]
@@ -154,7 +154,7 @@ def _from_rows(a: Floats, b: Floats, parts: list[Part], layout: Layout) -> tuple
 
 
 def _from_latent(a: Floats, b: Floats, part: Part, layout: Layout) -> tuple[Floats, Floats] | None:
-    """Return the pair of `kv_b_proj` that attn_k_b or attn_v_b was made of, or None: no such."""
+    """Return the pair of `kv_b_proj` that attn_k_b or attn_v_b came from; None for other forms."""
     if part.form is Form.ROWS:
         return None
     if part.form is Form.LATENT_KEYS:

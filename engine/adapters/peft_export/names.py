@@ -1,8 +1,8 @@
-"""How PEFT calls what an adapter changes: keys of its weights, targets of its configuration.
+"""Name modules and parameters as PEFT does: weight keys and the configuration's targets.
 
-Source: `LoraModel` and `ParamWrapper` of PEFT 0.21. A parameter such as the weights of all experts
-is wrapped where it stands; several of one module are wrapped around each other in the order in
-which the module defines them, and all but the outermost are called `base_layer`.
+Source: `LoraModel` and `ParamWrapper` of PEFT 0.21. PEFT wraps a module for each of its adapted
+parameters, such as the weights of all experts: the wrappers nest in the order in which the module
+defines the parameters, and all but the outermost are called `base_layer`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from engine.gguf.header import GgufHeader
 _PREFIX: Final = "base_model.model."
 _IN_LAYER: Final = re.compile(r".*?\.\d+\.(.+)")
 _DEFINED_FIRST: Final = ("gate_up_proj", "up_proj", "down_proj")
-"""Order of the parameters in every module of experts in transformers."""
+"""Order of the parameters in every expert module of transformers."""
 _ONCE_OF_EXPERTS: Final = ("gate_proj", "up_proj", "down_proj")
 
 
 @dataclass(frozen=True, slots=True)
 class PeftNames:
-    """The names of one adapter."""
+    """PEFT's names for one adapter."""
 
     modules: tuple[str, ...]
-    """`target_modules`: last names where they say enough, else with more of the path."""
+    """`target_modules`: the last name if it is unambiguous, else more of the path."""
     parameters: tuple[str, ...]
-    """`target_parameters`, with the names of their modules inside a layer."""
+    """`target_parameters`, each with its module's path inside a layer."""
 
     @classmethod
     def of(cls, paths: Sequence[tuple[str, ModuleKind]], base: GgufHeader) -> Self:
@@ -42,19 +42,19 @@ class PeftNames:
         return cls(tuple(sorted(_targets(modules, base))), tuple(sorted(parameters)))
 
     def mistaken(self, base: GgufHeader) -> tuple[str, ...]:
-        """Return the `target_modules` that PEFT takes for the parameters of experts.
+        """Return the `target_modules` that PEFT mistakes for expert parameters.
 
-        In a model with experts it holds every module called `gate_proj`, `up_proj` or `down_proj`
-        for what transformers 4 called the experts', the shared expert's and a dense layer's too,
-        and then finds their weights of another size (`_convert_peft_config_moe` of PEFT 0.21).
+        In a model with experts PEFT takes every module called `gate_proj`, `up_proj` or `down_proj`
+        for the experts' of transformers 4, also those of a shared expert or a dense layer, and then
+        fails on the size of their weights (`_convert_peft_config_moe` of PEFT 0.21).
         """
         if not base.integer(f"{base.architecture}.expert_count"):
             return ()
         return tuple(name for name in self.modules if _last(name) in _ONCE_OF_EXPERTS)
 
     def keys(self, path: str, kind: ModuleKind) -> tuple[str, str]:
-        """Return the keys of A and B in the weights' file."""
-        if kind is ModuleKind.EMBEDDING:  # parameters themselves, where other layers hold layers
+        """Return the keys of A and B in the weights file."""
+        if kind is ModuleKind.EMBEDDING:  # PEFT stores parameters here, not layers with a weight
             return f"{_PREFIX}{path}.lora_embedding_A", f"{_PREFIX}{path}.lora_embedding_B"
         if kind is ModuleKind.EXPERTS:
             module, _, name = path.rpartition(".")
@@ -62,7 +62,7 @@ class PeftNames:
         return f"{_PREFIX}{path}.lora_A.weight", f"{_PREFIX}{path}.lora_B.weight"
 
     def _n_around(self, module: str, name: str) -> int:
-        """Return how many parameters of the same module are wrapped around this one."""
+        """Return the number of wrappers of the same module around this parameter's."""
         if name not in _DEFINED_FIRST:
             return 0
         later = _DEFINED_FIRST[_DEFINED_FIRST.index(name) + 1 :]
@@ -70,9 +70,9 @@ class PeftNames:
 
 
 def _targets(paths: Sequence[str], base: GgufHeader) -> set[str]:
-    """Return the shortest names by which PEFT finds these modules and no others.
+    """Return the shortest names that match these modules and no others in PEFT.
 
-    One that it wrapped without weights in the file would do nothing, but be warned of.
+    PEFT warns about a wrapped module without weights in the file, although it has no effect.
     """
     n_layers = base.integer(f"{base.architecture}.block_count") or 0
     has_experts = bool(base.integer(f"{base.architecture}.expert_count"))
@@ -82,12 +82,12 @@ def _targets(paths: Sequence[str], base: GgufHeader) -> set[str]:
     for path in paths:
         name, last = _in_layer(path), _last(path)
         is_namesake = any(_last(other) == last and other not in counts for other in known)
-        if name == path:  # in no layer, as `lm_head`
+        if name == path:  # outside the layers, such as `lm_head`
             targets.add(last)
         elif counts[name] < n_layers:
             targets.add(path)
         else:
-            # PEFT takes a bare `gate_proj` for all experts' parameters of that name.
+            # PEFT takes a bare `gate_proj` for the experts' parameters of that name.
             targets.add(name if has_experts or is_namesake else last)
     return targets
 
@@ -103,6 +103,6 @@ def _last(path: str) -> str:
 
 
 def _in_layer(path: str) -> str:
-    """Return a path without what stands before it in every layer: `mlp.experts.down_proj`."""
+    """Return the path after the layer number, such as `mlp.experts.down_proj`."""
     match = _IN_LAYER.fullmatch(path)
     return match[1] if match else path

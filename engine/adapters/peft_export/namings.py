@@ -1,7 +1,7 @@
-"""What the modules of a GGUF architecture are called in transformers, to turn an adapter back.
+"""Name the transformers modules of each GGUF architecture, to convert adapters back.
 
-Source: the modules of transformers 5.23's models; those of internlm2, exaone and xverse, whose code
-comes with the model, as in llama.cpp's `tensor_mapping.py`.
+Source: the models of transformers 5.23; for internlm2, exaone and xverse, whose code comes with
+the model, llama.cpp's `tensor_mapping.py`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """Paths of the modules in a causal language model of transformers."""
+    """Module paths of a causal language model in transformers."""
 
     layers: str
-    """What stands before a layer's number."""
+    """Path before the layer number."""
     embedding: str
     head: str
     modules: tuple[str, ...]
-    """What follows a layer's number. Of two that become the same rows, the first counts. A name
-    that ends in `.weight` is a bare parameter, to be named in PEFT's `target_parameters`."""
+    """Paths after the layer number. Of two that map to the same rows, the first counts. A name that
+    ends in `.weight` is a bare parameter, listed in PEFT's `target_parameters`."""
     experts: str = ""
     """The module that holds the parameters of all experts, `gate_up_proj` and `down_proj`."""
 

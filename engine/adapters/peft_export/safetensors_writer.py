@@ -1,9 +1,9 @@
-"""Writes safetensors files tensor by tensor, without the package of that name.
+"""Write safetensors files tensor by tensor, without the safetensors package.
 
 Source of the format: the README of huggingface/safetensors. Eight bytes with the length of the
-header, the header as JSON, then the data without gaps. As its own writer does, the header is padded
-with blanks to a multiple of 8 bytes; widest types come first, then names in order, so that every
-tensor is aligned.
+header, the header as JSON, then the data without gaps. Like the package's own writer, pads the
+header with spaces to a multiple of 8 bytes and sorts tensors by type, widest first, then by name,
+so that every tensor is aligned.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _ALIGNMENT: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class SafeTensor:
-    """A tensor to be written, its data asked for when it is due."""
+    """A tensor to write, whose data is requested when it is its turn."""
 
     name: str
     shape: tuple[int, ...]
-    """In numpy's order."""
+    """Shape in numpy's order."""
     dtype: DtypeName
     size_bytes: int
     chunks: Callable[[], Iterable[bytes]]
@@ -37,11 +37,10 @@ class SafeTensor:
 def write_safetensors(
     path: Path, tensors: Iterable[SafeTensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a file; equal arguments write equal bytes.
+    """Write a safetensors file; equal arguments give equal bytes.
 
-    The caller sees to it that a file cut short is never found: by a name beside, or in a folder
-    that is renamed. Raises `OSError` where it cannot be written, `ValueError` where a tensor gives
-    more or less data than it said.
+    Not atomic: the caller writes to a temporary name or folder and renames it. Raises `OSError` if
+    the file cannot be written, `ValueError` if a tensor's data differs from its `size_bytes`.
     """
     ordered = sorted(tensors, key=lambda tensor: (-ITEM_BYTES[tensor.dtype], tensor.name))
     header: dict[str, object] = {"__metadata__": dict(sorted((metadata or {}).items()))}

@@ -1,4 +1,4 @@
-"""Which adapters a repository holds: GGUF files, and folders of PEFT and MLX."""
+"""Find the adapters in a repository's file list: GGUF files, and PEFT and MLX folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AdapterKind = Literal["gguf", "peft", "mlx"]
 CONFIG: Final = "adapter_config.json"
 CARD: Final = "README.md"
 _WEIGHTS: Final[dict[str, AdapterKind]] = {
-    # In the order in which they are preferred where a folder has several.
+    # In order of preference, for folders that hold several.
     "adapter_model.safetensors": "peft",
     "adapters.safetensors": "mlx",
     "adapter_model.bin": "peft",
@@ -30,28 +30,28 @@ class AdapterChoice:
     """One adapter of a repository."""
 
     label: str
-    """How it is named behind a colon: the GGUF file's path or the folder's, '' for the root."""
+    """Name after the colon of a reference: path of the GGUF file or folder, '' for the root."""
     kind: AdapterKind
     weights: HubFile
-    """The GGUF file, or the file of weights."""
+    """The GGUF file, or the weights file of a folder."""
     files: tuple[HubFile, ...]
-    """All that is needed of it: a GGUF file alone, or weights, configuration and card."""
+    """Files to download: the GGUF file alone, or configuration, weights and card (if any)."""
 
     @property
     def size_bytes(self) -> int:
-        """Of all its files."""
+        """Total size of its files."""
         return sum(file.size_bytes for file in self.files)
 
     @property
     def is_pickle(self) -> bool:
-        """Whether its weights are in torch's own format, which cannot be judged by its header."""
+        """Whether the weights are a .bin or .npz file, which has no header to judge it by."""
         return self.weights.path.endswith((".bin", ".npz"))
 
 
 def adapter_choices(files: Iterable[HubFile]) -> list[AdapterChoice]:
     """Return the adapters among a repository's files: GGUF first, then folders, each by name.
 
-    Whether a GGUF file is an adapter or a model, only its header says.
+    Unsplit GGUF files all count: only the header tells an adapter from a model.
     """
     known = {file.path: file for file in files if is_safe(file.path)}
     found = [
@@ -70,8 +70,9 @@ def adapter_choices(files: Iterable[HubFile]) -> list[AdapterChoice]:
 def chosen_adapter(reference: HubReference, files: Iterable[HubFile]) -> AdapterChoice:
     """Return the adapter that a reference means.
 
-    Without a choice the only one there is; of a GGUF file and the folder that it was converted
-    from, the GGUF file. Raises `HubError`, which lists them, where there is none or several.
+    Without a choice, return the only adapter, else the only GGUF file, else (if there is no GGUF
+    file) the one in the root folder. Raises `HubError`, which lists the candidates, if none or
+    several match.
     """
     choices = adapter_choices(files)
     if not choices:
@@ -104,10 +105,10 @@ _N_NAMINGS: Final = 3
 
 
 def namings(weights: str, kind: AdapterKind) -> tuple[set[str], set[str], set[str]]:
-    """Return what may stand behind a colon for an adapter, in small letters, the surest first.
+    """Return the lower-case names a reference may give an adapter, in three ranks, best first.
 
-    The path of its weights or of its folder; the last part of it; of a GGUF file the quantisation
-    that its name gives.
+    First the path of its weights or folder, then the last part of that path, then (GGUF only) the
+    quantisation in the file's name.
     """
     path = PurePosixPath(weights.lower())
     if kind == "gguf":

@@ -1,4 +1,4 @@
-"""What the client of the Hugging Face Hub raises, in one sentence for the person at work."""
+"""Turn exceptions of the Hugging Face Hub's client into one sentence for the user."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from engine.errors import HubError
 
 @contextmanager
 def explained(repo: str, done: str = "downloaded") -> Iterator[None]:
-    """Turn what the client raises about `repo`, `hf.co/user/repo`, into one sentence.
+    """Turn the client's exceptions about `repo` (`hf.co/user/repo`) into a `HubError`.
 
-    `done` is what could not be done with it. Raises `HubError`.
+    `done` is the participle for "could not be ...".
     """
     from huggingface_hub import errors
 
@@ -52,14 +52,14 @@ def explained(repo: str, done: str = "downloaded") -> Iterator[None]:
     except no_network() as error:
         raise HubError(_unreachable(repo)) from error
     except (OSError, ValueError) as error:
-        # A full disk, a download of the wrong size, an answer that is no JSON.
+        # A full disk, a download of the wrong size, an answer that is not JSON.
         first_line = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         raise HubError(f"{repo} could not be {done}: {first_line}.") from error
 
 
 @contextmanager
 def search_explained() -> Iterator[None]:
-    """Turn what the client raises about a search into one sentence. Raises `HubError`."""
+    """Turn the client's exceptions during a search into a `HubError`."""
     from huggingface_hub import errors
 
     try:
@@ -77,7 +77,7 @@ def search_explained() -> Iterator[None]:
             "The Hugging Face Hub cannot be reached: check the network; 'tui list --adapters' "
             "shows what is on this machine."
         ) from error
-    except ValueError as error:  # HTML or nothing where JSON is due
+    except ValueError as error:  # HTML or an empty body instead of JSON
         raise HubError(
             "The Hugging Face Hub answered the search with something that is no list: try again "
             "later, and check HF_ENDPOINT where it is set."
@@ -106,9 +106,9 @@ def _unreachable(repo: str) -> str:
 
 
 def is_unreachable(error: HubError) -> bool:
-    """Whether an error says that the Hub cannot be asked now: what lies here may serve instead.
+    """Return whether the Hub is out of reach now, so that local files may serve instead.
 
-    No network, offline by wish, a server that fails or wants patience; but no answer that refuses.
+    True for no network, HF_HUB_OFFLINE, server errors (5xx) and 429; false for refusals.
     """
     from huggingface_hub import errors
 
@@ -120,9 +120,10 @@ def is_unreachable(error: HubError) -> bool:
 
 
 def no_network() -> tuple[type[Exception], ...]:
-    """Return what the client raises when nobody answers.
+    """Return the exception types the client raises when it gets no answer.
 
-    Its library for HTTP differs between its versions, and is known to all of them by this name.
+    The HTTP library differs between client versions; all of them export its base error as
+    `HTTPError`.
     """
     from huggingface_hub import errors
 

@@ -1,4 +1,4 @@
-"""Which files of a repository are meant: GGUF quantisations by name, split files as one."""
+"""Choose GGUF files of a repository by quantisation or name, treating split files as one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUANT: Final = re.compile(
     r"|BF16|FP?16|FP?32))(?=[-.]|\Z)",
     re.IGNORECASE,
 )
-# What lies beside models and is none: vision projectors and importance matrices.
+# GGUF files that accompany models: vision projectors and importance matrices.
 _BESIDE: Final = re.compile(r"mmproj|imatrix", re.IGNORECASE)
 _SENSIBLE_BITS: Final = 4
 _MAX_LISTED: Final = 12
@@ -30,43 +30,43 @@ class HubFile:
 
     path: str
     size_bytes: int
-    """0 where the Hub names none."""
+    """0 if the Hub gives none."""
     sha256: str | None = None
-    """Hex digest of the content, where the Hub knows it: of large files."""
+    """Hex digest of the content; the Hub gives it for large files only."""
 
 
 @dataclass(frozen=True, slots=True)
 class GgufChoice:
-    """One GGUF that can be chosen, whole: a file, or all parts of a split one in order."""
+    """One GGUF model or adapter: a single file, or the parts of a split one in order."""
 
     label: str
-    """The quantisation as the file's name says it, else the stem."""
+    """The quantisation in the file's name, else the stem."""
     files: tuple[HubFile, ...]
     count: int
-    """How many files it has when it is complete."""
+    """Number of files when complete."""
 
     @property
     def size_bytes(self) -> int:
-        """Of all parts."""
+        """Total size of the parts present."""
         return sum(file.size_bytes for file in self.files)
 
     @property
     def stem(self) -> str:
-        """The name of the file without folder, part number and ending."""
+        """File name without folder, part number and extension."""
         return PurePosixPath(_SHARD.sub("", self.files[0].path)).stem
 
 
 def chosen_files(reference: HubReference, files: Iterable[HubFile]) -> tuple[HubFile, ...]:
-    """Return the files that a reference means; raises as `chosen_gguf` does."""
+    """Return the files of the GGUF that a reference means; raises like `chosen_gguf`."""
     return chosen_gguf(reference, files).files
 
 
 def chosen_gguf(reference: HubReference, files: Iterable[HubFile]) -> GgufChoice:
-    """Return the GGUF that a reference means, of a split model with all files in order.
+    """Return the GGUF that a reference means; a split one has its files in order.
 
-    Of a model the quantisation named, whatever its case; else Q4_K_M; else the smallest of four
-    bits and more; else the largest there is. Raises `HubError` where there is none, several
-    fit equally, or a part is missing.
+    A reference may name a path, a stem or a quantisation, in any case. Without a name the choice
+    is the only GGUF; else, for a model, Q4_K_M, the smallest of four bits and more, or the
+    largest. Raises `HubError` if there is no match, several match equally, or a part is missing.
     """
     choices = gguf_choices(files)
     if not choices:
@@ -94,7 +94,7 @@ def chosen_gguf(reference: HubReference, files: Iterable[HubFile]) -> GgufChoice
 
 
 def gguf_choices(files: Iterable[HubFile]) -> list[GgufChoice]:
-    """Return the GGUF models or adapters among the files, sorted by name."""
+    """Return the GGUF models and adapters among the files, sorted by path."""
     groups: dict[str, list[HubFile]] = {}
     for file in sorted(files, key=lambda file: file.path):
         if file.path.lower().endswith(".gguf") and not _BESIDE.search(file.path):
@@ -108,9 +108,9 @@ def _choice(path: str, files: tuple[HubFile, ...]) -> GgufChoice:
 
 
 def label_of(path: str) -> str:
-    """Return the quantisation as a file's name gives it, in capitals; else the name's stem."""
+    """Return the quantisation in a file's path, in upper case; else the file's stem."""
     name = PurePosixPath(path)
-    # A folder may say what the file's name does not.
+    # The folder may name the quantisation where the file does not.
     found = _QUANT.findall(name.stem) or _QUANT.findall(str(name.parent))
     return str(found[-1]).upper() if found else name.stem
 
@@ -120,12 +120,12 @@ def _named(reference: HubReference, choices: Sequence[GgufChoice]) -> GgufChoice
     for is_meant in (
         lambda c: any(wanted == file.path.lower() for file in c.files),
         lambda c: wanted in (c.label.lower(), c.stem.lower(), f"{c.stem}.gguf".lower()),
-        # UD-Q4_K_XL is what some authors call their own mixtures.
+        # Some authors prefix their own mixtures with UD-, as in UD-Q4_K_XL.
         lambda c: f"ud-{wanted}" == c.label.lower(),
     ):
         found = [choice for choice in choices if is_meant(choice)]
         if len(found) > 1:
-            # The same quantisation of several models; a plain file before one in a folder.
+            # The same quantisation of several models.
             names = listing([choice.files[0].path for choice in found])
             raise HubError(
                 f"{reference.display} fits {len(found)} files: name one of them, {names}."
@@ -152,7 +152,7 @@ def _default(choices: Sequence[GgufChoice]) -> GgufChoice:
 
 
 def _bits(label: str) -> int:
-    """Return the bits of a weight as a name of a quantisation gives them; 0 if it is none."""
+    """Return the bits per weight in a quantisation's name; 0 if `label` is not one."""
     if not _QUANT.fullmatch(label):
         return 0
     digits = re.search(r"\d+", label.upper().removeprefix("UD-"))
@@ -160,15 +160,15 @@ def _bits(label: str) -> int:
 
 
 def is_safe(path: str) -> bool:
-    """Whether a path stays inside its repository, on every system."""
+    """Return whether a path stays inside its repository on every system, and is printable."""
     parts = path.replace("\\", "/").split("/")
     is_inside = not any(part in ("", ".", "..") for part in parts)
-    # A drive, such as C:, leads elsewhere on Windows; what steers a terminal names no file.
+    # A drive such as C: leads elsewhere on Windows; unprintable characters can steer a terminal.
     return is_inside and not PureWindowsPath(path).drive and path.isprintable()
 
 
 def listing(names: Sequence[str]) -> str:
-    """Return names as a message lists them, at most 12."""
+    """Return names joined for a message, at most 12 of them."""
     shown = [printable(name) for name in names[:_MAX_LISTED]]
     more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     return ", ".join(shown) + more

@@ -1,7 +1,7 @@
-"""The beginnings of files of the Hub: enough to judge a file by its header, without its weights.
+"""Fetch the beginnings of files on the Hub, to judge them by their headers without the weights.
 
-A Range request brings the first bytes of a file; they are written to a sparse file of the whole
-size, so that every reader of headers works on it as on the file itself.
+A Range request fetches the first bytes of a file. They are written to a sparse file of the full
+size, so that every header reader works on it as on the file itself.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from engine.hub.client.http import get
 from modelfiles.wording import shown
 
 FIRST_BYTES: Final = 64 * 1024
-"""Asked for at first: the header of an adapter of 448 tensors takes about 40 KB."""
+"""Size of the first request: the header of an adapter of 448 tensors takes about 40 KB."""
 MAX_BYTES: Final = 16 * 1024 * 1024
-"""The longest beginning fetched: the header of a model with a vocabulary of 256,000 tokens."""
+"""Most bytes fetched: enough for the header of a model with a vocabulary of 256,000 tokens."""
 _MAGIC: Final = b"GGUF"
-# A key with its length before it, the number of the type "string", and the value's length.
+# The key with its length before it, the type number of strings, and the value's length.
 _TYPE: Final = re.compile(
     re.escape(struct.pack("<Q", 12) + b"general.type" + struct.pack("<I", ValueType.STRING))
     + b"(.{8})",
@@ -37,7 +37,7 @@ _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 @contextmanager
 def heads_folder() -> Iterator[Path]:
-    """Give a folder for the beginnings of files until the end of the block; raises `HubError`."""
+    """Yield a temporary folder for the beginnings of files; turns `OSError` into `HubError`."""
     try:
         with tempfile.TemporaryDirectory(prefix="lora-tui-") as folder:
             yield Path(folder)
@@ -49,16 +49,16 @@ def heads_folder() -> Iterator[Path]:
 
 
 class RemoteHead:
-    """The beginning of one file of a repository, fetched as far as somebody wanted it.
+    """The beginning of one file of a repository, fetched on demand.
 
     Args:
         repo: `user/repo`.
-        file: Path within it.
+        file: Path within the repository.
         revision: Commit, branch or tag.
-        out: Where the sparse file is to lie; its folder exists.
+        out: Path of the sparse file; its folder must exist.
 
-    Raises `HubError`, as every method does, and `OSError` where the file cannot be written, for
-    `heads_folder`.
+    The constructor and `need` raise `HubError`, and `OSError` (for `heads_folder`) if the sparse
+    file cannot be written.
     """
 
     def __init__(self, repo: str, file: str, revision: str, out: Path) -> None:
@@ -71,7 +71,7 @@ class RemoteHead:
         self.need(FIRST_BYTES)
 
     def need(self, n_bytes: int) -> None:
-        """Have at least the first `n_bytes`, or all of a shorter file."""
+        """Fetch at least the first `n_bytes`, or all of a shorter file."""
         wanted = min(n_bytes, self.size_bytes) if self.size_bytes else n_bytes
         if wanted <= self.n_fetched:
             return
@@ -106,7 +106,7 @@ class RemoteHead:
         if answer.status == 206 and found is not None and int(found[1]) == first:
             data, total = data[: last + 1 - first], int(found[3])
         else:
-            # A server that knows no ranges answers with the whole file, which is read no further.
+            # A server without range support sends the whole file; only the part needed is read.
             length = answer.headers.get("Content-Length", "")
             total = int(length) if length.isdecimal() and length.isascii() else len(data)
             data = data[first:]
@@ -116,7 +116,10 @@ class RemoteHead:
 
 
 def remote_gguf_header(head: RemoteHead) -> GgufHeader:
-    """Return the header of a GGUF file of the Hub; raises `GgufError` where it is none."""
+    """Return the header of a GGUF file on the Hub, fetching as much as it needs.
+
+    Raises `GgufError` if the file is not GGUF.
+    """
     n_bytes = FIRST_BYTES
     while True:
         head.need(n_bytes)
@@ -125,17 +128,17 @@ def remote_gguf_header(head: RemoteHead) -> GgufHeader:
             if header.data_offset <= head.n_fetched:
                 return header
         except GgufError:
-            # Zeros stand where nothing was fetched yet.
+            # The part not fetched yet reads as zeros.
             if head.n_fetched >= min(head.size_bytes, MAX_BYTES):
                 raise
         n_bytes = min(head.n_fetched * 4, MAX_BYTES)
 
 
 def early_type(head: RemoteHead) -> str | None:
-    """Return `general.type` of a GGUF file where it stands in what was fetched already.
+    """Return `general.type` of a GGUF file if it lies in the bytes already fetched, else None.
 
-    Converters write it among the first keys, so it spares the 6 to 12 MB that the header of a
-    model takes with its vocabulary. None where it is not found: the whole header knows then.
+    Converters write it among the first keys, which saves fetching the 6 to 12 MB that a model's
+    header takes with its vocabulary. If it is None, read the whole header.
     """
     with head.path.open("rb") as file:
         start = file.read(min(head.n_fetched, FIRST_BYTES))
@@ -150,7 +153,7 @@ def early_type(head: RemoteHead) -> str | None:
 
 
 def need_safetensors_header(head: RemoteHead) -> None:
-    """Fetch all of a safetensors header; raises `HubError` where its length makes no sense."""
+    """Fetch all of a safetensors header; raises `HubError` if it is longer than `MAX_BYTES`."""
     with head.path.open("rb") as file:
         start = file.read(8)
     if len(start) == 8:
@@ -158,7 +161,7 @@ def need_safetensors_header(head: RemoteHead) -> None:
 
 
 def address_of(repo: str, file: str, revision: str) -> str:
-    """Return where a file of a repository is downloaded from."""
+    """Return the download URL of a file of a repository."""
     from huggingface_hub import hf_hub_url
 
     return str(hf_hub_url(repo, file, revision=revision))

@@ -1,4 +1,4 @@
-"""Requests to the Hugging Face Hub through its client: its token, its proxies, its retries."""
+"""Send requests to the Hugging Face Hub through its client, with its token and proxies."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from engine.errors import HubError
 from engine.hub.client.errors import no_network
 
 MAX_BYTES: Final = 64 * 2**20
-"""The longest answer that is read: what describes a repository of 10,000 files takes 3 MB."""
+"""Most bytes read of an answer: the description of a repository of 10,000 files takes 3 MB."""
 _TIMEOUT_S: Final = 15.0
 _MAX_RETRIES: Final = 2
-"""After 1 and 2 s; the client's five would let a person without a network wait for 23 s."""
+"""After 1 and 2 s; the client's five retries would take 23 s without a network."""
 _MAX_PATIENCE_S: Final = 10
-"""What a Hub that has had enough may ask for; the client would wait for hours, and say nothing."""
+"""Longest Retry-After that is obeyed; the client itself would wait silently for hours."""
 _PASSING: Final = (429, 500, 502, 503, 504)
-"""What may be over in a moment: too many requests, and failures of the server."""
+"""Statuses worth a retry: too many requests, and server errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the Hub answered, all of it or its beginning."""
+    """An answer of the Hub, whole or cut to its beginning."""
 
     status: int
     headers: Mapping[str, str]
     content: bytes
     next_page: str | None = None
-    """The address of what follows, where the answer is one page of several."""
+    """URL of the next page, if the answer is one page of several."""
 
     def json(self) -> Any:
-        """Return the document; raises `ValueError` where it is none, or nested too deeply."""
+        """Return the content parsed as JSON; raises `ValueError` if it is invalid or too deep."""
         try:
             return json.loads(self.content)
         except RecursionError:
@@ -49,17 +49,17 @@ def get(
     max_bytes: int = MAX_BYTES,
     is_cut: bool = False,
 ) -> Answer:
-    """Return the answer to a GET that is no error, redirects followed.
+    """Send a GET, following redirects, and return the successful answer.
 
-    What waits for its turn (429) or fails for a moment (5xx, a broken connection) is tried again.
-    The token goes to the Hub alone, whatever address it names. An answer of over `max_bytes` is
-    read no further: with `is_cut` its beginning is returned, without it is an error.
-    Raises `HubError`, and what the client raises, for `engine.hub.client.errors.explained`.
+    Statuses 429 and 5xx and broken connections are retried. The token is sent to the Hub only,
+    whatever `address` is. Of an answer over `max_bytes` the beginning is returned with `is_cut`;
+    without, it is an error. Raises `HubError`, and what the client raises, for
+    `hub.client.errors.explained`.
     """
     from huggingface_hub import errors, utils
 
     quieten()
-    client: Any = utils  # these functions are documented, but stand in no __all__
+    client: Any = utils  # these functions are documented, but not in __all__
     sent = {**client.build_hf_headers(token=_token_for(address)), **(headers or {})}
     if not sent.get("authorization", "").isascii():
         raise HubError(
@@ -82,8 +82,8 @@ def get(
             ) as response:
                 patience_s = _patience_s(response, 2**n_tried)
                 if patience_s is None or n_tried == _MAX_RETRIES or patience_s > _MAX_PATIENCE_S:
-                    # A connection that breaks in this block would be the client's to try again,
-                    # and it can hand out no second response.
+                    # If a broken connection left this block, the client would retry it, but its
+                    # generator cannot yield a second response.
                     try:
                         _require_success(response)
                         return _read(response, max_bytes, is_cut=is_cut)
@@ -92,8 +92,8 @@ def get(
                     except no_network() as error:
                         broken = error
         except (AttributeError, RuntimeError) as error:
-            # Of several threads one that cannot connect closes the session that the client keeps
-            # for all of them, and the others find None or a closed one in its place.
+            # A thread that cannot connect closes the session the client shares between threads;
+            # the others then find None or a closed session in its place.
             broken = ConnectionError("the client closed its session")
             broken.__cause__ = error
         if patience_s is not None:
@@ -103,14 +103,14 @@ def get(
 
 
 def quieten() -> None:
-    """Keep the client's warnings off stderr: what becomes of a request is said in one sentence."""
+    """Keep the client's warnings off stderr: errors are reported in one sentence instead."""
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # as the client is
 
 
 def _token_for(address: str) -> bool | None:
-    """Return what the client takes for "the usual token", or for "none" to strangers."""
+    """Return the client's `token` argument: None (its usual token) for the Hub, else False."""
     from huggingface_hub import constants
 
     there, hub = urlsplit(address), urlsplit(constants.ENDPOINT)
@@ -118,7 +118,7 @@ def _token_for(address: str) -> bool | None:
 
 
 def _patience_s(response: Any, usual_s: int) -> int | None:
-    """Return for how long a Hub that fails or has had enough is left alone; None if it answers."""
+    """Return the seconds to wait before a retry; None if the status is not worth one."""
     if response.status_code not in _PASSING:
         return None
     asked = response.headers.get("Retry-After", "")
@@ -131,7 +131,7 @@ def _require_success(response: Any) -> None:
     client: Any = utils
     try:
         client.hf_raise_for_status(response)
-    except (AttributeError, TypeError, RecursionError) as error:  # an error whose JSON is no object
+    except (AttributeError, TypeError, RecursionError) as error:  # an error with unexpected JSON
         raise HubError(
             f"The Hugging Face Hub answered {response.status_code} and nonsense: try again later."
         ) from error

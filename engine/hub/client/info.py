@@ -1,4 +1,4 @@
-"""What the Hub knows of one repository: its newest commit, its files, its card."""
+"""Ask the Hub for a repository's newest commit, files and base models."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class RepositoryInfo:
 
     repo: str
     sha: str
-    """The commit, '' where the repository is empty."""
+    """The commit; '' if the repository is empty."""
     files: tuple[HubFile, ...]
     base_models: tuple[str, ...]
-    """What its card says that it was trained on."""
+    """The base models its card names."""
 
 
 def repository_info(repo: str) -> RepositoryInfo:
-    """Ask for a repository, in one request that is repeated where the Hub asks for patience.
+    """Ask the Hub for a repository in one request (retried as `engine.hub.http.get` does).
 
-    Raises what the client raises, and `ValueError` where the answer is nonsense, for
+    Raises what `get` raises, and `ValueError` if the answer does not describe a repository, for
     `engine.hub.client.errors.explained`.
     """
     from huggingface_hub import constants
@@ -52,7 +52,7 @@ def repository_info(repo: str) -> RepositoryInfo:
 
 
 def texts_of(value: Any) -> tuple[str, ...]:
-    """Return what a card gives as one text or a list of them; anything else is left out."""
+    """Return a card's value, a string or a list, as a tuple of strings; skip other types."""
     if isinstance(value, str):
         return (value,)
     return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
@@ -63,7 +63,7 @@ def _files(siblings: Any) -> list[HubFile]:
     for sibling in siblings if isinstance(siblings, list) else ():
         name = sibling.get("rfilename") if isinstance(sibling, Mapping) else None
         if not isinstance(name, str) or not is_safe(name):
-            continue  # a name that leads out of the repository is nothing to download
+            continue  # a path that leads out of the repository must not be downloaded
         size, lfs = sibling.get("size"), sibling.get("lfs")
         sha256 = lfs.get("sha256") if isinstance(lfs, Mapping) else None
         found.append(

@@ -1,4 +1,4 @@
-"""Pulls an adapter of the Hub: into the Hub's own cache, checked, and remembered under a name."""
+"""Pull an adapter from the Hub into the Hub's own cache, check it, and record it under a name."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from modelfiles.references.hub import HubReference
 from modelfiles.references.pulled_adapters import PulledAdapter, PulledAdapters
 
 _JUDGED_FROM_BYTES: Final = 2**20
-"""What is smaller is downloaded as soon as its header is."""
+"""Size above which the header is judged first; smaller adapters are simply downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteAdapter:
-    """An adapter of the Hub that a reference means, before it is downloaded."""
+    """An adapter on the Hub that a reference names, before it is downloaded."""
 
     repo: str
     revision: str
     """The commit, 40 hex digits."""
     choice: AdapterChoice
     base_models: tuple[str, ...]
-    """What its card says that it was trained on."""
+    """The base models its card names."""
 
     @property
     def size_bytes(self) -> int:
-        """What is to be downloaded if nothing of it is there."""
+        """Bytes to download if nothing is cached."""
         return self.choice.size_bytes
 
 
 def look_up(reference: HubReference) -> RemoteAdapter:
-    """Ask the Hub which adapter a reference means, and at which revision it is now: one request.
+    """Ask the Hub, in one request, for the adapter a reference names and its newest revision.
 
-    Raises `HubError`, also where the repository holds none or several.
+    Raises `HubError`, also if the repository holds none or several.
     """
     info = revision_of(reference)
     choice = chosen_adapter(reference, info.files)
@@ -52,7 +52,7 @@ def look_up(reference: HubReference) -> RemoteAdapter:
 
 
 def revision_of(reference: HubReference) -> RepositoryInfo:
-    """Ask the Hub for a repository as it is now; raises `HubError`, also where it is empty."""
+    """Ask the Hub for a repository's newest revision; raises `HubError`, also if it is empty."""
     with explained(f"hf.co/{reference.repo}"):
         info = repository_info(reference.repo)
     if not info.sha:
@@ -68,16 +68,17 @@ def pull_adapter(
     on_bytes: OnBytes = lambda _done, _total: None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> PulledAdapter:
-    """Bring an adapter to this machine and return its record, kept below `home`.
+    """Download an adapter and return its record, kept below `home`.
 
-    The files lie in the Hub's cache; a second pull of the same revision asks only which one it
-    is. Without a network, what was pulled before is returned. A file that is no sound adapter is
-    removed again if it was downloaded for this, and a GGUF file that is a model is not downloaded.
-    `remote` saves the questions where somebody asked already what the reference means.
+    The files lie in the Hub's cache; a second pull of the same revision only asks for the
+    revision. Without a network, the record of an earlier pull is returned. A weights file that
+    fails the check is removed if this call downloaded it. A GGUF file over 1 MiB that is a model
+    is refused before the download. Pass the result of `look_up` as `remote` to skip the request
+    and this refusal.
 
     Raises:
-        HubError: The Hub refuses or cannot be reached, or what it holds is no adapter.
-        Cancelled: `is_cancelled` said so.
+        HubError: The Hub refuses or cannot be reached, or the files are not an adapter.
+        Cancelled: `is_cancelled` returned True.
         StoreError: The record cannot be written.
     """
     pulled = PulledAdapters(home)
@@ -105,7 +106,7 @@ def pull_adapter(
     try:
         path = _checked(remote, weights)
     except HubError:
-        # What the cache had before is somebody else's: a model that its owner uses.
+        # A file cached before this call may be in use elsewhere, as a model for instance.
         if remote.choice.weights in missing:
             forget(weights)
         raise
@@ -125,7 +126,7 @@ def pull_adapter(
 
 
 def _require_no_model(remote: RemoteAdapter) -> None:
-    """Refuse a GGUF file that is a model, by its first keys and before its gigabytes."""
+    """Raise `HubError` if the first keys of a GGUF file say that it is a model."""
     if remote.choice.kind != "gguf":
         return
     address = f"hf.co/{remote.repo}:{remote.choice.label}"
@@ -137,7 +138,7 @@ def _require_no_model(remote: RemoteAdapter) -> None:
 
 
 def _checked(remote: RemoteAdapter, weights: Path) -> Path:
-    """Return the GGUF file, or the folder of an adapter to convert; raises `HubError`."""
+    """Check a downloaded adapter and return its GGUF file or its folder; raises `HubError`."""
     address = f"hf.co/{remote.repo}"
     try:
         if remote.choice.kind == "gguf":
@@ -155,7 +156,7 @@ def _checked(remote: RemoteAdapter, weights: Path) -> Path:
 
 
 def known_adapter(reference: HubReference, pulled: PulledAdapters) -> PulledAdapter | None:
-    """Return the newest adapter on this machine that a reference may mean."""
+    """Return the newest record that a reference may name and whose files exist."""
     wanted = (reference.choice or "").strip("/").lower()
     for record in pulled.list():
         is_meant = not wanted or any(wanted in names for names in namings(record.file, record.kind))
@@ -165,9 +166,11 @@ def known_adapter(reference: HubReference, pulled: PulledAdapters) -> PulledAdap
 
 
 def _name(remote: RemoteAdapter) -> str:
-    """Return a short word for `ADAPTER` and `--lora`: the file's, or of a folder the repository's.
+    """Return a short name for `ADAPTER` and `--lora`.
 
-    `ann/Llama-SQL-LoRA` is `llama-sql-lora`; a file called `adapter.gguf` says nothing.
+    A GGUF file gives its stem, a folder the repository's name (`ann/Llama-SQL-LoRA` becomes
+    `llama-sql-lora`) and its own. A stem that says nothing, as in `adapter.gguf`, is replaced by
+    the repository's name.
     """
     stem = PurePosixPath(remote.choice.weights.path).stem
     is_telling = remote.choice.kind == "gguf" and stem.lower() not in ("adapter", "lora", "model")

@@ -1,7 +1,7 @@
-"""Files from the Hugging Face Hub, through its own client and its own cache.
+"""Download the GGUF files of a reference through the Hub's own client and cache.
 
-The client is imported only here and only when something is downloaded: it costs 0.2 s and more.
-`HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean what they mean to it.
+Importing the client takes 0.2 s and more, so it is imported only when a download starts.
+`HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN` and `HF_HUB_OFFLINE` have the client's meaning.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from engine.hub.pull.fetch import fetch
 from modelfiles.references.hub import HubReference
 
 OnDownload = Callable[[str, int, int], None]
-"""Hears what is downloaded, how many bytes of it are there and how many there are to be."""
+"""Called with a title, the bytes present so far and the total bytes."""
 
 
 def download(reference: HubReference, on_progress: OnDownload) -> Path:
-    """Bring what a reference means into the Hub's cache and return its file.
+    """Download the files a reference means into the Hub's cache and return the first.
 
-    Of a split model every part is brought and the first one returned. `on_progress` hears what
-    is being downloaded and how many bytes are there, of how many. What the cache has already is
-    taken from there, also without a network. Raises `HubError`.
+    A split model is downloaded in all its parts. `on_progress` receives a title, the bytes
+    present so far and the total. Cached files are not downloaded again, and serve without a
+    network too. Raises `HubError`.
     """
     with explained(f"hf.co/{reference.repo}"):
         try:
@@ -44,13 +44,16 @@ def download(reference: HubReference, on_progress: OnDownload) -> Path:
 
 
 def _files_of(reference: HubReference) -> tuple[str, list[HubFile]]:
-    """Return the commit of the repository and its files."""
+    """Return the repository's newest commit (`main` if the Hub gives none) and its files."""
     info = repository_info(reference.repo)
     return info.sha or "main", list(info.files)
 
 
 def _cached_files(reference: HubReference, error: Exception) -> tuple[str, list[HubFile]]:
-    """Return the newest snapshot in the cache that has what is meant; raises `error` else."""
+    """Return name and GGUF files of the newest cached snapshot that holds what `reference` means.
+
+    Raises `error` if no snapshot does.
+    """
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 

@@ -1,4 +1,4 @@
-"""Brings files of one revision into the Hub's cache, whole and as the Hub describes them."""
+"""Download files of one revision into the Hub's cache and check their size and SHA-256."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from engine.hub.client.gguf_files import HubFile
 from engine.hub.client.http import quieten
 
 CHUNK_BYTES: Final = 2**20
-"""What arrives between two reports; the client's own 10 MiB take 10 s and more on a slow line,
-in which nothing moves and nobody can cancel."""
+"""Bytes between two progress reports. The client's default of 10 MiB takes 10 s and more on a slow
+line, during which there is no progress and no chance to cancel."""
 
 OnBytes = Callable[[int, int], None]
-"""Hears how many bytes of all files are there, and how many there are to be."""
+"""Called with the bytes of all files present so far and the total bytes."""
 
 
 def fetch(
@@ -30,15 +30,15 @@ def fetch(
     *,
     is_cache_read: bool = False,
 ) -> list[Path]:
-    """Return where files of a repository lie in the Hub's cache, downloading what is missing.
+    """Return the cached paths of files of a repository, downloading the missing ones.
 
-    A connection that breaks is taken up again by the client. A file that arrives with another
-    size or SHA-256 than the Hub gave is removed. What the cache has already is read again with
-    `is_cache_read` alone: a process that was killed may have left it before it was compared.
+    The client resumes broken connections. A file whose size or SHA-256 differs from the Hub's is
+    removed. Files already in the cache are checked only with `is_cache_read`: a killed process
+    may have left one unchecked.
 
     Raises:
-        HubError: There is no space for what is missing, or a file arrived with other content.
-        Cancelled: `is_cancelled` said so, asked at every MiB that arrives.
+        HubError: There is no space for the missing files, or a file has other content.
+        Cancelled: `is_cancelled` returned True; called after every MiB.
         Exception: What the client raises, for `engine.hub.client.errors.explained`.
     """
     from huggingface_hub import constants, hf_hub_download
@@ -52,7 +52,7 @@ def fetch(
     done_bytes = 0
 
     class Bar(tqdm):
-        """Passes what the client reports on, and shows nothing itself."""
+        """Forward the client's progress to `on_bytes` and draw nothing."""
 
         def __init__(self, *args: Any, **options: Any) -> None:
             options["disable"] = True
@@ -75,31 +75,31 @@ def fetch(
             try:
                 _require_whole(repo, file, path)
             except BaseException:
-                # Nobody compares it later: what is not known to be whole is taken for whole.
+                # Later calls trust the cache, so an unchecked file must not stay there.
                 if file in missing:
                     forget(path)
                 raise
         paths.append(path)
-        # A file that the cache had is never reported.
+        # The client reports no progress for files already cached.
         before = done_bytes = before + file.size_bytes
     on_bytes(total_bytes, total_bytes)
     return paths
 
 
 def missing_files(repo: str, revision: str, files: Sequence[HubFile]) -> list[HubFile]:
-    """Return the files of a revision that the Hub's cache lacks."""
+    """Return those of `files` that the Hub's cache lacks at this revision."""
     return [file for file in files if not _is_cached(repo, revision, file)]
 
 
 def _is_cached(repo: str, revision: str, file: HubFile) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
-    # What is known to be missing upstream is an object of the client's own.
+    # For a file known to be missing upstream the client returns a sentinel object.
     return isinstance(try_to_load_from_cache(repo, file.path, revision=revision), str)
 
 
 def forget(path: Path) -> None:
-    """Remove a file from the Hub's cache: its entry in the snapshot, and its content."""
+    """Remove a file from the Hub's cache: its snapshot entry and its content."""
     with suppress(OSError):
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
@@ -113,7 +113,7 @@ def _require_space(repo: str, n_bytes: int) -> None:
     try:
         free_bytes = shutil.disk_usage(there).free
     except OSError:
-        return  # what cannot be told shows when it is written
+        return  # a full disk then shows on writing
     if n_bytes > free_bytes:
         raise HubError(
             f"hf.co/{repo} needs {n_bytes} bytes in {folder}, and {free_bytes} are free there: "
@@ -123,7 +123,7 @@ def _require_space(repo: str, n_bytes: int) -> None:
 
 def _require_whole(repo: str, file: HubFile, path: Path) -> None:
     size_bytes = path.stat().st_size
-    # Some servers name no size.
+    # Some servers give no size (0 here).
     if file.size_bytes and size_bytes != file.size_bytes:
         forget(path)
         raise HubError(

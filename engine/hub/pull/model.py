@@ -1,4 +1,4 @@
-"""Pulls a base model of the Hub: into the Hub's cache, checked, and created under its reference."""
+"""Pull a base model from the Hub into its cache, check it, and create it under its reference."""
 
 from __future__ import annotations
 
@@ -28,43 +28,43 @@ _NO_TAG = re.compile(r"[^A-Za-z0-9_.-]+")
 
 @dataclass(frozen=True, slots=True)
 class RemoteModel:
-    """A base model of the Hub that a reference means, before it is downloaded."""
+    """A base model on the Hub that a reference names, before it is downloaded."""
 
     repo: str
     revision: str
     """The commit, 40 hex digits."""
     name: str
-    """What the model is called here: `hf.co/user/repo:Q4_K_M`."""
+    """Name of the model in the store: `hf.co/user/repo:Q4_K_M`."""
     files: tuple[HubFile, ...]
     """The GGUF file, or all parts of a split one in order."""
     adapters: tuple[str, ...] = ()
-    """References of the adapters beside it, in folders of PEFT or MLX."""
+    """References of the PEFT and MLX adapters in the same repository."""
 
     @property
     def size_bytes(self) -> int:
-        """Of all files."""
+        """Total size of all files."""
         return sum(file.size_bytes for file in self.files)
 
 
 @dataclass(frozen=True, slots=True)
 class PulledModel:
-    """A base model that lies in the store."""
+    """A base model in the store."""
 
     listed: ListedModel
     base: Path
-    """Its GGUF file there."""
+    """Its GGUF file in the store."""
     is_new: bool
-    """False where the store held this very content already."""
+    """False if the store already held this content."""
 
 
 def look_up_either(reference: HubReference, home: Path) -> RemoteAdapter | RemoteModel:
-    """Ask the Hub what a reference means: an adapter, or a base model.
+    """Ask the Hub whether a reference names an adapter or a base model.
 
-    PEFT and MLX folders are told by the names of their files, a GGUF file by its header, which is
-    fetched unless this very file is below `home` already. Of a model the quantisation is chosen
-    as `engine.hub.client.gguf_files.chosen_gguf` does.
+    PEFT and MLX folders are recognised by their file names, a GGUF file by its header, which is
+    fetched unless this file is below `home` already. A model's quantisation is chosen as in
+    `hub.client.gguf_files.chosen_gguf`.
 
-    Raises `HubError`, also where the repository holds neither, or several adapters.
+    Raises `HubError`, also if the repository holds neither, or several adapters.
     """
     info = revision_of(reference)
     adapter, refusal = _adapter(reference, info)
@@ -98,16 +98,16 @@ def pull_model(
     is_cancelled: Callable[[], bool] = lambda: False,
     on_store: OnProgress | None = None,
 ) -> PulledModel:
-    """Bring a base model to this machine and create it in the store below `home`.
+    """Download a base model and create it in the store below `home`.
 
-    The files lie in the Hub's cache, and the store links to them where the disk allows it. What
-    the store holds already is not asked for. A file that is no model is removed again if it
-    was downloaded for this.
+    The files lie in the Hub's cache, and the store links to them where the file system allows it.
+    Content already in the store is not downloaded. Files that are not a model are removed if this
+    call downloaded them.
 
     Raises:
-        HubError: The Hub refuses or cannot be reached, or what it holds is no model, or the
-            repository's name cannot be that of a model.
-        Cancelled: `is_cancelled` said so.
+        HubError: The Hub refuses or cannot be reached, the files are not a model, or the
+            repository's name cannot be a model's name.
+        Cancelled: `is_cancelled` returned True.
         StoreError: The model cannot be written.
     """
     store = ModelStore(home)
@@ -140,7 +140,7 @@ def pull_model(
 def _adapter(
     reference: HubReference, info: RepositoryInfo
 ) -> tuple[AdapterChoice | None, HubError | None]:
-    """Return the adapter that the names of files make of a reference, or why they do not."""
+    """Return the adapter a reference names, judged by file names, or the error against it."""
     try:
         return chosen_adapter(reference, info.files), None
     except HubError as error:
@@ -153,7 +153,7 @@ def _gguf(
     adapter: AdapterChoice | None,
     refusal: HubError | None,
 ) -> GgufChoice:
-    """Return the GGUF whose header is to say what it is; raises `HubError`."""
+    """Return the GGUF whose header decides between adapter and model; raises `HubError`."""
     choices = gguf_choices(info.files)
     if adapter is not None:
         return next(choice for choice in choices if choice.files == adapter.files)
@@ -169,14 +169,17 @@ def _gguf(
 
 
 def _model_name(info: RepositoryInfo, gguf: GgufChoice) -> str:
-    """Return `hf.co/user/repo:Q4_K_M`; where several files bear one label, with the file's stem."""
+    """Return `hf.co/user/repo:Q4_K_M`; the tag is the file's stem if several share the label."""
     same = [choice for choice in gguf_choices(info.files) if choice.label == gguf.label]
     tag = gguf.label if len(same) == 1 else gguf.stem
     return f"hf.co/{info.repo}:{_NO_TAG.sub('-', tag).strip('-.')[:80] or 'latest'}"
 
 
 def _held(remote: RemoteModel, store: ModelStore) -> ListedModel | None:
-    """Return the model of that name in the store if its base has the Hub's very content."""
+    """Return the store's model of that name if its base has the Hub's SHA-256, else None.
+
+    Split models, and files whose digest the Hub does not give, count as not held.
+    """
     sha256 = remote.files[0].sha256
     if len(remote.files) != 1 or sha256 is None:
         return None
@@ -184,7 +187,7 @@ def _held(remote: RemoteModel, store: ModelStore) -> ListedModel | None:
         if not store.has(remote.name):
             return None
         model = store.get(remote.name)
-    except (ModelNameError, StoreError):  # a damaged one is pulled anew
+    except (ModelNameError, StoreError):  # pull a damaged model again
         return None
     if model.base.name != f"sha256-{sha256}":
         return None
@@ -192,7 +195,7 @@ def _held(remote: RemoteModel, store: ModelStore) -> ListedModel | None:
 
 
 def _is_adapter(remote: RemoteModel) -> bool:
-    """Whether the header of the first file says that it is no model."""
+    """Return whether the header of the first file says that it is an adapter."""
     with heads_folder() as folder:
         file = remote.files[0].path
         path = folder / "head.gguf"

@@ -1,4 +1,4 @@
-"""Removes the files of a pulled adapter from the Hub's cache, and nothing that others use."""
+"""Remove the files of a pulled adapter from the Hub's cache, sparing shared content."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from modelfiles.references.pulled_adapters import PulledAdapter
 
 
 def release_adapter(record: PulledAdapter) -> None:
-    """Remove what was downloaded of an adapter: its GGUF file, or weights, configuration and card.
+    """Remove an adapter's downloaded files: GGUF file, or weights, configuration and card.
 
-    Content that another revision shares stays. Raises `HubError` where a file cannot be removed.
+    Content shared with another revision stays. Raises `HubError` if a file cannot be removed.
     """
     path = Path(record.path)
     if record.kind == "gguf":
@@ -28,7 +28,7 @@ def release_adapter(record: PulledAdapter) -> None:
 
 
 def _release(path: Path) -> None:
-    """Remove a file from its snapshot, its content unless another has it, and empty folders."""
+    """Remove a snapshot entry, its content unless another entry links to it, and empty folders."""
     content = path.resolve()
     snapshot = next(
         (folder for folder in path.parents if folder.parent.name == "snapshots"), path.parent

@@ -1,4 +1,4 @@
-"""What of an adapter goes to the Hugging Face Hub: its files, checked, and what they are."""
+"""Check a GGUF adapter for upload to the Hub and collect the facts for its card."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.gguf.metadata import GgufArray
 from engine.hub.push.publication import OutgoingFile, Publication
 from modelfiles.references.hub import HubReference
 
-# Written by the compression of a stack, and by the extraction from a tuned model.
+# Metadata keys written when a stack is compressed and when an adapter is extracted.
 _KEPT: Final = {
     "lora_tui.fused.kept": "of the energy of the stack it was fused from",
     "lora_tui.extract.kept": "of the difference it was extracted from",
@@ -27,11 +27,11 @@ _LAYER: Final = re.compile(r"\Ablk\.\d+\.")
 
 
 def gguf_publication(path: Path, name: str | None = None) -> Publication:
-    """Check a GGUF adapter and return what is to be published of it.
+    """Check a GGUF adapter and return its publication.
 
-    `name` is what it is called in the repository, without ending; by default as the file is.
-    Raises `AdapterError` where the file is a model, no LoRA or breaks a rule of its own, and
-    `GgufError` where it is no sound GGUF file.
+    `name` is its file name in the repository, without extension; by default the file's own.
+    Raises `AdapterError` if the file is a model, is not a LoRA, breaks an adapter rule or holds
+    NaN or infinity, and `GgufError` if it is not a sound GGUF file.
     """
     adapter = read_adapter(path, name)
     header = read_header(adapter.file)
@@ -46,7 +46,7 @@ def gguf_publication(path: Path, name: str | None = None) -> Publication:
     facts = [
         ("architecture", adapter.architecture),
         ("rank", adapter.rank_text),
-        # llama.cpp divides no scale by the rank where alpha is 0.
+        # With alpha 0, llama.cpp does not apply alpha / rank to the scale.
         ("alpha", f"{adapter.alpha:g}" if adapter.alpha else "in the weights"),
         ("adapted", _targets_text(header)),
         ("weights", _types_text(header)),
@@ -72,7 +72,7 @@ def gguf_publication(path: Path, name: str | None = None) -> Publication:
 
 
 def hub_id(text: str) -> str | None:
-    """Return the repository that `org/name` or its address means; None where it is none."""
+    """Return the repository that `org/name` or a URL names; None if it names none."""
     address = text if "://" in text or text.startswith("hf.co/") else f"hf.co/{text}"
     try:
         reference = HubReference.parse(address, "model")
@@ -98,7 +98,10 @@ def _types_text(header: GgufHeader) -> str:
 
 
 def _stack(header: GgufHeader) -> tuple[tuple[str, float], ...]:
-    """Return name and scale of what the adapter was fused from; without names, of their digests."""
+    """Return name and scale of each adapter this one was fused from.
+
+    The first 12 digits of a digest stand in for a name if the file holds no matching names.
+    """
     stack = fused_stack(header)
     if stack is None:
         return ()

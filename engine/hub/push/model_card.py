@@ -1,7 +1,7 @@
-"""The card of a published adapter: front matter that the Hub understands, and how to use it.
+"""Write the card of a published adapter: front matter for the Hub, facts and usage.
 
 Source of the keys: the Hub's documentation of model cards (`base_model`, `base_model_relation`,
-`library_name`, `tags`); with the first two an adapter is listed on the page of its base.
+`library_name`, `tags`); the first two list an adapter on the page of its base model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UNKNOWN_BASE: Final = "its base"
 
 
 def generated_card(publication: Publication, repo: str, reference: str) -> str:
-    """Return a whole card in Markdown; `reference` is how `tui run --lora` names the adapter."""
+    """Return a complete card in Markdown; `reference` names the adapter for `tui run --lora`."""
     from huggingface_hub import ModelCardData
 
     base = publication.base_id
@@ -34,23 +34,23 @@ def generated_card(publication: Publication, repo: str, reference: str) -> str:
 
 
 def completed_card(text: str, publication: Publication, *, is_base_chosen: bool) -> str:
-    """Return an existing card with what its front matter lacks; its body stays as it is.
+    """Return an existing card with missing front matter filled in and its body unchanged.
 
-    Tags are added, other keys only where they are missing. A base that is no repository of the
-    Hub, such as the path that PEFT writes, is replaced or removed, since the Hub refuses it;
-    `is_base_chosen` replaces any. Raises `HubError` where the front matter cannot be read.
+    Tags are added, other keys only if missing. A base that is not a Hub repository, such as the
+    path that PEFT writes, is replaced or removed, since the Hub refuses it; `is_base_chosen`
+    replaces any base. Raises `HubError` if the front matter cannot be read.
     """
     from huggingface_hub import ModelCard
 
     with _quiet():
         try:
             card = ModelCard(text)
-        except Exception as error:  # of YAML or of the client, which have no common base
+        except Exception as error:  # YAML's and the client's errors have no common base class
             first_line = str(error).partition("\n")[0]
             raise HubError(
                 f"The front matter of {CARD} cannot be read ({first_line}): correct it first."
             ) from error
-        # The client has no types for it.
+        # The client does not type this method.
         data: dict[str, Any] = card.data.to_dict()  # type: ignore[no-untyped-call]
     named = data.get("base_model")
     if publication.base_id and (is_base_chosen or not _is_base(named)):
@@ -64,7 +64,7 @@ def completed_card(text: str, publication: Publication, *, is_base_chosen: bool)
     own = [tags] if isinstance(tags, str) else [str(tag) for tag in tags or ()]
     data["tags"] = list(dict.fromkeys((*own, *_tags(publication))))
     with _quiet():
-        # The client's class would drop what it does not know how to write back.
+        # The client's class keeps the keys that it does not know.
         card.data = type(card.data)(**data)
         return str(card.content)
 
@@ -131,7 +131,7 @@ def _table(headings: tuple[str, str], rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _inline(text: str) -> str:
-    """Return text of a file as one line that Markdown shows as it is, also in a table."""
+    """Return text as one line escaped for Markdown, including table cells."""
     flat = "".join(c if c.isprintable() else " " for c in text)
     for character in "\\`*_[]<>|#":
         flat = flat.replace(character, f"\\{character}")

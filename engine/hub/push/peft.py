@@ -1,7 +1,7 @@
-"""A PEFT folder as it goes to the Hub: its configuration and its weights, and nothing beside them.
+"""Check a PEFT folder for upload to the Hub: its configuration and weights, nothing else.
 
 A folder of a training run also holds optimizer states, random states and pickles, which run code
-when they are loaded; none of them is part of the adapter.
+when loaded; none of them is part of the adapter.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _MAX_SHOWN: Final = 120
 
 
 def peft_publication(folder: Path, name: str | None = None) -> Publication:
-    """Check a PEFT folder and return what is to be published of it.
+    """Check a PEFT folder and return its publication.
 
-    `name` is its title; by default the folder's. Raises `AdapterError` where the configuration or
-    the weights are missing or damaged, or the weights are a pickle.
+    `name` is its title; by default the folder's name. Raises `AdapterError` if configuration or
+    weights are missing or damaged, the weights are a pickle, or they hold NaN or infinity.
     """
     config_file, weights_file = folder / CONFIG, folder / WEIGHTS
     _require_files(folder)
@@ -103,7 +103,7 @@ def _config(file: Path) -> Mapping[str, Any]:
 
 
 def _is_path(text: str) -> bool:
-    """Whether a base is a folder of this machine, or can be nothing else."""
+    """Return whether a base name is an existing path, or text that no repository can have."""
     try:
         return Path(text).expanduser().exists()
     except (OSError, RuntimeError, ValueError):  # too long, no such home folder, a zero byte
@@ -111,9 +111,9 @@ def _is_path(text: str) -> bool:
 
 
 def _problem(folder: Path) -> str | None:
-    """Return why the adapter cannot be converted, in one sentence; None where it can.
+    """Return one sentence on why the adapter cannot be converted; None if it can.
 
-    Raises `AdapterError` where a factor holds numbers that are not finite.
+    Raises `AdapterError` if a factor holds NaN or infinity.
     """
     try:
         source = read_source(folder)
@@ -147,7 +147,7 @@ def _facts(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     if isinstance(targets, str) and targets:
         facts.append(("adapted", _some([targets])))
     elif isinstance(targets, list) and targets:
-        # Whole paths, one for each layer, say no more than the names at their ends.
+        # Of full module paths, one per layer, only the last part matters.
         names = sorted({str(target).rpartition(".")[2] or str(target) for target in targets})
         facts.append(("adapted", _some(names)))
     return facts
@@ -160,7 +160,7 @@ def _some(texts: Sequence[str]) -> str:
 
 
 def _weights(file: Path) -> tuple[int, tuple[str, ...]]:
-    """Return the number of tensors and their types, by the header of a safetensors file."""
+    """Return the number of tensors and their dtypes from the header of a safetensors file."""
     tensors = read_safetensors(file)
     if not any(math.prod(tensor.shape) for tensor in tensors.values()):
         raise AdapterError(f"{file} holds no weights: save the adapter again.")

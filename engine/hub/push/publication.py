@@ -7,40 +7,40 @@ from pathlib import Path
 from typing import Final, Literal
 
 CARD: Final = "README.md"
-"""What the Hub shows as a repository's card."""
+"""The file that the Hub shows as a repository's card."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingFile:
-    """A file that is uploaded as it is."""
+    """A file to upload unchanged."""
 
     name: str
-    """What it is called in the repository."""
+    """Its name in the repository."""
     path: Path
     size_bytes: int
     sha256: str
-    """Of the content that was checked; '' where only its size was."""
+    """Hex digest of the content that was checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """An adapter that may be uploaded."""
+    """An adapter that has passed the checks for upload."""
 
     kind: Literal["gguf", "peft"]
     title: str
     method: str
     """`LORA`, or another `peft_type` of PEFT."""
     is_usable: bool
-    """Whether `tui run --lora` takes it."""
+    """Whether `tui run --lora` accepts it."""
     files: tuple[OutgoingFile, ...]
     base_id: str
-    """The base's repository on the Hub, `meta-llama/Llama-3.2-1B`; '' where it is not known."""
+    """The base model's repository on the Hub, `meta-llama/Llama-3.2-1B`; '' if unknown."""
     facts: tuple[tuple[str, str], ...]
-    """What the card's table says: a heading and its value."""
+    """Rows of the card's table: heading and value."""
     description: str = ""
     stack: tuple[tuple[str, float], ...] = ()
     """The adapters it was fused from, each with its scale."""
     readme: str | None = None
-    """The card that the adapter has already; None where there is none."""
+    """Text of the adapter's existing card; None if it has none."""
     notices: tuple[str, ...] = ()
-    """Sentences on what a person should know before it is public."""
+    """Sentences the user should read before the adapter becomes public."""

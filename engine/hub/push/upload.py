@@ -1,8 +1,8 @@
-"""Uploads an adapter to the Hugging Face Hub, through its own client, as one commit.
+"""Upload an adapter to the Hugging Face Hub as one commit, through the Hub's own client.
 
-The token comes from where the client finds it (`HF_TOKEN`, `hf auth login`) and goes to it alone.
-Nothing is visible in a repository before the commit, which is the last request that changes it.
-Imported and used only by `tui push`: the client costs 0.2 s and more.
+The client finds the token itself (`HF_TOKEN`, `hf auth login`); it goes nowhere else. Nothing is
+visible in a repository before the commit, which is the last request that changes it. Only `tui
+push` imports this module: the client takes 0.2 s and more to import.
 """
 
 from __future__ import annotations
@@ -29,40 +29,40 @@ _FINE_GRAINED: Final = "fineGrained"
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A repository as it is before an upload."""
+    """State of a repository before an upload."""
 
     repo: str
     """`user/repo`."""
     url: str
-    """Its page."""
+    """URL of its page."""
     account: str
-    """Whose token is used."""
+    """The account that owns the token."""
     is_there: bool
     is_private: bool
-    """Whether it is private already; False where it is not there."""
+    """Whether it is private; False if it does not exist."""
     files: tuple[str, ...]
-    """What it holds."""
+    """Paths of the files it holds."""
 
     @property
     def has_card(self) -> bool:
-        """Whether an upload of a card would replace one."""
+        """Whether the repository has a card, which an uploaded one would replace."""
         return CARD in self.files
 
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """What an upload has made."""
+    """Result of an upload."""
 
     url: str
     commit: str
-    """Hex digest of the commit that has the files."""
+    """Hash of the commit that added the files, in hex."""
 
 
 def destination(repo: str) -> Destination:
-    """Ask the Hub what `user/repo` is now and whether the token may write there.
+    """Ask the Hub for the state of `user/repo` and whether the token may write there.
 
-    Nothing is changed. Raises `HubError` where there is no token, it is refused or may only read,
-    the name is invalid or another's, or the Hub does not answer.
+    Changes nothing. Raises `HubError` if there is no token, it is refused or may only read, the
+    name is invalid or belongs to someone else, or the Hub does not answer.
     """
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
@@ -96,11 +96,11 @@ def upload(
     message: str,
     on_progress: OnFraction,
 ) -> Uploaded:
-    """Upload files, and a card if there is one, as one commit; makes the repository if need be.
+    """Upload files, and a card if given, as one commit; create the repository if it is missing.
 
-    `is_private` counts where it is made. `on_progress` hears what is being done and how much of
-    the bytes is done, from 0 to 1. Raises `HubError`: before the commit nothing of the upload is
-    visible, at most an empty repository has been made.
+    `is_private` applies only to a repository created here. `on_progress` receives a title and the
+    fraction of bytes done, from 0 to 1. Raises `HubError`; if that happens before the commit,
+    nothing of the upload is visible, and at most an empty repository was created.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -140,7 +140,7 @@ def upload(
 
 
 class _Stream(io.BufferedReader):
-    """A file whose reading is reported; the client reads it once to hash and once to send."""
+    """A file that reports reads; the client reads it once to hash it and once to send it."""
 
     def __init__(self, path: Path, before: int, total_bytes: int, on_progress: OnFraction) -> None:
         super().__init__(path.open("rb", buffering=0))
@@ -150,7 +150,7 @@ class _Stream(io.BufferedReader):
         self._on_progress = on_progress
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read as any file does, and say how far it is."""
+        """Read from the file and report the position."""
         data = super().read(size)
         self._on_progress(self.title, (self._before + self.tell()) / self._total_bytes)
         return data
@@ -164,7 +164,7 @@ def _require_token() -> None:
 
 
 def _require_right(account: dict[str, Any], repo: str) -> str:
-    """Return the account's name; raises `HubError` where it surely cannot write to `repo`."""
+    """Return the account's name; raises `HubError` if it certainly cannot write to `repo`."""
     name = str(account.get("name", ""))
     auth = account.get("auth")
     token = auth.get("accessToken") if isinstance(auth, dict) else None
@@ -176,7 +176,7 @@ def _require_right(account: dict[str, Any], repo: str) -> str:
         )
     owner = repo.partition("/")[0]
     orgs = [str(org.get("name", "")) for org in account.get("orgs") or () if isinstance(org, dict)]
-    # A fine-grained token need not show the organisations that it may write to.
+    # A fine-grained token may not list the organisations that it can write to.
     if role != _FINE_GRAINED and owner.lower() not in (known.lower() for known in (name, *orgs)):
         raise HubError(
             f"hf.co/{repo} belongs to {shown(owner)}, and the token to {shown(name)}: push to "
@@ -186,10 +186,10 @@ def _require_right(account: dict[str, Any], repo: str) -> str:
 
 
 def _make(api: Any, target: Destination, *, is_private: bool) -> None:
-    """Make the repository where there was none, as private or as public as was confirmed."""
+    """Create the repository if it does not exist, with the visibility the user confirmed."""
     if target.is_there:
         return
-    # One that has been made meanwhile may be public: the client would take it as it is.
+    # With exist_ok the client would accept a repository created meanwhile, which may be public.
     api.create_repo(target.repo, repo_type="model", private=is_private, exist_ok=False)
     if is_private and not api.model_info(target.repo).private:
         raise HubError(
@@ -199,12 +199,12 @@ def _make(api: Any, target: Destination, *, is_private: bool) -> None:
 
 
 def _require_arrived(api: Any, repo: str, paths: Sequence[str], commit: str) -> None:
-    """Raise `HubError` where the commit lacks a file: a .gitignore makes the client leave it out.
+    """Raise `HubError` if the commit lacks a file: the client omits files a .gitignore excludes.
 
-    Where the Hub does not say, the commit that it has confirmed counts.
+    If the Hub cannot be asked, the confirmed commit is trusted.
     """
     there: set[str] | None = None
-    with suppress(Exception), _quiet():  # of HTTP, JSON or the network: the commit stands
+    with suppress(Exception), _quiet():  # HTTP, JSON or network errors; the commit stands
         there = {info.path for info in api.get_paths_info(repo, list(paths), revision=commit)}
     missing = [path for path in paths if there is not None and path not in there]
     if missing:
@@ -216,7 +216,7 @@ def _require_arrived(api: Any, repo: str, paths: Sequence[str], commit: str) -> 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the client from writing on the terminal: bars, hints and warnings of its own."""
+    """Keep the client from writing progress bars, hints and warnings to the terminal."""
     from huggingface_hub.utils import logging
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
@@ -228,7 +228,7 @@ def _quiet() -> Iterator[None]:
     logging.set_verbosity(CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # Its own warning where the environment decides about the bars is one of those.
+        # This call warns if an environment variable controls the bars.
         disable_progress_bars()
         try:
             yield

@@ -1,7 +1,7 @@
-"""What can go wrong with an upload to the Hugging Face Hub, each as one sentence.
+"""Turn exceptions during an upload to the Hugging Face Hub into one sentence.
 
-Neither a token nor a signed address is ever part of one: of what the client says only the Hub's
-own message is passed on, and that without anything that looks like a secret.
+A sentence never contains a token or a signed URL: whatever looks like one is cut out of the
+messages quoted from the Hub or the client.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SECRET: Final = re.compile(r"hf_[A-Za-z0-9_]{8,}|Bearer \S+|https?://\S+\?\S+",
 
 @contextmanager
 def explained(repo: str) -> Iterator[None]:
-    """Turn what the client raises about `user/repo` into `HubError`."""
+    """Turn the client's exceptions about `user/repo` into `HubError`."""
     try:
         yield
     except HubError:
@@ -41,7 +41,7 @@ def _sentence(error: BaseException, repo: str) -> str:
 
     name = f"hf.co/{repo}"
     if isinstance(error, RuntimeError) and error.__cause__ is not None:
-        # The client wraps what happens while the content of a file is sent.
+        # The client wraps errors raised while it sends the content of a file.
         return _sentence(error.__cause__, repo)
     if isinstance(error, errors.LocalTokenNotFoundError):
         return NO_TOKEN
@@ -102,6 +102,6 @@ def _answer_sentence(error: Exception, name: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return the first line of a text without what looks like a token or a signed address."""
+    """Return the first non-empty line of a text with apparent tokens and signed URLs removed."""
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return shown(_SECRET.sub("…", first))[1:-1].rstrip(".") if first else ""

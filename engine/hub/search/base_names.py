@@ -1,8 +1,8 @@
-"""Under which names of the Hugging Face Hub the base of a GGUF file is known.
+"""Find the Hugging Face Hub repositories that stand for the base model of a GGUF file.
 
-An adapter's card names the repository it was trained on, and that is rarely the one that the GGUF
-names: people train on Unsloth's copies, on 4-bit copies, on the plain model or on its instruct
-version. So an identity is a list of repositories, the likeliest first.
+An adapter's card names the repository it was trained on, which is rarely the one the GGUF names:
+people train on Unsloth's copies, on 4-bit copies, on the plain model or on its instruct version.
+So an identity is a list of repositories, the likeliest first.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _MAX_PARENTS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class BaseIdentity:
-    """What a base is called on the Hub."""
+    """A base model's names on the Hub."""
 
     name: str
-    """`general.name`, for people; else the file's stem."""
+    """`general.name`, else the file's stem; for display."""
     repositories: tuple[str, ...]
-    """`user/repo`, the likeliest first: those the file names, then their usual copies."""
+    """`user/repo`, the likeliest first: those named in the file, then their usual copies."""
 
 
 def identity_of(base: GgufHeader) -> BaseIdentity:
-    """Return under which repositories adapters for a base may have been published.
+    """Return the repositories that adapters for a base may name as their base model.
 
-    Reads `general.base_model.*`, `general.source.*` and `general.repo_url` as gguf-py's metadata
-    writes them. A base that names none has no repositories.
+    Reads `general.base_model.*`, `general.source.*` and `general.repo_url` as written by gguf-py.
+    If the metadata names none, the result has no repositories.
     """
     named = list(_named(base))
     finetune = (base.text("general.finetune") or "").strip().replace(" ", "-")
@@ -52,7 +52,7 @@ def identity_of(base: GgufHeader) -> BaseIdentity:
 
 
 def aliases(repo: str) -> tuple[str, ...]:
-    """Return the usual copies of a repository: Unsloth's, in 4 bits, instruct and plain.
+    """Return the usual copies of a repository: Unsloth's, 4-bit, instruct and plain.
 
     `meta-llama/Llama-3.2-1B-Instruct` gives `unsloth/Llama-3.2-1B-Instruct`, its two 4-bit
     copies, and the same for `Llama-3.2-1B`.
@@ -92,7 +92,7 @@ def _is_plain(repo: str, finetune: str) -> bool:
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    """Return names without repetitions; the Hub's names differ in more than case."""
+    """Return names without repetitions; names that differ only in case are the same on the Hub."""
     seen: dict[str, str] = {}
     for name in names:
         seen.setdefault(name.lower(), name)

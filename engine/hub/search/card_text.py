@@ -1,4 +1,4 @@
-"""The card of a repository as text to be read: without front matter, HTML and pictures."""
+"""Fetch a repository's card and strip front matter, HTML and pictures from it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from engine.hub.client.heads import address_of
 from engine.hub.client.http import get
 
 MAX_BYTES: Final = 64 * 1024
-"""Fetched of a card; the longest that were seen are lists of evaluations."""
+"""Most bytes fetched of a card; the longest cards seen are lists of evaluations."""
 MAX_LINES: Final = 200
-"""Shown of a card, so that no card costs the screen a second."""
+"""Most lines shown of a card, so that no card takes a second to draw."""
 _FRONT_MATTER: Final = re.compile(
     r"\A\ufeff?---[ \t]*\r?\n.*?^---[ \t]*\r?$\n?", re.DOTALL | re.MULTILINE
 )
@@ -26,7 +26,7 @@ _EMPTY_LINK: Final = re.compile(r"\[\s*\]\([^)\n]*\)")
 
 
 def remote_card(repo: str, revision: str) -> str:
-    """Return the card as Markdown, '' where there is none; of a long one the beginning.
+    """Return the card as Markdown, cut to its beginning if it is long; '' if there is none.
 
     Raises `HubError`.
     """
@@ -61,7 +61,7 @@ def readable(text: str, repo: str, *, is_whole: bool = True) -> str:
 
 
 def _without_html(body: str) -> list[str]:
-    """Return the parts of a card, code as it is and everything else without HTML and pictures."""
+    """Return the parts of a card, with HTML and pictures removed outside code blocks."""
     parts: list[str] = []
     prose: list[str] = []
     is_code = False

@@ -1,4 +1,4 @@
-"""Judges by a file's header whether an adapter of the Hub fits a base, before it is downloaded."""
+"""Judge by a file's header whether an adapter on the Hub fits a base, before downloading it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from engine.hub.client.heads import (
 )
 
 _MAX_HASHED_BYTES: Final = 2 * 2**30
-"""A reader hashes what it reads, here the zeros of a sparse file at about 1.7 GB/s."""
+"""Largest file judged: a reader hashes the whole sparse file, at about 1.7 GB/s."""
 
 
 class Verdict(StrEnum):
@@ -35,20 +35,20 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What a header says."""
+    """A verdict on an adapter, with its reason."""
 
     verdict: Verdict
     reason: str = ""
-    """One sentence: why it does not fit, or why that cannot be told; '' where it fits."""
+    """One sentence on why it does not fit or cannot be judged; '' if it fits."""
     n_fetched: int = 0
-    """Bytes that were fetched for it."""
+    """Bytes of the weights file fetched for the verdict."""
 
 
 def fit_of(repo: str, choice: AdapterChoice, revision: str, base: GgufHeader) -> Fit:
-    """Return whether an adapter of a repository fits `base`, by its beginning alone.
+    """Return whether an adapter of a repository fits `base`, judged by its header alone.
 
-    A GGUF file is held against every rule that needs no weights, a folder of PEFT or MLX is
-    planned as a conversion would be. Raises `HubError` where the Hub cannot be asked.
+    A GGUF file is checked against every rule that needs no weights; for a PEFT or MLX folder the
+    conversion is planned. Raises `HubError` if the Hub cannot be reached.
     """
     if choice.is_pickle:
         return Fit(Verdict.UNKNOWN, "Its weights are in a format that shows only when it is read.")
@@ -71,7 +71,7 @@ def fit_of(repo: str, choice: AdapterChoice, revision: str, base: GgufHeader) ->
 
 
 def _address_of(repo: str, folder: PurePosixPath) -> str:
-    """Return what stands before the name of a file of the folder."""
+    """Return the prefix of the references to the folder's files, `hf.co/user/repo:folder/`."""
     return f"hf.co/{repo}:" + (f"{folder}/" if folder.name else "")
 
 
@@ -98,7 +98,7 @@ def _require_convertible(
 
 @contextmanager
 def _in_words_of(address: str, folder: Path) -> Iterator[None]:
-    """Let errors speak of the repository's folder instead of the one that stands in for it."""
+    """Replace the temporary folder in error messages by the repository's address."""
     try:
         yield
     except HubError:

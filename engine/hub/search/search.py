@@ -1,7 +1,7 @@
-"""Searches the Hugging Face Hub for adapters, by the base they were trained on and by words.
+"""Search the Hugging Face Hub for adapters by base model and by words.
 
-Results come page by page, as they arrive. What an answer leaves out is unknown and no error:
-the Hub's answers differ by repository and by year.
+Results are yielded page by page, as they arrive. Fields missing from an answer count as unknown,
+not as errors: the Hub's answers differ by repository and by year.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _EXPANDED: Final = (
     "usedStorage",
 )
 PAGE_SIZE: Final = 50
-"""Repositories asked for at a time: the first rows are there with the first of them."""
+"""Repositories per page; the first rows appear with the first page."""
 MAX_ALIASES: Final = 8
-"""Names of a base asked for; each is a request of its own, because filters are joined by AND."""
+"""Most names of a base asked for; each needs its own request, because the Hub ANDs filters."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 class RepositoryKind(StrEnum):
-    """What a repository holds, by the names of its files."""
+    """What a repository holds, judged by its file names."""
 
     GGUF = "GGUF LoRA"
     PEFT = "PEFT"
@@ -54,23 +54,23 @@ class RepositoryKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository of the Hub as a search shows it; what the answer left out is None."""
+    """A repository in a search result; fields missing from the answer are None."""
 
     name: str
     """`user/repo`."""
     kind: RepositoryKind
     files: tuple[str, ...] = ()
     downloads: int | None = None
-    """In the last 30 days."""
+    """Downloads in the last 30 days."""
     likes: int | None = None
     modified: datetime | None = None
     size_bytes: int | None = None
-    """Of all files together."""
+    """Storage the repository uses (`usedStorage`)."""
     license: str | None = None
     is_gated: bool = False
     is_private: bool = False
     base_models: tuple[str, ...] = ()
-    """What its card says that it was trained on."""
+    """The base models its card names."""
     sha: str | None = None
     """Commit of the newest revision."""
 
@@ -82,15 +82,15 @@ def search_adapters(
     limit: int = 100,
     sort: Sort = "downloads",
 ) -> Iterator[Repository]:
-    """Yield adapters that fit a base by name, or contain the words of `query`, as they arrive.
+    """Yield adapters for a base that match `query`, as they arrive, at most `limit`.
 
-    With a base, each of its repositories (at most `MAX_ALIASES`) is asked for at once, and one
-    that is found twice is yielded once; without, only repositories tagged `lora` are asked for.
-    Within one page the order is the Hub's. At most `limit` are yielded.
+    With a base, each of its repository names (at most `MAX_ALIASES`) is searched in parallel, and
+    duplicates are dropped; without, only repositories tagged `lora` are searched. Within a page
+    the order is the Hub's.
 
     Raises:
-        HubError: The Hub cannot be reached, refuses, or answers with nonsense; of several names
-            of a base, after what the others have found.
+        HubError: The Hub cannot be reached, refuses, or answers with invalid data. If only some of
+            a base's names fail, raised after the results of the others.
     """
     names = base.repositories[:MAX_ALIASES] if base is not None else ()
     filters = [f"base_model:adapter:{name}" for name in names] or ["lora"]
@@ -106,7 +106,7 @@ def search_adapters(
 def _interleaved(
     filters: Sequence[str], query: str, limit: int, sort: Sort
 ) -> Iterator[Repository]:
-    """Yield the pages of several questions, whichever arrives first."""
+    """Run one search per filter in threads and yield their results in order of arrival."""
     arrived: SimpleQueue[list[Repository] | Exception | None] = SimpleQueue()
     is_over = Event()
 
@@ -117,7 +117,7 @@ def _interleaved(
                 if is_over.is_set():
                     return
             arrived.put(None)
-        except Exception as error:  # handed to the caller, whatever it is
+        except Exception as error:  # raised in the caller's thread
             arrived.put(error)
 
     for filter_ in filters:
@@ -134,7 +134,7 @@ def _interleaved(
             failure = failure or page
     finally:
         is_over.set()
-    if failure is not None:  # after the rows that others of the questions have found
+    if failure is not None:  # after the results of the other searches
         raise failure
 
 
@@ -159,15 +159,15 @@ def _pages(filter_: str, query: str, limit: int, sort: Sort) -> Iterator[list[Re
             page = list(repositories_of(document))
             yield page
             n_found += len(page)
-            # A page of nothing is the last one, whatever is said to follow it.
+            # An empty page is the last one, even if it links to a next page.
             if n_found >= limit or not document:
                 return
-            # The address of the next page holds the question.
+            # The next page's URL already contains the parameters.
             address, params = answer.next_page, None
 
 
 def repositories_of(page: Any) -> Iterator[Repository]:
-    """Yield the repositories of a page of the Hub's answer; what is none is left out."""
+    """Yield the repositories on a page of the Hub's answer; skip entries without a valid name."""
     for item in page if isinstance(page, list) else ():
         if isinstance(item, Mapping):
             name = item.get("id") or item.get("modelId")
@@ -196,9 +196,9 @@ def _repository(name: str, item: Mapping[str, Any]) -> Repository:
 
 
 def kind_of(files: Iterable[str]) -> RepositoryKind:
-    """Return what a repository holds, by the names of its files.
+    """Return what a repository holds, judged by its file names.
 
-    A GGUF beside PEFT files is an adapter that was converted already; a GGUF alone may be a model.
+    A GGUF beside PEFT files counts as an adapter already converted; a GGUF alone may be a model.
     """
     names = {file.rpartition("/")[2].lower() for file in files}
     if any(name.endswith(".gguf") for name in names):

@@ -1,4 +1,4 @@
-"""The effects measured on one base: of stacks, and of each adapter alone; nothing is done twice."""
+"""Measure and cache the effects of stacks and single adapters on one base."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from engine.adapters.checking.untrained import is_untrained
 from engine.gguf.header import read_header
-from engine.llama import Model
+from engine.llama.model import Model
 from engine.protocol.values import AdapterEffect
 from engine.runtime.effect.notices import effect_notices
 from engine.runtime.effect.probe import EffectProbe
@@ -18,16 +18,16 @@ from engine.runtime.stacks.applied_stack import StackForms
 from engine.stack import Adapter, AdapterStack
 
 MAX_STACKS: Final = 256
-"""Stacks remembered: somebody who turns scales back and forth meets the same ones again."""
+"""Most stacks remembered: changing scales back and forth leads to the same stacks again."""
 
 
 class Effects:
-    """What stacks and adapters do to one base, as far as it has been measured.
+    """Effects of stacks and adapters on one base, as far as measured.
 
     Args:
         model: The base.
-        forms: Where the adapters are loaded.
-        probe: Measures.
+        forms: Holds the loaded adapters.
+        probe: Measures effects.
         n_threads: CPU threads.
     """
 
@@ -42,18 +42,18 @@ class Effects:
         self._adapters: dict[str, AdapterEffect] = {}
 
     def of_stack(self, digest: str) -> float | None:
-        """Return the effect of the stack with that digest in nats, None where it is not known."""
+        """Return the effect of the stack with that digest in nats; None if not measured."""
         return self._stacks.get(digest)
 
     def of_adapter(self, sha256: str) -> AdapterEffect | None:
-        """Return what the adapter of that content does alone, None where it is not known."""
+        """Return the effect of the adapter with that digest alone; None if not measured."""
         return self._adapters.get(sha256)
 
     def measure_stack(self, stack: AdapterStack) -> Iterator[None]:
-        """Measure the effect of a loaded stack, in short steps; at once where it is known.
+        """Measure the effect of a loaded stack in short steps, unless it is known already.
 
         Raises:
-            EngineError: It cannot be measured.
+            EngineError: The effect cannot be measured.
         """
         if stack.digest not in self._stacks:
             nats = yield from self._probe.measure(self._forms.served(stack))
@@ -62,10 +62,10 @@ class Effects:
             self._stacks[stack.digest] = nats
 
     def measure_adapter(self, adapter: Adapter) -> Iterator[None]:
-        """Measure what one loaded adapter does alone at scale 1, in short steps.
+        """Measure the effect of one loaded adapter alone at scale 1, in short steps.
 
         Raises:
-            EngineError: It cannot be measured, or its file has gone.
+            EngineError: The effect cannot be measured, or the adapter's file cannot be read.
         """
         loaded = self._forms.adapter(adapter.sha256)
         nats = yield from self._probe.measure([(loaded, 1.0)])

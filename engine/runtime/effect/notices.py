@@ -1,4 +1,4 @@
-"""What a person should know of an adapter that does less on the base than its name promises."""
+"""Warn about adapters that have no or little effect on the base, or are only partly used."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from engine.adapters.checking.rules import some
 from engine.protocol.values import AdapterEffect
 
 NEXT_TO_NONE_NATS = 1e-4
-"""Less than rounding alone makes: one stack layered and fused differs by 2.4e-4 on a Q8_0 base.
-The weakest of the demo's adapters has 4e-3 nats at a scale of 0.25."""
+"""Effects below this are less than rounding alone causes: one stack layered and fused differs by
+2.4e-4 on a Q8_0 base. The weakest of the demo's adapters has 4e-3 nats at a scale of 0.25."""
 
 
 def effect_notices(
@@ -21,13 +21,13 @@ def effect_notices(
     architecture: str,
     is_untrained: bool = False,
 ) -> tuple[str, ...]:
-    """Return sentences on an adapter that does nothing, next to nothing or only a part; else none.
+    """Return sentences on an adapter with no or almost no effect or unused tensors; may be empty.
 
     Args:
-        name: What the rack calls the adapter.
-        effect: What was measured of it alone, at scale 1.
+        name: The adapter's name in the rack.
+        effect: Its effect alone, at scale 1.
         unused: Base tensors whose pairs the graph never multiplies, as `used_tensors` found.
-        architecture: The base's.
+        architecture: The base's architecture.
         is_untrained: Whether all its B factors are zero (`checking.untrained`).
     """
     n_tensors, n_used = effect.n_tensors, effect.n_used

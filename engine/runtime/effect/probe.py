@@ -1,10 +1,10 @@
-"""What a stack does to the base, as a number: the KL divergence of what comes next, in nats.
+"""Measure a stack's effect on the base: mean KL divergence of next-token distributions, in nats.
 
-The probe is a question with the beginning of the base's own answer. After each of its tokens the
-model gives a distribution of the next one; the effect is the mean over the tokens of
-KL(stack || base). The question counts too: an adapter with new knowledge shows there, while the
-base's answer is where a manner shows. Of the demo's adapters at scale 1 one of knowledge has 0.28
-nats, those of a manner 0.7 to 2.1.
+The probe is a question followed by the beginning of the base's own answer. The effect is the mean
+of KL(stack || base) over the next-token distributions after each probe token. The question counts
+too: adapters that add knowledge show there, adapters that change the style show in the base's
+answer. Of the demo's adapters at scale 1, the knowledge adapter has 0.28 nats, the style adapters
+0.7 to 2.1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from engine.disk.handle import Handle
 from engine.errors import EngineError, GenerationError, PromptError
-from engine.llama import Context, LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context
+from engine.llama.model import Model
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.values import ChatMessage
 from engine.runtime.prompt import build_prompt
@@ -26,7 +28,7 @@ from modelfiles.parameters import Parameters
 
 Logits = npt.NDArray[np.float32]
 Steps = Generator[None, None, float]
-"""Pauses after every few tokens; its return value, which `yield from` gives, is the effect."""
+"""Yields after every few tokens and returns the effect."""
 
 QUESTION = "What is a good way to spend a rainy day?"
 N_CTX = 256
@@ -34,8 +36,8 @@ N_CTX = 256
 N_ANSWER = 8
 """Tokens of the base's own answer."""
 CHUNK = 8
-"""Tokens evaluated between two pauses. A base of 1B took 0.36 s of one core for 8, 0.64 s for 16: a
-tenth less for the whole, but nearly twice as long until an answer can begin."""
+"""Tokens evaluated between two pauses. A 1B base took 0.36 s of one core for 8 and 0.64 s for 16:
+16 would save a tenth of the total, but nearly double the delay before an answer can begin."""
 _OUT_OF_RANGE = (
     "The effect cannot be measured: the stack drives the model's numbers out of range; lower its "
     "scales."
@@ -44,7 +46,7 @@ _OUT_OF_RANGE = (
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """The probe with what the bare base says to it."""
+    """The probe's tokens with the base's logits for them."""
 
     chunks: tuple[Sequence[int], ...]
     logits: tuple[Logits, ...]
@@ -56,10 +58,10 @@ class _Base:
 
 
 class EffectProbe(Handle):
-    """Measures stacks on one base, in a context of its own that is made on first use.
+    """Measures stacks on one base, in its own context, which is created on first use.
 
-    The conversation's KV cache is never touched. Of the base it keeps the logits: 4 bytes for each
-    token of the probe (30 for the demo) times each token of the vocabulary.
+    The conversation's KV cache is never touched. The base's logits are kept: 4 bytes for each
+    token of the probe (30 for the demo) times the vocabulary size.
 
     Args:
         model: The base.
@@ -82,15 +84,16 @@ class EffectProbe(Handle):
             self._context.close()
 
     def measure(self, adapters: Sequence[tuple[LoraAdapter, float]]) -> Steps:
-        """Measure the effect of these adapters with these scales; may be given up at any pause.
+        """Measure the effect of adapters with their scales; can be abandoned at any pause.
 
-        The first measurement also evaluates the base; what it has finished of that is kept when it
-        is given up. The effect is the mean KL divergence in nats, at least 0, and exactly 0 where
-        no logit differs by a bit. One measurement at a time: a new one ends the one before.
+        The first measurement also evaluates the base; if it is abandoned, the parts finished (the
+        probe's tokens, the base's logits) are kept. The effect is the mean KL divergence in nats,
+        at least 0, and exactly 0 if all logits are bit-identical. Starting a measurement
+        invalidates the previous one.
 
         Raises:
-            EngineError: No context can be made, or this measurement went on after another was begun
-                or after the probe, the model or one of the adapters was closed.
+            EngineError: No context can be created, or the measurement was resumed after another
+                one started or after the probe, the model or one of the adapters was closed.
             GenerationError: A failure inside llama.cpp, or logits that are not finite.
         """
         self._n_begun += 1
@@ -116,7 +119,7 @@ class EffectProbe(Handle):
 
     @property
     def scratch(self) -> Context:
-        """The context, for other measurements too: every one leaves in it what it likes."""
+        """The probe's context, also used by other measurements; none may rely on its state."""
         if self._context is None:
             self._context = Context(
                 self._model, n_ctx=self._n_ctx, n_batch=CHUNK, n_threads=self._n_threads
@@ -124,20 +127,20 @@ class EffectProbe(Handle):
         return self._context
 
     def _fresh(self, adapters: Sequence[tuple[LoraAdapter, float]]) -> Context:
-        """Return the context, empty, with these adapters set."""
+        """Return the context, emptied, with these adapters set."""
         context = self.scratch
         context.set_adapters(adapters)
         context.clear()
         return context
 
     def _evaluate_base(self) -> Generator[None, None, _Base]:
-        """Write the probe and evaluate it without adapters."""
+        """Build the probe and evaluate it without adapters."""
         if self._tokens is None:
             question = self._question()
             answer = yield from self._answer(question)
             self._tokens = question + answer
-        # The answer is evaluated again, in the chunks that a stack will be: a token evaluated alone
-        # rounds otherwise, and a stack that does nothing would seem to do a little.
+        # Evaluate the answer again in the chunks used for stacks: a token evaluated alone rounds
+        # differently, so that a stack without effect would seem to have a small one.
         chunks = _chunks(self._tokens)
         context = self._fresh([])
         logits = []
@@ -147,7 +150,7 @@ class EffectProbe(Handle):
         return _Base(chunks, tuple(logits))
 
     def _question(self) -> list[int]:
-        """Return the question as a chat would write it, else, and for a plain base, as it is."""
+        """Return the question's tokens, rendered with the chat template if that works."""
         n_room = max(1, self._n_ctx - N_ANSWER)
         if self._model.chat_template is not None:
             question = (ChatMessage("user", QUESTION),)
@@ -155,14 +158,14 @@ class EffectProbe(Handle):
             try:
                 prompt = build_prompt(self._model, request, self._n_ctx)
             except PromptError:
-                pass  # a template that fails or is too long: the bare question serves as well
+                pass  # the template fails or is too long: use the bare question
             else:
                 if 0 < len(prompt.tokens) <= n_room:
                     return prompt.tokens
         return self._model.tokenize(QUESTION)[:n_room] or [0]
 
     def _answer(self, question: list[int]) -> Generator[None, None, list[int]]:
-        """Return the beginning of the base's likeliest answer, at most `N_ANSWER` tokens."""
+        """Return the first tokens of the base's greedy answer, at most `N_ANSWER`."""
         context = self._fresh([])
         for chunk in _chunks(question):
             context.decode(chunk)
@@ -185,18 +188,21 @@ def _chunks(tokens: Sequence[int]) -> tuple[Sequence[int], ...]:
 
 
 def kl_divergence(logits: Logits, base: Logits) -> float:
-    """Return the sum over the rows of KL(softmax(logits) || softmax(base)), in nats."""
+    """Return the sum over the rows of KL(softmax(logits) || softmax(base)), in nats.
+
+    Raises `GenerationError` if a row has no finite maximum or the sum is not finite.
+    """
     total = 0.0
-    # Row by row: 8 rows of a large vocabulary would be 10 MB for every intermediate result.
+    # Row by row, because 8 rows of a large vocabulary take 10 MB per intermediate result.
     for row, base_row in zip(logits, base, strict=True):
         if np.array_equal(row, base_row):
             continue
         log_p, log_q = _log_softmax(row), _log_softmax(base_row)
-        # A token that the model rules out altogether has -inf, and 0 * -inf is no number.
+        # A token with probability 0 has a log probability of -inf, and 0 * -inf is NaN.
         is_possible = log_p > -np.inf
         log_p, log_q = log_p[is_possible], log_q[is_possible]
-        # No dot product: for that numpy starts threads, which wait for llama.cpp's (300 ms for
-        # 16 rows of 32,000 on a busy machine, against 4).
+        # No dot product: numpy would start threads for it, which compete with llama.cpp's (300 ms
+        # instead of 4 for 16 rows of 32,000 on a busy machine).
         total += float((np.exp(log_p) * (log_p - log_q)).sum())
     if not math.isfinite(total):
         raise GenerationError(_OUT_OF_RANGE)
@@ -204,7 +210,7 @@ def kl_divergence(logits: Logits, base: Logits) -> float:
 
 
 def _log_softmax(logits: Logits) -> npt.NDArray[np.float64]:
-    largest = float(logits.max())  # NaN where there is one
+    largest = float(logits.max())  # NaN if any logit is NaN
     if not math.isfinite(largest):
         raise GenerationError(_OUT_OF_RANGE)
     shifted = logits.astype(np.float64) - largest

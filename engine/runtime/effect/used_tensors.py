@@ -1,4 +1,4 @@
-"""Which of an adapter's tensors llama.cpp's graph really multiplies on the loaded base."""
+"""Find which of an adapter's tensors llama.cpp's graph really multiplies on the loaded base."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ from dataclasses import dataclass
 
 from engine.adapters.pairs import pairs_of
 from engine.gguf.header import GgufHeader
-from engine.llama import LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.model import Model
 from engine.llama.trace import traced_names
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How many of an adapter's tensor pairs take part in an evaluation."""
+    """How many of an adapter's tensor pairs an evaluation uses."""
 
     n_tensors: int
-    """Tensor pairs the adapter has."""
+    """Number of the adapter's tensor pairs."""
     n_used: int
-    """Pairs of which both halves are multiplied."""
+    """Number of pairs with both tensors multiplied."""
     unused: tuple[str, ...]
-    """Base tensors whose pairs are loaded and never multiplied, in the order of the file."""
+    """Base tensors whose pairs are loaded but never multiplied, in the order of the file."""
 
 
 def usage_of(
     model: Model, adapter: LoraAdapter, header: GgufHeader, *, n_threads: int
 ) -> Usage | None:
-    """Return what llama.cpp does with the tensors of `adapter`; None where it cannot be seen.
+    """Return how many tensors of `adapter` llama.cpp uses; None if that cannot be traced.
 
-    Evaluates one token in a context of its own. Where the table of `checking.ignored_tensors` says
-    otherwise, this is right: the table was written from the source of one version.
+    Evaluates one token in its own context. If the table of `checking.ignored_tensors` disagrees,
+    this result is right: the table was written from the source of one version.
 
     Args:
         model: The base that `adapter` was loaded for.

@@ -1,13 +1,13 @@
-"""The KV cache of one context: what it holds, what of it serves, and what is worth saving.
+"""Track what the KV cache of one context holds, and decide what to reuse and what to save.
 
 Keys and values computed under one stack are wrong under another: measured on a small model, a
-prefix left from the base hides an adapter's effect altogether. The cache therefore knows, per
-token, the stack it was computed under, and reuses what agrees in both.
+prefix left from the base completely hides an adapter's effect. The cache therefore records for
+each token the stack it was computed under, and reuses entries that agree in both.
 
-Three kinds of model differ in what can be cut off the end of a state. With attention only, any
-number of tokens. Recurrent and hybrid models hold one state for all tokens: nothing. With a sliding
-window the live state keeps every token, but llama.cpp saves only those inside the window, so once
-the window slides a restored state can lose one token (the one whose window was saved) and no more.
+Models differ in how many tokens can be cut off the end of a state. Attention-only models: any
+number. Recurrent and hybrid models keep one state for all tokens: none. With a sliding window the
+live state keeps every token, but llama.cpp saves only those inside the window, so once the window
+has moved a restored state can lose one token (the one whose window was saved) and no more.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.llama import Context
+from engine.llama.context import Context
 from engine.runtime.kv.cells import Cells, common_prefix
 from engine.runtime.kv.snapshots import WORTH_SAVING, Snapshot, SnapshotStore, match
 
 
 class KvCache:
-    """What one context holds, with the snapshots that it is saved to and restored from.
+    """The tokens one context holds, and the snapshots it is saved to and restored from.
 
     Args:
-        context: The context; nobody else evaluates, cuts or restores in it.
-        snapshots: Where states are kept; None keeps none.
+        context: The context; no other code may evaluate, cut or restore in it.
+        snapshots: Store for saved states; None saves none.
     """
 
     def __init__(self, context: Context, snapshots: SnapshotStore | None = None) -> None:
@@ -35,7 +35,7 @@ class KvCache:
         self.snapshots.n_least = context.n_least_restored
         self._cells: Cells = np.zeros((2, context.n_ctx), dtype=np.int64)
         self._n = 0
-        self._n_least = 0  # the shortest length the state can be cut to, where it can be at all
+        self._n_least = 0  # the shortest length the state can be cut to, if it can be cut
 
     @property
     def n_tokens(self) -> int:
@@ -44,27 +44,27 @@ class KvCache:
 
     @property
     def held(self) -> Cells:
-        """The cells held, shape (2, n_tokens); a view that the next call may change."""
+        """The cells held, shape (2, n_tokens); a view that later calls may overwrite."""
         return self._cells[:, : self._n]
 
     @property
     def can_cut(self) -> bool:
-        """Whether the end of what is held can be thrown away: not in recurrent models."""
+        """Whether tokens can be cut off the end: not in recurrent models."""
         return self._context.can_cut
 
     def is_exact(self, wanted: Cells) -> bool:
-        """Whether everything held was computed from these tokens under these stacks."""
+        """Return whether everything held was computed from these tokens under these stacks."""
         return common_prefix(self.held, wanted) == self._n
 
     def prepare(self, wanted: Cells, *, keeps: bool = False, needs_logits: bool = True) -> int:
-        """Hold the longest prefix of `wanted` that is to be had, and return its length.
+        """Reuse the longest available prefix of `wanted` and return its length.
 
-        It comes from what is held or from a snapshot, whichever saves more. What is thrown away is
-        saved first, where that is worth it.
+        It comes from the live state or from a snapshot, whichever saves more. A discarded state is
+        saved first if that is worth it.
 
         Args:
             wanted: The cells of the prompt, shape (2, n).
-            keeps: Take what has the wanted tokens, whatever stack they were computed under.
+            keeps: Reuse entries with the wanted tokens, whatever stack they were computed under.
             needs_logits: Leave at least one token to evaluate: the logits come from the last one.
         """
         return self._prepare(wanted[:, :-1] if needs_logits else wanted, keeps=keeps)
@@ -79,15 +79,15 @@ class KvCache:
         self._save_before(0)
         if self._restore(snapshot) and self._cut(n_tokens) == n_tokens:
             return n_tokens
-        # Whatever is wrong with it, without it the rest is decided anew; this ends since each time
-        # there is one snapshot less.
+        # The snapshot is unusable: decide again without it. This terminates because each call
+        # removes one snapshot.
         self.snapshots.remove(snapshot)
         return self._prepare(wanted, keeps=keeps)
 
     def decode(self, tokens: Sequence[int], key: int) -> bool:
-        """Evaluate tokens after those held, under the stack of this key; on a failure hold nothing.
+        """Evaluate tokens after those held, under the stack of `key`; empty the cache on a failure.
 
-        Returns False where the context was interrupted: what was held before still is.
+        Returns False if the context was interrupted; the tokens held before are then kept.
 
         Raises:
             GenerationError: No room in the context, or a failure inside llama.cpp.
@@ -105,7 +105,7 @@ class KvCache:
         return is_done
 
     def save(self) -> None:
-        """Save what is held to the snapshots, unless one of them has it already."""
+        """Save the state as a snapshot, unless a snapshot covers it already or it has no room."""
         if self._n == 0 or self.snapshots.n_covered(self.held) == self._n:
             return
         size_bytes = self._context.state_size_bytes()
@@ -115,7 +115,7 @@ class KvCache:
                 self.snapshots.put(Snapshot(self.held.copy(), state))
 
     def clear(self) -> None:
-        """Forget everything but the snapshots."""
+        """Empty the cache; the snapshots stay."""
         self._context.clear()
         self._n = self._n_least = 0
 
@@ -124,13 +124,13 @@ class KvCache:
         return self._n_least if self._context.can_cut else self._n
 
     def _save_before(self, n_kept: int) -> None:
-        """Save what is held before all but its first `n_kept` tokens are thrown away."""
+        """Save the state before all but its first `n_kept` tokens are discarded, if worth it."""
         n_safe = max(n_kept, self.snapshots.n_covered(self.held))
         if self._n - n_safe >= WORTH_SAVING:
             self.save()
 
     def _cut(self, n_tokens: int) -> int:
-        """Hold only the first `n_tokens`, or nothing where llama.cpp refuses; return how many."""
+        """Cut to the first `n_tokens`, or to none if llama.cpp refuses; return the tokens held."""
         if n_tokens == 0:
             if self._n:
                 self.clear()

@@ -1,8 +1,8 @@
-"""Snapshots of the KV cache on disk, so that yesterday's chat goes on without being evaluated.
+"""Keep KV cache snapshots on disk, so that a chat of an earlier process resumes without prefill.
 
-A file holds the header below, the cells (int64, two rows) and llama.cpp's bytes. Files hold a
-conversation: only their owner can read them. A file that is damaged, cut short or none of these is
-removed and never reaches llama.cpp, which does not survive every wrong state.
+A file holds the header below, the cells (int64, two rows) and llama.cpp's bytes. Since it holds a
+conversation, only its owner can read it. A damaged, truncated or foreign file is removed and never
+reaches llama.cpp, which can crash on an invalid state.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class SnapshotFolder:
     """The snapshots of one base in a folder that all bases share.
 
     Args:
-        folder: Made, for its owner only, when the first snapshot is written.
-        budget_bytes: Most disk space of all snapshots in it, of every base; the one that was not
-            used for longest goes first.
-        fingerprint: What `base_fingerprint` returned: snapshots of others are left alone.
+        folder: Created, readable by its owner only, when the first snapshot is written.
+        budget_bytes: Most disk space for the snapshots of all bases together; the least recently
+            used is removed first.
+        fingerprint: Result of `base_fingerprint`; snapshots with another one are not read.
     """
 
     def __init__(self, folder: Path, budget_bytes: int, fingerprint: bytes) -> None:
@@ -73,7 +73,10 @@ class SnapshotFolder:
         return [entry.cells for entry in self._entries.values()]
 
     def read(self, cells: Cells) -> npt.NDArray[np.uint8] | None:
-        """Return the bytes of the snapshot of these cells; None, and no file, if it is damaged."""
+        """Return the bytes of the snapshot of these cells; None if there is none.
+
+        A damaged or unreadable file is removed, and None returned.
+        """
         entry = self._entries.get(self._name(cells))
         if entry is None:
             return None
@@ -89,7 +92,7 @@ class SnapshotFolder:
         return data
 
     def write(self, cells: Cells, data: npt.NDArray[np.uint8]) -> bool:
-        """Write a snapshot whole or not at all; False if it does not fit or cannot be written."""
+        """Write a snapshot atomically; return False if it does not fit or cannot be written."""
         raw = np.ascontiguousarray(cells).tobytes()
         size_bytes = _HEADER.size + len(raw) + data.nbytes
         if size_bytes > self._budget_bytes:
@@ -126,7 +129,7 @@ class SnapshotFolder:
         return True
 
     def remove(self, cells: Cells) -> None:
-        """Remove the snapshot of these cells, if there is one."""
+        """Remove the snapshot of these cells, if any."""
         entry = self._entries.pop(self._name(cells), None)
         if entry is not None:
             _unlink(entry.path)
@@ -190,7 +193,7 @@ class SnapshotFolder:
             n_bytes -= size
 
     def _remove_abandoned(self) -> None:
-        """Remove what a killed process left half written, an hour ago or earlier."""
+        """Remove partial files over an hour old, left by killed processes."""
         for path in self._folder.glob(f"*{_PART_SUFFIX}"):
             try:
                 is_abandoned = path.stat().st_mtime < time.time() - _ABANDONED_AFTER_S
@@ -201,14 +204,15 @@ class SnapshotFolder:
 
 
 def base_fingerprint(header: GgufHeader, facts: Iterable[object] = ()) -> bytes:
-    """Return 32 bytes that differ where one base's KV cache means nothing to another.
+    """Return 32 bytes that differ between bases whose KV caches are not interchangeable.
 
-    Covers every part of the base: its size, the bytes before its weights and two slices of each
-    tensor, a few milliseconds where hashing the file takes seconds; and llama.cpp's version.
+    They cover the version of llama-cpp-python and every part of the base: its size, the bytes
+    before its weights and two slices of each tensor. That takes a few milliseconds; hashing the
+    file would take seconds.
 
     Args:
         header: The base's header, with the tensors of all parts.
-        facts: What else the bytes depend on: data types of the cache, context length, …
+        facts: What else the bytes depend on: dtypes of the cache, context length, …
     """
     sha = hashlib.sha256()
     sha.update(repr((version("llama-cpp-python"), *facts)).encode())

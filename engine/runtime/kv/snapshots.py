@@ -1,4 +1,4 @@
-"""Saved states of the KV cache, so that going back costs a copy and no evaluation."""
+"""Keep saved states of the KV cache, so that going back costs a copy instead of a prefill."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from engine.runtime.kv.cells import Cells, common_prefix, common_tokens
 from engine.runtime.kv.snapshot_files import SnapshotFolder
 
 WORTH_SAVING: Final = 16
-"""Tokens for which a state is saved, or read from disk: fewer cost less to evaluate again."""
+"""Tokens from which a state is saved or read from disk: fewer are cheaper to evaluate again."""
 MAX_PERSISTED: Final = 8
-"""Conversations written to disk at once."""
+"""Most conversations written to disk by one `persist`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """One state: what its entries were computed from, and llama.cpp's bytes."""
+    """One saved state: the cells it was computed from, and llama.cpp's bytes."""
 
     cells: Cells
     data: npt.NDArray[np.uint8]
@@ -33,13 +33,13 @@ class Snapshot:
 
     @property
     def size_bytes(self) -> int:
-        """Memory held."""
+        """Memory it takes."""
         return self.data.nbytes + self.cells.nbytes
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How much of a state serves for wanted cells; more is greater."""
+    """How many tokens of a state can be reused for wanted cells."""
 
     n_tokens: int
     """Leading tokens that can be kept."""
@@ -47,7 +47,7 @@ class Match:
     """Of these, those computed under the wanted stacks."""
 
     def is_better_than(self, other: Match) -> bool:
-        """Whether it saves more, or as much and more exactly."""
+        """Return whether it saves more tokens, or as many with more of them exact."""
         return (self.n_tokens, self.n_exact) > (other.n_tokens, other.n_exact)
 
 
@@ -55,13 +55,13 @@ NO_MATCH: Final = Match(0, 0)
 
 
 def match(held: Cells, wanted: Cells, *, n_least: int, keeps: bool) -> Match:
-    """Return how much of `held` serves for `wanted`.
+    """Return how much of `held` can be reused for `wanted`.
 
     Args:
         held: The cells of a state.
         wanted: The cells of a prompt.
         n_least: The shortest length the state can be cut to.
-        keeps: Compare tokens only, whatever stack they were computed under.
+        keeps: Compare tokens only, ignoring the stacks they were computed under.
     """
     n_exact = common_prefix(held, wanted)
     n_tokens = common_tokens(held, wanted) if keeps else n_exact
@@ -69,12 +69,12 @@ def match(held: Cells, wanted: Cells, *, n_least: int, keeps: bool) -> Match:
 
 
 class SnapshotStore:
-    """Snapshots of one base within a byte budget; the least recently used goes first.
+    """Snapshots of one base within a byte budget; the least recently used is dropped first.
 
     Args:
         budget_bytes: Most memory; 0 keeps nothing.
-        n_least: Tells the shortest length to which a restored state of so many tokens can be cut.
-        folder: Where snapshots outlive the process, if anywhere.
+        n_least: Maps the token count of a restored state to the shortest length it can be cut to.
+        folder: Folder of snapshots that outlive the process, if any.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class SnapshotStore:
         self.n_least = n_least
         self.folder = folder
         self._budget_bytes = budget_bytes
-        self._snapshots: list[Snapshot] = []  # the most recently used last
+        self._snapshots: list[Snapshot] = []  # most recently used last
 
     def __len__(self) -> int:
         return len(self._snapshots)
@@ -99,7 +99,7 @@ class SnapshotStore:
 
     @property
     def budget_bytes(self) -> int:
-        """Most memory that snapshots may hold; setting it lower drops the oldest."""
+        """Most memory that snapshots may take; lowering it drops the least recently used."""
         return self._budget_bytes
 
     @budget_bytes.setter
@@ -108,16 +108,16 @@ class SnapshotStore:
         self._shrink()
 
     def has_room_for(self, size_bytes: int) -> bool:
-        """Whether a snapshot of that size would be kept at all."""
+        """Return whether a snapshot of that size fits the budget."""
         return size_bytes <= self._budget_bytes
 
     def longest(
         self, wanted: Cells, *, keeps: bool = False, better_than: Match = NO_MATCH
     ) -> tuple[Snapshot, int] | None:
-        """Return the snapshot that saves most of `wanted`, and how many of its tokens serve.
+        """Return the snapshot that saves most of `wanted`, and how many of its tokens to reuse.
 
-        None where nothing is better than `better_than`. Looks in memory first, then in the folder;
-        one found there is kept in memory from then on.
+        None if no snapshot is better than `better_than`. Looks in memory first, then in the folder;
+        a snapshot read from the folder is then kept in memory.
         """
         best, found = better_than, None
         for snapshot in reversed(self._snapshots):
@@ -141,13 +141,13 @@ class SnapshotStore:
         for this, cells in ranked:
             if this.n_tokens < best.n_tokens + WORTH_SAVING:
                 return None
-            data = folder.read(cells)  # None, and the file is gone, where it is damaged
+            data = folder.read(cells)  # None if damaged; the file is then removed
             if data is not None:
                 return this, Snapshot(cells, data)
         return None
 
     def n_covered(self, cells: Cells) -> int:
-        """Return how many leading cells of `cells` some snapshot in memory could give back."""
+        """Return how many leading cells of `cells` the best snapshot in memory could restore."""
         n_most = 0
         for snapshot in self._snapshots:
             n = common_prefix(snapshot.cells, cells)
@@ -156,10 +156,10 @@ class SnapshotStore:
         return n_most
 
     def put(self, snapshot: Snapshot) -> bool:
-        """Keep a snapshot; False where it alone is larger than the budget.
+        """Keep a snapshot; return False if it alone exceeds the budget.
 
-        Where states can be cut, those that are a prefix of the new one are dropped: it gives
-        back all that they could.
+        If states can be cut, older snapshots that are a prefix of the new one are dropped: it can
+        restore all that they could.
         """
         if not self.has_room_for(snapshot.size_bytes):
             return False
@@ -171,7 +171,7 @@ class SnapshotStore:
         return True
 
     def remove(self, snapshot: Snapshot) -> None:
-        """Forget a snapshot that cannot be used, also on disk."""
+        """Remove an unusable snapshot from memory and from disk."""
         self._snapshots = [other for other in self._snapshots if other is not snapshot]
         if self.folder is not None:
             self.folder.remove(snapshot.cells)
@@ -179,7 +179,8 @@ class SnapshotStore:
     def persist(self, n_most: int = MAX_PERSISTED) -> int:
         """Write the most recent snapshot of each conversation to the folder; return how many.
 
-        What the folder already has is not written again; what the new ones replace is removed.
+        Snapshots the folder already covers are not written; those the new ones supersede are
+        removed.
         """
         if self.folder is None:
             return 0
@@ -191,7 +192,7 @@ class SnapshotStore:
                 written.append(snapshot)
         held = self.folder.index()
         n_new = 0
-        for snapshot in reversed(written):  # the most recent last, so that it is the newest file
+        for snapshot in reversed(written):  # most recent last, so that its file is the newest
             if any(self._replaces(cells, snapshot.cells) for cells in held):
                 continue
             if self.folder.write(snapshot.cells, snapshot.data):
@@ -202,7 +203,7 @@ class SnapshotStore:
         return n_new
 
     def clear(self) -> None:
-        """Forget every snapshot in memory."""
+        """Remove every snapshot from memory."""
         self._snapshots.clear()
 
     def _match(self, cells: Cells, wanted: Cells, keeps: bool) -> Match:
@@ -213,15 +214,15 @@ class SnapshotStore:
         return common_prefix(new, old) == n_old >= self.n_least(n_new)
 
     def _succeeds(self, new: Cells, old: Cells) -> bool:
-        """Whether both are one conversation, of which `new` has more than half of what `old` has.
+        """Return whether `new` continues the conversation of `old`: shares over half its tokens.
 
-        Where states cannot be cut, all of it: half would save nothing.
+        If states cannot be cut, it must share all of them: a part would save nothing.
         """
         n_common, n_old = common_tokens(old, new), int(old.shape[1])
         return 2 * n_common > n_old if self.n_least(n_old) == 0 else n_common == n_old
 
     def _use(self, snapshot: Snapshot) -> None:
-        """Make it the most recently used."""
+        """Mark a snapshot as the most recently used."""
         others = [other for other in self._snapshots if other is not snapshot]
         if len(others) == len(self._snapshots):
             self.put(snapshot)  # it came from the folder
@@ -234,9 +235,9 @@ class SnapshotStore:
 
 
 def default_budget_bytes(n_mapped: int = 0) -> int:
-    """Return a quarter of the memory that is free now, at least 0.
+    """Return a quarter of the free memory, at least 0.
 
     Args:
-        n_mapped: Bytes of weights that are mapped and will be read, but count as free until then.
+        n_mapped: Bytes of mapped weights, which count as free until they are read.
     """
     return max(0, int(psutil.virtual_memory().available) - n_mapped) // 4

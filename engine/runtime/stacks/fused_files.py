@@ -1,4 +1,4 @@
-"""Fused adapters on disk, named by what they do."""
+"""Cache fused adapters on disk, named by the digest of their stack."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from engine.adapters.fusing.plan import BType
 from engine.disk.file_cache import GgufCache
 
 _SPARED_S: Final = 3.0
-"""A file used a moment ago is kept: another process may be about to open it. llama.cpp
-reads an adapter whole when it loads it, so afterwards the file is not needed."""
+"""Seconds for which a file just used is kept, since another process may be about to open it.
+llama.cpp reads the whole adapter when it loads it, so afterwards the file is not needed."""
 
 
 class FusedCache(GgufCache):
@@ -19,14 +19,14 @@ class FusedCache(GgufCache):
 
     @staticmethod
     def key(digest: str, b_type: BType) -> str:
-        """Return the name for a stack's fused adapter: its digest, the type of B, the version."""
+        """Return the key of a stack's fused adapter: its digest, the dtype of B, the version."""
         return f"{digest}-{b_type.name.lower()}-{FUSED_VERSION}"
 
     @property
     def spared_s(self) -> float:
-        """For how long a file is kept after its last use, whatever the budget."""
+        """Seconds for which a file is kept after its last use, whatever the budget."""
         return _SPARED_S
 
     def is_sound(self, path: Path) -> bool:
-        """Whether a file is what was built."""
+        """Return whether a file is intact."""
         return is_intact(path)

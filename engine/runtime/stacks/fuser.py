@@ -1,7 +1,7 @@
-"""Builds fused adapters beside the work: one thread, the newest wish only.
+"""Build fused adapters in a background thread, only ever for the stack wanted last.
 
-A failed build is no error for the person, since the layered form of a stack serves as well, only
-slower; it is logged and can be asked for.
+A failed build is not reported as an error, since the layered form of a stack works too, only more
+slowly; it is logged, and `Fuser.problem` returns it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _TEMPORARY_BYTES: Final = 512 * 2**20
 
 
 class Fuser:
-    """Fused adapters of stacks, by the stacks' digests.
+    """Builds and finds the fused adapters of stacks, by the stacks' digests.
 
     Args:
-        cache: Where files are kept; None for a temporary folder that `close` removes.
+        cache: Cache for the files; None for a temporary folder that `close` removes.
         b_type: Type of the B tensors; F32 for an F32 base.
     """
 
@@ -43,7 +43,7 @@ class Fuser:
         self._cache = cache
         self._temporary: TemporaryDirectory[str] | None = None
         self._state = threading.Condition()
-        """Guards everything below."""
+        """Guards the attributes below, up to `_headers`."""
         self._thread: threading.Thread | None = None
         self._wanted: AdapterStack | None = None
         self._building: str | None = None
@@ -52,17 +52,17 @@ class Fuser:
         self._is_closed = False
         self._files: dict[str, Path] = {}
         self._problems: dict[str, str] = {}
-        # Used by whoever builds, one at a time.
+        # Not guarded: `_headers` is used by `fused_size_bytes`, the others by one build at a time.
         self._headers: dict[str, GgufHeader] = {}
         self._parts: dict[str, FusePart] = {}
         self._last: tuple[tuple[str, ...], Path] | None = None
-        """The adapters of the last file, and the file, whose A a rescale copies."""
+        """Digests of the adapters in the last file, and its path; a rescale copies its A."""
 
     def want(self, stack: AdapterStack) -> None:
-        """Have the fused adapter of `stack` made in the background; an earlier wish is given up.
+        """Build the fused adapter of `stack` in the background, cancelling any other build.
 
-        Returns at once. A stack with fewer than two effective adapters needs none. One that failed
-        is tried again only after another was wanted.
+        Returns at once. Does nothing for a stack with fewer than two effective adapters. A stack
+        that failed is tried again only after another one was wanted.
         """
         digest = stack.digest
         with self._state:
@@ -85,33 +85,33 @@ class Fuser:
             self._state.notify_all()
 
     def ready(self, digest: str) -> Path | None:
-        """Return the fused adapter of the stack with that digest, once it is made and verified."""
+        """Return the fused adapter of that stack digest; None until it is built and verified."""
         with self._state:
             return self._ready(digest)
 
     def is_underway(self, digest: str) -> bool:
-        """Whether the fused adapter of the stack with that digest is still to come."""
+        """Return whether the fused adapter of that stack digest is queued or being built."""
         with self._state:
             is_next = self._wanted is not None and self._wanted.digest == digest
             return is_next or self._is_being_built(digest)
 
     def problem(self, digest: str) -> str | None:
-        """Return why the last wish for that stack failed, in a sentence, or None."""
+        """Return a sentence on why the last build for that stack digest failed, or None."""
         with self._state:
             return self._problems.get(digest)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until nothing is wanted or being built any more; False if that took too long."""
+        """Wait until nothing is queued or being built; return False on a timeout."""
         with self._state:
             return self._state.wait_for(self._is_idle, timeout_s)
 
     def build_now(self, stack: AdapterStack) -> Path:
-        """Make the fused adapter of `stack` before returning it; any other wish is given up.
+        """Build the fused adapter of `stack` and return it, cancelling any other build.
 
         Raises:
             AdapterError: The stack is empty, or an adapter's content changed.
             EngineError: A file cannot be read or written.
-            Cancelled: Another stack was wanted meanwhile, or the fuser was closed.
+            Cancelled: Another stack was wanted during the build, or the fuser was closed.
         """
         digest = stack.digest
         with self._state:
@@ -129,9 +129,9 @@ class Fuser:
             self._end()
 
     def fused_size_bytes(self, stack: AdapterStack) -> int:
-        """Return how large the fused adapter of `stack` is, from the adapters' headers.
+        """Return the size of the fused adapter of `stack`, computed from the adapters' headers.
 
-        Raises `EngineError` where there is nothing to fuse or a header cannot be read.
+        Raises `EngineError` if there is nothing to fuse or a header cannot be read.
         """
         parts = []
         for adapter, scale in _summed(stack):
@@ -142,11 +142,11 @@ class Fuser:
         return fused_size_bytes(parts, self.b_type)
 
     def set_cache(self, cache: FusedCache | None) -> None:
-        """Keep what is built from here on elsewhere; what is built stays where it is."""
+        """Use another cache for later builds; files already built stay where they are."""
         self._cache = cache
 
     def close(self) -> None:
-        """Give up what is being built, end the thread and remove the temporary folder."""
+        """Cancel the build, end the thread and remove the temporary folder."""
         with self._state:
             self._is_closed = self._is_cancelled = True
             self._wanted = None
@@ -167,7 +167,7 @@ class Fuser:
         self.close()
 
     def _work(self) -> None:
-        """Build what is wanted, one after the other, until the fuser is closed."""
+        """Build the wanted stacks, one after the other, until the fuser is closed."""
         while True:
             with self._state:
                 self._state.wait_for(lambda: self._is_closed or self._is_due())
@@ -183,7 +183,7 @@ class Fuser:
                 pass
             except EngineError as error:
                 problem = str(error)
-            except Exception as error:  # whatever it is, the thread must live for the next wish
+            except Exception as error:  # the thread must survive for later builds
                 log.exception("A fused adapter could not be built")
                 problem = f"The fused adapter could not be built: {error!r}."
             if problem is not None:
@@ -193,7 +193,7 @@ class Fuser:
             self._end()
 
     def _build(self, stack: AdapterStack) -> Path:
-        """Find or make the fused adapter of `stack`; only one caller at a time."""
+        """Find or build the fused adapter of `stack`; one caller at a time."""
         digest, effective = stack.digest, stack.effective
         names = tuple(effective)
         try:
@@ -226,7 +226,7 @@ class Fuser:
         return path
 
     def _part(self, adapter: Adapter, scale: float) -> FusePart:
-        """Return an adapter as a part; its content is compared once, and again if touched."""
+        """Return an adapter as a part; verify its content once, and again if the file changes."""
         part = self._parts.get(adapter.sha256)
         if part is not None:
             try:
@@ -248,7 +248,7 @@ class Fuser:
         path = self._files.get(digest)
         if path is None:
             return None
-        if not path.is_file():  # another process has removed it to keep the budget
+        if not path.is_file():  # another process removed it to meet the budget
             del self._files[digest]
             return None
         return path
@@ -272,6 +272,6 @@ class Fuser:
 
 
 def _summed(stack: AdapterStack) -> list[tuple[Adapter, float]]:
-    """Return each content of the stack once, with its scales summed, ordered by its digest."""
+    """Return each distinct adapter of the stack with its summed scale, ordered by digest."""
     adapters = {entry.adapter.sha256: entry.adapter for entry in reversed(stack.active)}
     return [(adapters[sha256], scale) for sha256, scale in stack.effective.items()]

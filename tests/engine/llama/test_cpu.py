@@ -61,11 +61,11 @@ def test_waiting_threads_give_their_core_away(monkeypatch: pytest.MonkeyPatch) -
 def test_openmp_reads_it_when_llama_cpp_is_loaded() -> None:
     program = (
         "import os, sys\n"
-        "from engine import cpu\n"
+        "from engine.llama import cpu\n"
         "def loaded(environment=os.environ):\n"
         "    print('llama_cpp' in sys.modules)\n"
         "cpu.shorten_waits = loaded\n"
-        "import engine.llama\n"
+        "import engine.llama.library\n"
         "print('llama_cpp' in sys.modules)\n"
     )
     done = subprocess.run(

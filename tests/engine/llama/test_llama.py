@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import AdapterError, BaseError, GenerationError
-from engine.llama import Context, LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context
+from engine.llama.model import Model
 from tests.engine.conftest import Tiny
 from tests.support.tiny_memories import Memory, write_memory_base
 
@@ -113,7 +115,9 @@ def test_llama_cpp_prints_nothing(tiny: Tiny) -> None:
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from engine.llama import Context, LoraAdapter, Model\n"
+        "from engine.llama.adapter import LoraAdapter\n"
+        "from engine.llama.context import Context\n"
+        "from engine.llama.model import Model\n"
         "model = Model(Path(sys.argv[1]))\n"
         "context = Context(model, n_ctx=128, n_batch=64, n_threads=1)\n"
         "context.set_adapters([(LoraAdapter(model, Path(sys.argv[2])), 1.0)])\n"

@@ -14,7 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.adapters.checking.check import require_fit
-from engine.llama import Context, KvType, LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context, KvType
+from engine.llama.model import Model
 from tests.support.places import REFERENCES
 
 DATA = REFERENCES / "data"

@@ -10,7 +10,7 @@ import pytest
 
 from engine.adapters.read import read_adapter
 from engine.gguf.metadata import ValueType
-from engine.llama import Context
+from engine.llama.context import Context
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished
 from engine.protocol.settings import EngineSettings

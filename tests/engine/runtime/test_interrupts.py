@@ -7,7 +7,8 @@ from itertools import count
 
 import pytest
 
-from engine.llama import Context, Model
+from engine.llama.context import Context
+from engine.llama.model import Model
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, PromptProgress
 from engine.protocol.values import ChatMessage

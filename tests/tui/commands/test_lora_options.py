@@ -55,9 +55,9 @@ def test_a_scale_belongs_to_the_lora_before_it(
     words = ["run", "demo", "Hello", *arguments.split()]
     if options is None:
         with pytest.raises(Exception, match="there is none"):
-            build_parser().parse_args(words)
+            build_parser("run").parse_args(words)
     else:
-        assert build_parser().parse_args(words).loras == options
+        assert build_parser("run").parse_args(words).loras == options
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_a_scale_belongs_to_the_lora_before_it(
     ],
 )
 def test_options_may_stand_anywhere_among_the_words(words: str) -> None:
-    args = build_parser().parse_args(words.split())
+    args = build_parser("run").parse_args(words.split())
     assert (args.name, args.prompt, args.is_json) == ("demo", ["Hello", "there"], True)
     assert args.loras == (LoraOption("a"),)
 
 
 def test_words_after_two_dashes_are_a_prompt_whatever_they_look_like() -> None:
-    args = build_parser().parse_args(["run", "demo", "--", "--json", "-x"])
+    args = build_parser("run").parse_args(["run", "demo", "--", "--json", "-x"])
     assert (args.name, args.prompt, args.is_json) == ("demo", ["--json", "-x"], False)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from engine.disk.whole_output import new_file
 from tui.cli import main
+from tui.commands import COMMANDS
 from tui.terminal.signals import SIGNALS, unwound_by_signals
 
 
@@ -50,7 +51,7 @@ def test_commands_that_write_large_files_are_ended_so(
         taken.append(signal.getsignal(signal.SIGTERM))
         return 0
 
-    monkeypatch.setattr(f"tui.commands.{command}.run", run)
+    monkeypatch.setattr(f"{COMMANDS[command].module}.run", run)
     assert main(words.split()) == 0
     assert taken != [signal.SIG_DFL]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from engine.adapters.conversion.convert import Conversion, convert
+from engine.adapters.conversion.placement.base_model import short_name
+from engine.adapters.foreign.peft.to_lora import LoraForm
+from engine.adapters.foreign.source import LoraSource
 from tui.commands.adapters.other_methods import add_options, form_document, form_text, lora_form
+from tui.commands.base_option import Base, fitting_base, named_base
 from tui.errors import InputError, TuiError, UsageError
-from tui.terminal.arguments import add_command
+from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
-
-if TYPE_CHECKING:
-    from engine.adapters.conversion.convert import Conversion
-    from engine.adapters.foreign.peft.to_lora import LoraForm
-    from engine.adapters.foreign.source import LoraSource
-    from tui.commands.base_option import Base
-    from tui.terminal.arguments import Subparsers
+from tui.terminal.output import note, write_json, write_text
+from tui.terminal.output_path import output_path
+from tui.terminal.progress import Progress
+from tui.text.tables import table_lines, wrapped
+from tui.text.units import size_text
 
 _DESCRIPTION = """\
 Convert a LoRA adapter to GGUF for one base: a folder that PEFT saved (also by way of Unsloth,
@@ -44,16 +48,9 @@ _ROOM = 62
 _SPACES = re.compile(r"[^\w.+-]+")
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add `convert` to the commands."""
-    parser = add_command(
-        subparsers,
-        "convert",
-        run,
-        summary="convert a PEFT or MLX adapter to GGUF",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
+def configure(parser: Parser) -> None:
+    """Describe `convert` and add its arguments."""
+    parser.describe(_DESCRIPTION, _EXAMPLES)
     parser.add_argument("source", metavar="DIR|FILE", help="the adapter's folder, or its weights")
     parser.add_argument(
         "--base",
@@ -94,11 +91,6 @@ def run(args: argparse.Namespace) -> int:
     # OpenBLAS reads this when numpy is imported. No matrices are multiplied here, and starting a
     # thread for each core took 0.1 of 0.5 s of processor time on two cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from engine.adapters.conversion.convert import convert
-    from tui.commands.base_option import fitting_base, named_base
-    from tui.terminal.output import note, write_json, write_text
-    from tui.terminal.output_path import output_path
-    from tui.terminal.progress import Progress
 
     config = None if args.config is None else _config(args.config)
     for option in ("source", "base", "output", "config", "weights"):
@@ -149,8 +141,6 @@ def _source_path(text: str) -> Path:
 
 
 def _config(text: str) -> dict[str, Any]:
-    import json
-
     advice = "give the config.json of the base model with --config"
     try:
         document = json.loads(Path(text).expanduser().read_bytes())
@@ -177,9 +167,6 @@ def _require_own_file(out: Path, source: LoraSource, base: Base) -> None:
 
 
 def _lines(made: Conversion, base: Base, written: str, form: LoraForm | None) -> list[str]:
-    from tui.text.tables import table_lines, wrapped
-    from tui.text.units import size_text
-
     types = " and ".join(f"{n} {type_}" for type_, n in made.types.items())
     targets = wrapped(f"{', '.join(_modules(made.targets))} ({_pairs(made.n_pairs)})", _ROOM)
     rows = [
@@ -225,8 +212,6 @@ def _document(made: Conversion, base: Base, form: LoraForm | None) -> dict[str, 
 
 def _modules(targets: tuple[str, ...]) -> list[str]:
     """Return the targets without layer and ending, each once, such as `attn_q`."""
-    from engine.adapters.conversion.placement.base_model import short_name
-
     return list(dict.fromkeys(map(short_name, targets)))
 
 

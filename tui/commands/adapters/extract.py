@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from engine.adapters.extraction.extract import extract
+from engine.adapters.extraction.notices import notices
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import GgufHeader
+from modelfiles.library import open_library
+from tui.commands.adapters.extract_report import ExtractReport
 from tui.commands.adapters.kept import rank_number
+from tui.commands.base_option import named_base
 from tui.errors import TuiError, UsageError
-from tui.terminal.arguments import add_command
+from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
-
-if TYPE_CHECKING:
-    from engine.gguf.header import GgufHeader
-    from tui.terminal.arguments import Subparsers
+from tui.terminal.output import note, write_json, write_text
+from tui.terminal.output_path import output_path
+from tui.terminal.progress import Progress
 
 _DESCRIPTION = """\
 Make an adapter of what TUNED has and BASE has not: of each matrix of the difference the best
@@ -28,16 +33,9 @@ _EXAMPLES = """\
   tui run demo --lora tuned-lora.gguf"""
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add `extract` to the commands."""
-    parser = add_command(
-        subparsers,
-        "extract",
-        run,
-        summary="make an adapter of the difference of two models",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
+def configure(parser: Parser) -> None:
+    """Describe `extract` and add its arguments."""
+    parser.describe(_DESCRIPTION, _EXAMPLES)
     parser.add_argument("tuned", metavar="TUNED", help="the fine-tuned model: GGUF file or name")
     parser.add_argument("base", metavar="BASE", help="what it was tuned from: GGUF file or name")
     parser.add_argument(
@@ -70,15 +68,6 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare the models, write the adapter, and print how much of the difference it keeps."""
-    from engine.adapters.extraction.extract import extract
-    from engine.adapters.extraction.notices import notices
-    from engine.gguf.ggml_type import GgmlType
-    from tui.commands.adapters.extract_report import ExtractReport
-    from tui.commands.base_option import named_base
-    from tui.terminal.output import note, write_json, write_text
-    from tui.terminal.output_path import output_path
-    from tui.terminal.progress import Progress
-
     out = output_path(args.output, is_forced=args.is_forced)
     tuned = _tuned(args.tuned)
     base = named_base(args.base, "BASE").header
@@ -105,9 +94,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _tuned(reference: str) -> GgufHeader:
     """Return the header of TUNED; refuse a model with adapters, as they would not be compared."""
-    from modelfiles.library import open_library
-    from tui.commands.base_option import named_base
-
     tuned = named_base(reference, "TUNED")
     if tuned.name and open_library().get(reference).adapters:
         raise TuiError(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from engine.adapters.extraction.extract import Extracted
+from engine.adapters.fusing.energy import least
+from engine.gguf.header import GgufHeader
 from tui.commands.adapters.kept import kept_text, module_documents, module_rows, ranks_text
 from tui.text.tables import table_lines
 from tui.text.units import size_text
-
-if TYPE_CHECKING:
-    from engine.adapters.extraction.extract import Extracted
-    from engine.gguf.header import GgufHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +27,6 @@ class ExtractReport:
 
     def document(self) -> dict[str, Any]:
         """Return the document of `--json`; shares are from 0 to 1 of the difference."""
-        from engine.adapters.fusing.energy import least
-
         extracted, energy = self.extracted, self.extracted.energy
         worst = least(extracted.modules)
         return {

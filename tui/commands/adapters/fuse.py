@@ -5,20 +5,26 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from engine.adapters.fusing.compress import summed_ranks, write_compressed
+from engine.adapters.fusing.energy import Energy, ModuleEnergy, whole
+from engine.adapters.fusing.fuse import fuse
+from engine.adapters.fusing.spool import FloatType
+from engine.adapters.fusing.stack_metadata import stack_metadata
+from engine.adapters.peft_export.card import peft_card
+from engine.adapters.peft_export.export import base_repository, write_peft_folder
+from engine.gguf.ggml_type import GgmlType
+from modelfiles.wording import shown
+from tui.commands.adapters.fuse_input import Fusing, fusing_of
+from tui.commands.adapters.fuse_report import FuseReport
 from tui.commands.adapters.kept import rank_number
 from tui.commands.lora_options import add_lora_options, require_apart
 from tui.errors import TuiError, UsageError
-from tui.terminal.arguments import add_command
+from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
-
-if TYPE_CHECKING:
-    from engine.adapters.fusing.spool import FloatType
-    from tui.commands.adapters.fuse_input import Fusing
-    from tui.commands.adapters.fuse_report import FuseReport
-    from tui.terminal.arguments import Subparsers
-    from tui.terminal.progress import Progress
+from tui.terminal.output import note, write_json, write_text
+from tui.terminal.output_path import output_path
+from tui.terminal.progress import Progress
 
 _DESCRIPTION = """\
 Write a stack of adapters as one adapter, which does at scale 1 what the stack does at its scales.
@@ -40,16 +46,9 @@ _EXAMPLES = """\
 _FILES_OF_PEFT = {"adapter_config.json", "adapter_model.safetensors", "README.md"}
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add `fuse` to the commands."""
-    parser = add_command(
-        subparsers,
-        "fuse",
-        run,
-        summary="write a stack of adapters as one adapter",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
+def configure(parser: Parser) -> None:
+    """Describe `fuse` and add its arguments."""
+    parser.describe(_DESCRIPTION, _EXAMPLES)
     parser.add_argument("name", metavar="NAME", nargs="?", help="the model; `tui list` shows them")
     add_lora_options(parser)
     parser.add_argument(
@@ -98,10 +97,6 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the stack, write it, and print the result."""
-    from tui.commands.adapters.fuse_input import fusing_of
-    from tui.terminal.output import write_json, write_text
-    from tui.terminal.output_path import output_path
-
     _require_sense(args)
     out = output_path(args.output, is_forced=args.is_forced)
     _require_replaceable(out, args.format)
@@ -131,8 +126,6 @@ def _require_replaceable(out: Path, format_: str) -> None:
 
     A folder may be replaced only if it holds nothing but the files that are written here.
     """
-    from modelfiles.wording import shown
-
     if out.is_dir() and (format_ == "gguf" or out.is_symlink()):
         raise TuiError(f"{out} is a folder: name a file to write with -o.")
     if format_ == "peft" and out.exists():
@@ -147,14 +140,6 @@ def _require_replaceable(out: Path, format_: str) -> None:
 
 
 def _write_gguf(fusing: Fusing, out: Path, args: argparse.Namespace) -> FuseReport:
-    from engine.adapters.fusing.compress import summed_ranks, write_compressed
-    from engine.adapters.fusing.energy import Energy, ModuleEnergy
-    from engine.adapters.fusing.fuse import fuse
-    from engine.adapters.fusing.stack_metadata import stack_metadata
-    from tui.commands.adapters.fuse_report import FuseReport
-    from tui.terminal.output import note
-    from tui.terminal.progress import Progress
-
     ranks = summed_ranks(fusing.parts)
     rank: int | None = args.rank
     if rank is not None and rank >= max(ranks.values()):
@@ -183,14 +168,6 @@ def _write_gguf(fusing: Fusing, out: Path, args: argparse.Namespace) -> FuseRepo
 
 
 def _write_peft(fusing: Fusing, out: Path, args: argparse.Namespace) -> FuseReport:
-    from engine.adapters.fusing.compress import summed_ranks
-    from engine.adapters.fusing.energy import whole
-    from engine.adapters.peft_export.card import peft_card
-    from engine.adapters.peft_export.export import base_repository, write_peft_folder
-    from tui.commands.adapters.fuse_report import FuseReport
-    from tui.terminal.output import note
-    from tui.terminal.progress import Progress
-
     base = fusing.base
     if base is None:  # `_require_sense` made sure that one was named
         raise UsageError("A PEFT folder needs the base: add --base.")
@@ -235,8 +212,6 @@ def _show(progress: Progress, name: str, fraction: float) -> None:
 
 
 def _type(fusing: Fusing, outtype: str) -> FloatType:
-    from engine.gguf.ggml_type import GgmlType
-
     if outtype == "auto":
         types = {t.type for header in fusing.headers for t in header.tensors.values()}
         return GgmlType.F32 if GgmlType.F32 in types else GgmlType.F16

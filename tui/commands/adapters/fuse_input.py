@@ -6,16 +6,20 @@ import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from engine.adapters.checking.check import check_alone
+from engine.adapters.read import read_adapter
+from engine.adapters.scaled_adapter import FusePart, part_of
+from engine.gguf.header import GgufHeader, read_header
+from engine.gguf.model_header import require_base
+from engine.stack import AdapterStack, stack_of
+from modelfiles.library import open_library
+from modelfiles.model import Model
+from modelfiles.references.files import is_foreign_adapter
+from tui.commands.base_option import named_base
+from tui.commands.fetching import convert_and_tell, pull_and_tell
+from tui.commands.lora_options import LoraOption, stack_of_model, with_loras
 from tui.errors import TuiError, UsageError
-
-if TYPE_CHECKING:
-    from engine.adapters.scaled_adapter import FusePart
-    from engine.gguf.header import GgufHeader
-    from engine.stack import AdapterStack
-    from modelfiles.model import Model
-    from tui.commands.lora_options import LoraOption
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +53,6 @@ def fusing_of(args: argparse.Namespace) -> Fusing:
 
     Raises `TuiError`, `EngineError` or `ModelfilesError` with one sentence if that cannot be fused.
     """
-    from engine.adapters.scaled_adapter import part_of
-    from engine.gguf.model_header import require_base
-    from tui.commands.lora_options import stack_of_model
-
     model, has_base = _model(args)
     stack = stack_of_model(model) if has_base else _alone(model)
     for entry in stack.active:
@@ -73,12 +73,6 @@ def fusing_of(args: argparse.Namespace) -> Fusing:
 
 def _model(args: argparse.Namespace) -> tuple[Model, bool]:
     """Return the model whose stack is fused, and whether its base is known."""
-    from modelfiles.library import open_library
-    from modelfiles.model import Model
-    from tui.commands.base_option import named_base
-    from tui.commands.fetching import convert_and_tell, pull_and_tell
-    from tui.commands.lora_options import with_loras
-
     if args.name is not None:
         if args.base is not None:
             raise UsageError(f"--base goes with --lora alone: {args.name} has a base of its own.")
@@ -95,8 +89,6 @@ def _model(args: argparse.Namespace) -> tuple[Model, bool]:
 
 def _require_gguf(options: Iterable[LoraOption]) -> None:
     """Raise `UsageError` if an adapter has to be converted, which requires a base."""
-    from modelfiles.references.files import is_foreign_adapter
-
     for option in options:
         if is_foreign_adapter(Path(option.reference).expanduser().absolute()):
             raise UsageError(
@@ -107,11 +99,6 @@ def _require_gguf(options: Iterable[LoraOption]) -> None:
 
 def _alone(model: Model) -> AdapterStack:
     """Return the adapters as a stack, checked without a base."""
-    from engine.adapters.checking.check import check_alone
-    from engine.adapters.read import read_adapter
-    from engine.gguf.header import read_header
-    from engine.stack import stack_of
-
     for spec in model.adapters:
         broken = check_alone(read_header(spec.path))
         if broken:

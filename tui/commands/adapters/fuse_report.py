@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from engine.adapters.fusing.energy import ModuleEnergy, least, whole
+from engine.stack import AdapterStack
 from tui.commands.adapters.kept import kept_text, module_documents, module_rows, ranks_text
 from tui.text.tables import table_lines
 from tui.text.units import size_text
-
-if TYPE_CHECKING:
-    from engine.adapters.fusing.energy import ModuleEnergy
-    from engine.stack import AdapterStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +36,6 @@ class FuseReport:
 
     def document(self) -> dict[str, Any]:
         """Return the document of `--json`; shares are from 0 to 1."""
-        from engine.adapters.fusing.energy import least, whole
-
         worst = least(self.modules)
         return {
             "path": str(self.path),
@@ -72,8 +68,6 @@ class FuseReport:
 
         `written` is the output path as the user typed it.
         """
-        from engine.adapters.fusing.energy import whole
-
         energy = whole(self.modules)
         rank, before = ranks_text(self.ranks), ranks_text(self.stack_ranks)
         facts = [

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from engine.adapters.fusing.energy import Energy, ModuleEnergy
+from engine.adapters.fusing.energy import Energy, ModuleEnergy, least, whole
 
 MAX_RANK = 65_536
 
@@ -28,8 +27,6 @@ def rank_number(text: str) -> int:
 
 def kept_text(energy: Energy, modules: Sequence[ModuleEnergy], whole_thing: str) -> str:
     """Return the share kept in all, and in the module that loses most."""
-    from engine.adapters.fusing.energy import least
-
     worst = least(modules)
     text = f"{energy.shown} of {whole_thing}"
     if len(modules) < 2 or worst.energy.is_whole:
@@ -39,8 +36,6 @@ def kept_text(energy: Energy, modules: Sequence[ModuleEnergy], whole_thing: str)
 
 def module_rows(modules: Sequence[ModuleEnergy]) -> list[tuple[str, str, str]]:
     """Return a row per kind of module: its name, the share kept in all layers, the least share."""
-    from engine.adapters.fusing.energy import least, whole
-
     kinds: dict[str, list[ModuleEnergy]] = {}
     for module in modules:
         kinds.setdefault(_kind(module.target), []).append(module)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from engine.adapters.merging.merge import Merged, merge
+from engine.adapters.merging.plan import MergeType
+from engine.adapters.merging.record import LEAST_RETAINED
+from engine.adapters.read import read_adapter
+from engine.adapters.scaled_adapter import FusePart, part_of
+from engine.gguf.ggml_type import GgmlType
+from modelfiles.library import open_library
+from modelfiles.model import Model
+from tui.commands.adapters.merge_report import merge_document, merge_lines
+from tui.commands.fetching import convert_and_tell, pull_and_tell
 from tui.commands.lora_options import add_lora_options, require_apart, with_loras
 from tui.errors import TuiError
-from tui.terminal.arguments import add_command
+from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
+from tui.terminal.output import note, warn, write_json, write_text
 from tui.terminal.output_path import output_path
-
-if TYPE_CHECKING:
-    from engine.adapters.merging.merge import Merged
-    from engine.adapters.merging.plan import MergeType
-    from engine.adapters.scaled_adapter import FusePart
-    from modelfiles.model import Model
-    from tui.terminal.arguments import Subparsers
+from tui.terminal.progress import Progress
 
 _DESCRIPTION = """\
 Merge a model's adapters into its base: one GGUF file that needs no adapters and runs anywhere.
@@ -47,17 +51,9 @@ TYPES = (
 """Values of --type: types that can be written without an importance matrix."""
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add `merge` to the commands."""
-    parser = add_command(
-        subparsers,
-        "merge",
-        run,
-        summary="bake a model's adapters into one GGUF",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-        takes_intermixed=True,
-    )
+def configure(parser: Parser) -> None:
+    """Describe `merge` and add its arguments."""
+    parser.describe(_DESCRIPTION, _EXAMPLES, takes_intermixed=True)
     parser.add_argument("name", metavar="NAME", help="the model; `tui list` shows them")
     parser.add_argument(
         "-o", "--output", metavar="OUT", required=True, help="the GGUF file to write"
@@ -95,13 +91,6 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Merge the adapters, then print what was kept of the stack."""
-    from engine.adapters.merging.merge import merge
-    from modelfiles.library import open_library
-    from tui.commands.adapters.merge_report import merge_document, merge_lines
-    from tui.commands.fetching import convert_and_tell, pull_and_tell
-    from tui.terminal.output import note, write_json, write_text
-    from tui.terminal.progress import Progress
-
     out = output_path(args.output, is_forced=args.is_forced)
     require_apart(out, args.loras)
     convert = partial(convert_and_tell, is_untied=True)
@@ -133,9 +122,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _parts(model: Model) -> tuple[list[str], list[FusePart]]:
     """Return the names of the adapters with a scale other than 0, and their parts for the merge."""
-    from engine.adapters.read import read_adapter
-    from engine.adapters.scaled_adapter import part_of
-
     specs = [spec for spec in model.adapters if spec.scale != 0.0]
     if not specs:
         why = "all its adapters are at scale 0" if model.adapters else "it has no adapters"
@@ -145,17 +131,12 @@ def _parts(model: Model) -> tuple[list[str], list[FusePart]]:
 
 
 def _type(text: str | None) -> MergeType:
-    from engine.gguf.ggml_type import GgmlType
-
     if text is None:
         return None
     return "keep" if text == KEEP else GgmlType[text.upper()]
 
 
 def _note_losses(merged: Merged) -> None:
-    from engine.adapters.merging.record import LEAST_RETAINED
-    from tui.terminal.output import warn
-
     lossy = sorted((t.retained, t.name) for t in merged.tensors if t.retained < LEAST_RETAINED)
     if lossy:
         share, name = lossy[0]
@@ -165,8 +146,6 @@ def _note_losses(merged: Merged) -> None:
 
 def _note_substitutes(merged: Merged, asked: str) -> None:
     """Note which tensors got a type with shorter blocks; F32, F16 and BF16 are not mentioned."""
-    from tui.terminal.output import note
-
     usual = (asked, "f32", "f16", "bf16")
     others = [t for t in merged.tensors if t.to_type.name.lower() not in usual]
     if others:

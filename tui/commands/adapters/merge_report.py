@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from engine.adapters.merging.merge import Merged, TensorMerge
+from engine.adapters.merging.record import share_retained
+from engine.adapters.scaled_adapter import FusePart
+from engine.stack import label_of
+from modelfiles.model import Model
 from tui.text.tables import table_lines
 from tui.text.units import size_text
-
-if TYPE_CHECKING:
-    from engine.adapters.merging.merge import Merged, TensorMerge
-    from engine.adapters.scaled_adapter import FusePart
-    from modelfiles.model import Model
 
 _HEADINGS = ("CHANGED", "TENSORS", "FROM", "TO", "KEPT", "LEAST")
 
@@ -25,7 +25,6 @@ def merge_lines(
     A kind is the same tensor in all layers: `blk.*.attn_q.weight`. `written` is the file as the
     user typed it.
     """
-    from engine.stack import label_of
 
     kinds: dict[tuple[str, str, str], list[TensorMerge]] = {}
     for tensor in merged.tensors:
@@ -87,8 +86,6 @@ def share_text(share: float) -> str:
 
 
 def _row(kind: str, from_: str, to: str, tensors: Sequence[TensorMerge]) -> Sequence[str]:
-    from engine.adapters.merging.record import share_retained
-
     least = min(tensor.retained for tensor in tensors)
     total = share_text(share_retained(tensors))
     return (kind, str(len(tensors)), from_, to, total, share_text(least))

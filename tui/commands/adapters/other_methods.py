@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import Any
 
+from engine.adapters.foreign.find import adapter_title, find_adapter
+from engine.adapters.foreign.formats.untrusted_file import content_hash
+from engine.adapters.foreign.peft.to_lora import DEFAULT_RANK, LoraForm, peft_type_of, to_lora
+from engine.adapters.foreign.read import read_source
+from engine.adapters.foreign.source import LoraSource
 from tui.errors import UsageError
-
-if TYPE_CHECKING:
-    from engine.adapters.foreign.peft.to_lora import LoraForm
-    from engine.adapters.foreign.source import LoraSource
-    from tui.terminal.progress import Progress
+from tui.terminal.progress import Progress
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,16 +45,9 @@ def lora_form(
     refuse other methods. The LoRA form has the title and the digest of the original. Raises
     `AdapterError` if it cannot be made, and `UsageError` if the adapter is a LoRA already.
     """
-    from tempfile import TemporaryDirectory
-
-    from engine.adapters.foreign.find import adapter_title, find_adapter
-    from engine.adapters.foreign.formats.untrusted_file import content_hash
-    from engine.adapters.foreign.read import read_source
-
     if rank is None and weights is None:
         yield read_source(path), None
         return
-    from engine.adapters.foreign.peft.to_lora import DEFAULT_RANK, peft_type_of, to_lora
 
     files = find_adapter(path)
     folder = files.config.parent

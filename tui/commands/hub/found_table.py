@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from engine.hub.search.search import Repository
 from tui.commands.hub.judged import Found
 from tui.text.sanitize import printable_line
 from tui.text.tables import wrapped
-
-if TYPE_CHECKING:
-    from engine.hub.search.search import Repository
+from tui.text.units import age_text, count_text, size_text
 
 _HEADINGS = ("REPOSITORY", "KIND", "DOWNLOADS", "LIKES", "MODIFIED", "SIZE", "LICENSE", "ACCESS")
 # Lines are printed before the next is known, so the widths are those of usual texts.
@@ -89,8 +88,6 @@ def _needed(widths: Mapping[str, int]) -> int:
 
 
 def _cells(repository: Repository) -> tuple[str, ...]:
-    from tui.text.units import age_text, count_text, size_text
-
     age = age_text(repository.modified, datetime.now(UTC)) if repository.modified else _UNKNOWN
     return (
         repository.name,

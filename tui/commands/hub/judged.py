@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from threading import Thread
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-    from engine.gguf.header import GgufHeader
-    from engine.hub.search.fit import Fit
-    from engine.hub.search.search import Repository
-    from modelfiles.references.hub import HubReference
-
+from engine.errors import HubError
+from engine.gguf.header import GgufHeader
+from engine.hub.pull.adapter import look_up
+from engine.hub.pull.model import RemoteModel, look_up_either
+from engine.hub.search.fit import Fit, Verdict, fit_of
+from engine.hub.search.search import Repository
+from modelfiles.references.hub import HubReference
+from modelfiles.state.home import state_home
 
 _AT_ONCE = 6
 """Headers fetched at a time: each takes two requests of some tens of milliseconds."""
@@ -52,9 +53,6 @@ def _begun(repository: Repository, base: GgufHeader) -> Future[Fit]:
 
     A pool's thread would delay Ctrl+C until its requests time out.
     """
-    from concurrent.futures import Future
-    from threading import Thread
-
     told: Future[Fit] = Future()
 
     def judge() -> None:
@@ -69,11 +67,6 @@ def _begun(repository: Repository, base: GgufHeader) -> Future[Fit]:
 
 def _fit(repository: Repository, base: GgufHeader) -> Fit:
     """Return the fit of one repository; an error becomes the reason why it is unknown."""
-    from engine.errors import HubError
-    from engine.hub.pull.adapter import look_up
-    from engine.hub.search.fit import Fit, Verdict, fit_of
-    from modelfiles.references.hub import HubReference
-
     reference = HubReference(repository.name, None, "adapter")
     try:
         remote = look_up(reference)
@@ -86,10 +79,6 @@ def _fit(repository: Repository, base: GgufHeader) -> Fit:
 
 def _holds_a_model(reference: HubReference) -> bool:
     """Return whether a repository that is not one adapter holds a model, in any number of files."""
-    from engine.errors import HubError
-    from engine.hub.pull.model import RemoteModel, look_up_either
-    from modelfiles.state.home import state_home
-
     try:
         return isinstance(look_up_either(reference, state_home()), RemoteModel)
     except HubError:

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
+from engine.errors import HubError
+from engine.hub.client.errors import is_unreachable
+from engine.hub.client.gguf_files import listing
+from engine.hub.pull.adapter import RemoteAdapter, known_adapter, pull_adapter
+from engine.hub.pull.fetch import missing_files
+from engine.hub.pull.model import RemoteModel, look_up_either, pull_model
+from engine.hub.search.fit import Verdict, fit_of
+from modelfiles.errors import ModelfilesError
+from modelfiles.library import open_library
+from modelfiles.references.hub import HubReference
+from modelfiles.references.pulled_adapters import PulledAdapters
+from modelfiles.state.home import state_home
+from tui.commands.base_option import Base, named_base
+from tui.commands.hub.pull_report import Told, adapter_told, model_told
 from tui.errors import TuiError, UsageError
-from tui.terminal.arguments import add_command
+from tui.terminal.arguments import Parser
+from tui.terminal.ask import has_terminal, is_answered_yes
 from tui.terminal.exit_code import ExitCode
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from engine.hub.pull.adapter import RemoteAdapter
-    from engine.hub.pull.model import RemoteModel
-    from modelfiles.references.hub import HubReference
-    from tui.commands.base_option import Base
-    from tui.commands.hub.pull_report import Told
-    from tui.terminal.arguments import Subparsers
+from tui.terminal.output import note, write_json, write_text
+from tui.terminal.progress import Progress
+from tui.text.units import size_text
 
 _DESCRIPTION = """\
 Download an adapter (GGUF, PEFT or MLX) or a base model (GGUF) of the Hugging Face Hub. Which of the
@@ -47,17 +56,9 @@ _SAID_FROM_BYTES: Final = 10**8
 _REPOSITORY: Final = re.compile(r"\w[\w.-]*/[\w.-]+(:.+)?", re.ASCII)
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add `pull` to the commands."""
-    parser = add_command(
-        subparsers,
-        "pull",
-        run,
-        summary="download an adapter or a model of the Hub",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-        takes_intermixed=True,
-    )
+def configure(parser: Parser) -> None:
+    """Describe `pull` and add its arguments."""
+    parser.describe(_DESCRIPTION, _EXAMPLES, takes_intermixed=True)
     parser.add_argument(
         "reference",
         metavar="REF",
@@ -85,14 +86,6 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look the reference up, ask before a large download, download, and print the next step."""
-    from engine.errors import HubError
-    from engine.hub.client.errors import is_unreachable
-    from engine.hub.pull.adapter import RemoteAdapter
-    from engine.hub.pull.model import look_up_either
-    from modelfiles.state.home import state_home
-    from tui.commands.base_option import named_base
-    from tui.terminal.output import write_json, write_text
-
     reference = _reference(args.reference)
     base = named_base(args.base) if args.base is not None else None
     home = state_home()
@@ -121,8 +114,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _reference(text: str) -> HubReference:
-    from modelfiles.references.hub import HubReference
-
     try:
         reference = HubReference.parse(text, "adapter")
     except ValueError as error:
@@ -143,13 +134,6 @@ def _pull_adapter(
     home: Path,
     args: argparse.Namespace,
 ) -> Told:
-    from engine.hub.pull.adapter import pull_adapter
-    from engine.hub.search.fit import Verdict, fit_of
-    from modelfiles.references.pulled_adapters import PulledAdapters
-    from tui.commands.hub.pull_report import adapter_told
-    from tui.terminal.output import note
-    from tui.terminal.progress import Progress
-
     fit = None
     if base is not None:
         fit = fit_of(remote.repo, remote.choice, remote.revision, base.header)
@@ -176,11 +160,6 @@ def _pull_adapter(
 def _pull_model(
     reference: HubReference, remote: RemoteModel, home: Path, args: argparse.Namespace
 ) -> Told:
-    from engine.hub.pull.model import pull_model
-    from tui.commands.hub.pull_report import model_told
-    from tui.terminal.output import note
-    from tui.terminal.progress import Progress
-
     _announce(reference.display, remote, args)
     with Progress() as progress:
         pulled = pull_model(
@@ -206,19 +185,11 @@ def _pull_model(
 
 def _listing(remote: RemoteModel) -> str:
     """Return the references of the adapters in the model's repository."""
-    from engine.hub.client.gguf_files import listing
-
     return listing(remote.adapters)
 
 
 def _announce(shown: str, remote: RemoteAdapter | RemoteModel, args: argparse.Namespace) -> None:
     """Note the size of a large download, and ask at a terminal before a very large one."""
-    from engine.hub.pull.adapter import RemoteAdapter
-    from engine.hub.pull.fetch import missing_files
-    from tui.terminal.ask import has_terminal, is_answered_yes
-    from tui.terminal.output import note
-    from tui.text.units import size_text
-
     files = remote.choice.files if isinstance(remote, RemoteAdapter) else remote.files
     missing = missing_files(remote.repo, remote.revision, files)
     n_bytes = sum(file.size_bytes for file in missing)
@@ -233,13 +204,6 @@ def _announce(shown: str, remote: RemoteAdapter | RemoteModel, args: argparse.Na
 
 def _what_is_here(reference: HubReference, home: Path, base: Base | None) -> Told | None:
     """Return what was pulled before, for when the Hub is unreachable; None if nothing was."""
-    from engine.hub.pull.adapter import known_adapter
-    from modelfiles.errors import ModelfilesError
-    from modelfiles.library import open_library
-    from modelfiles.references.pulled_adapters import PulledAdapters
-    from tui.commands.hub.pull_report import adapter_told, model_told
-    from tui.terminal.output import note
-
     sentence = "The Hugging Face Hub cannot be asked: this is what was pulled before."
     record = known_adapter(reference, PulledAdapters(home))
     if record is not None:

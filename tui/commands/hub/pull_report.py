@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from engine.hub.search.fit import Fit
-    from modelfiles.references.pulled_adapters import PulledAdapter
-    from tui.commands.base_option import Base
+from engine.hub.search.fit import Fit
+from modelfiles.references.pulled_adapters import PulledAdapter
+from tui.commands.base_option import Base
+from tui.commands.hub.pulled_table import adapter_document, kind_text
+from tui.text.units import size_text
 
 Told = tuple[dict[str, Any], list[str]]
 """The JSON object and the lines of a report."""
@@ -18,8 +19,6 @@ def adapter_told(
     record: PulledAdapter, base: Base | None, fit: Fit | None, *, is_new: bool
 ) -> Told:
     """Describe an adapter that was pulled; `fit` is None if it was not checked."""
-    from tui.commands.hub.pulled_table import adapter_document, kind_text
-    from tui.text.units import size_text
 
     document = {
         "type": "adapter",
@@ -42,8 +41,6 @@ def model_told(
     name: str, base: Path, size_bytes: int, revision: str | None, *, is_new: bool
 ) -> Told:
     """Describe a base model that was pulled; `revision` is None if the Hub was not asked."""
-    from tui.text.units import size_text
-
     document = {
         "type": "model",
         "name": name,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from modelfiles.references.pulled_adapters import PulledAdapter
+from modelfiles.references.pulled_adapters import PulledAdapter, PulledAdapters
+from modelfiles.state.home import state_home
+from tui.text.tables import table_lines
+from tui.text.units import age_text, size_text
 
 _HEADINGS = ("NAME", "KIND", "SIZE", "PULLED", "REVISION", "REFERENCE", "BASE")
 _KINDS = {"gguf": "GGUF", "peft": "PEFT", "mlx": "MLX"}
@@ -17,8 +19,6 @@ _N_REVISION = 7
 
 def pulled_records(prefix: str = "") -> Sequence[PulledAdapter]:
     """Return the pulled adapters whose names have this prefix, ignoring case, newest first."""
-    from modelfiles.references.pulled_adapters import PulledAdapters
-    from modelfiles.state.home import state_home
 
     wanted = prefix.casefold()
     return [
@@ -30,8 +30,6 @@ def pulled_records(prefix: str = "") -> Sequence[PulledAdapter]:
 
 def adapter_table(records: Sequence[PulledAdapter]) -> str:
     """Return pulled adapters as a table, with `gone` for files that are no longer on the disk."""
-    from tui.text.tables import table_lines
-
     now = datetime.now(UTC)
     rows = [_row(record, now) for record in records]
     return "\n".join(table_lines([_HEADINGS, *rows]))
@@ -60,8 +58,6 @@ def adapter_document(record: PulledAdapter) -> dict[str, Any]:
 
 
 def _row(record: PulledAdapter, now: datetime) -> tuple[str, ...]:
-    from tui.text.units import age_text, size_text
-
     return (
         record.name,
         kind_text(record.kind),

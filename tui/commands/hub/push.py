@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
 
-from tui.terminal.arguments import add_command
+from engine.hub.push.gguf import gguf_publication, hub_id
+from engine.hub.push.model_card import completed_card, generated_card
+from engine.hub.push.peft import peft_publication
+from engine.hub.push.publication import Publication
+from engine.hub.push.upload import Destination, destination, upload
+from modelfiles.library import open_library
+from modelfiles.references.hub import HubReference
+from modelfiles.wording import hint
+from tui.errors import TuiError, UsageError
+from tui.terminal.arguments import Parser
+from tui.terminal.ask import has_terminal, is_answered_yes
 from tui.terminal.exit_code import ExitCode
-
-if TYPE_CHECKING:
-    from engine.hub.push.publication import Publication
-    from engine.hub.push.upload import Destination
-    from tui.terminal.arguments import Subparsers
+from tui.terminal.output import note, warn, write_json, write_text
+from tui.terminal.progress import Progress
+from tui.text.sanitize import printable
+from tui.text.tables import table_lines
+from tui.text.units import size_text
 
 _DESCRIPTION = """\
 Publish an adapter on the Hugging Face Hub: a GGUF file, or a folder that PEFT saved, of which only
@@ -31,17 +42,9 @@ _EXAMPLES = """\
   tui push ./checkpoint-500 hf.co/me/pirate-lora --base-model meta-llama/Llama-3.2-1B --yes"""
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add `push` to the commands."""
-    parser = add_command(
-        subparsers,
-        "push",
-        run,
-        summary="publish an adapter on the Hugging Face Hub",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-        takes_intermixed=True,
-    )
+def configure(parser: Parser) -> None:
+    """Describe `push` and add its arguments."""
+    parser.describe(_DESCRIPTION, _EXAMPLES, takes_intermixed=True)
     parser.add_argument(
         "reference",
         metavar="REF",
@@ -68,10 +71,6 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the adapter, ask, upload it, and print its address."""
-    from engine.hub.push.upload import destination, upload
-    from tui.terminal.output import note, warn, write_json, write_text
-    from tui.terminal.progress import Progress
-
     repo = _repo(args.target)
     publication = _publication(args.reference, args.model, args.base_model)
     for sentence in publication.notices:
@@ -122,9 +121,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _repo(text: str) -> str:
-    from modelfiles.references.hub import HubReference
-    from tui.errors import UsageError
-
     try:
         reference = HubReference.parse(text, "adapter")
     except ValueError as error:
@@ -138,13 +134,6 @@ def _repo(text: str) -> str:
 
 def _publication(text: str, model: str | None, base_model: str | None) -> Publication:
     """Return the checked publication, with the base repository that the user named."""
-    from dataclasses import replace
-    from pathlib import Path
-
-    from engine.hub.push.gguf import gguf_publication, hub_id
-    from engine.hub.push.peft import peft_publication
-    from tui.errors import UsageError
-
     base_id = hub_id(base_model) if base_model is not None else None
     if base_model is not None and base_id is None:
         raise UsageError(
@@ -169,11 +158,6 @@ def _publication(text: str, model: str | None, base_model: str | None) -> Public
 
 
 def _of_model(name: str, model: str) -> Publication:
-    from engine.hub.push.gguf import gguf_publication
-    from modelfiles.library import open_library
-    from modelfiles.wording import hint
-    from tui.errors import UsageError
-
     adapters = {spec.name: spec for spec in open_library().get(model).adapters}
     if name not in adapters:
         there = f"its adapters are {', '.join(adapters)}" if adapters else "it has none"
@@ -187,9 +171,6 @@ def _is_private(target: Destination, args: argparse.Namespace) -> bool:
     Raises `TuiError` if --private names a public repository, and `UsageError` if the files would be
     public and there is no terminal to ask at.
     """
-    from tui.errors import TuiError, UsageError
-    from tui.terminal.ask import has_terminal
-
     if args.private and target.is_there and not target.is_private:
         raise TuiError(
             f"hf.co/{target.repo} is public already: name another repository for --private, or "
@@ -209,10 +190,6 @@ def _card(
     publication: Publication, target: Destination, args: argparse.Namespace
 ) -> tuple[str | None, str]:
     """Return the card to upload, None to keep the repository's, and its state for the report."""
-    from engine.hub.push.model_card import completed_card, generated_card
-    from tui.terminal.ask import has_terminal, is_answered_yes
-    from tui.terminal.output import note
-
     if target.has_card and not args.force:
         question = f"hf.co/{target.repo} has a card already. Replace it?"
         if args.yes or not has_terminal() or not is_answered_yes(question):
@@ -236,11 +213,6 @@ def _reference(publication: Publication, target: Destination) -> str:
 
 def _is_agreed(target: Destination, publication: Publication, card: str | None) -> bool:
     """Ask whether these files may be public."""
-    from tui.terminal.ask import is_answered_yes
-    from tui.text.sanitize import printable
-    from tui.text.tables import table_lines
-    from tui.text.units import size_text
-
     sizes = [(file.name, file.size_bytes) for file in publication.files]
     if card is not None:
         sizes.append(("README.md", len(card.encode())))

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
+from engine.errors import HubError
+from engine.hub.client.errors import is_unreachable
+from engine.hub.search.base_names import BaseIdentity, identity_of
+from engine.hub.search.search import MAX_ALIASES, search_adapters
+from modelfiles.references.hub import without_host
+from tui.commands.base_option import Base, named_base
+from tui.commands.hub.found_table import FoundTable, document
+from tui.commands.hub.judged import Found, judged
+from tui.commands.hub.pulled_table import adapter_table, pulled_records
 from tui.errors import TuiError, UsageError
-from tui.terminal.arguments import add_command
+from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from engine.errors import HubError
-    from engine.hub.search.base_names import BaseIdentity
-    from tui.commands.base_option import Base
-    from tui.commands.hub.judged import Found
-    from tui.terminal.arguments import Subparsers
+from tui.terminal.output import note, write_json, write_text
 
 _DESCRIPTION = """\
 Search the Hugging Face Hub for adapters. With --base, those are shown whose cards name that base
@@ -41,17 +43,9 @@ DEFAULT_LIMIT = 30
 MAX_LIMIT = 1000
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add `search` to the commands."""
-    parser = add_command(
-        subparsers,
-        "search",
-        run,
-        summary="search the Hugging Face Hub for adapters",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-        takes_intermixed=True,
-    )
+def configure(parser: Parser) -> None:
+    """Describe `search` and add its arguments."""
+    parser.describe(_DESCRIPTION, _EXAMPLES, takes_intermixed=True)
     parser.add_argument(
         "query", metavar="QUERY", nargs="*", default=[], help="words of the repository's name"
     )
@@ -88,15 +82,6 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print each adapter found as it arrives."""
-    import shutil  # takes 2 ms, and `tui list` has no use for it
-
-    from engine.errors import HubError
-    from engine.hub.search.base_names import identity_of
-    from tui.commands.base_option import named_base
-    from tui.commands.hub.found_table import FoundTable, document
-    from tui.commands.hub.judged import judged
-    from tui.terminal.output import note, write_json, write_text
-
     query = _words(args.query)
     _require_sense(args, query)
     base = named_base(args.base) if args.base is not None else None
@@ -129,8 +114,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _words(query: Sequence[str]) -> str:
     """Return the words to search for; of a repository's address, only its owner and name."""
-    from modelfiles.references.hub import without_host
-
     return without_host(" ".join(query).strip())
 
 
@@ -148,9 +131,6 @@ def _require_sense(args: argparse.Namespace, query: str) -> None:
 def _repositories(
     query: str, identity: BaseIdentity | None, args: argparse.Namespace
 ) -> Iterator[Found]:
-    from engine.hub.search.search import search_adapters
-    from tui.commands.hub.judged import Found
-
     repositories = search_adapters(query, identity, limit=args.limit, sort=args.sort)
     return (Found(repository) for repository in repositories)
 
@@ -160,8 +140,6 @@ def _asked_for(identity: BaseIdentity, base: Base, query: str) -> str:
 
     Raises `TuiError` if the base has no names and there are no words either.
     """
-    from engine.hub.search.search import MAX_ALIASES
-
     names = identity.repositories[:MAX_ALIASES]
     if names:
         others = f" and {len(names) - 1} names of its copies" if len(names) > 1 else ""
@@ -197,10 +175,6 @@ def _nothing(identity: BaseIdentity | None, query: str) -> str:
 
 def _show_what_is_here(error: HubError, *, is_json: bool) -> None:
     """List the pulled adapters if the Hub is unreachable."""
-    from engine.hub.client.errors import is_unreachable
-    from tui.commands.hub.pulled_table import adapter_table, pulled_records
-    from tui.terminal.output import note, write_text
-
     records = pulled_records() if not is_json and is_unreachable(error) else ()
     if records:
         note("The Hugging Face Hub cannot be asked: these adapters were pulled before.")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from engine.adapters.inspection.inspect import Inspection, Target
+from engine.adapters.inspection.norm_grid import NormGrid
+from engine.adapters.inspection.overlap import Overlap
+from engine.gguf.header import GgufHeader
 from tui.text.sanitize import printable
-
-if TYPE_CHECKING:
-    from engine.adapters.inspection.inspect import Inspection, Target
-    from engine.adapters.inspection.norm_grid import NormGrid
-    from engine.adapters.inspection.overlap import Overlap
-    from engine.gguf.header import GgufHeader
 
 
 def inspection_document(

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
-from tui.terminal.arguments import add_command
+from engine.adapters.foreign.read import read_source
+from engine.adapters.inspection.base_norms import BaseNorms
+from engine.adapters.inspection.inspect import Inspection, inspect, measured
+from engine.adapters.inspection.norm_grid import norm_grid
+from engine.adapters.inspection.overlap import Overlap, overlaps
+from engine.adapters.inspection.source_inspect import converted_from, inspect_source, refused
+from engine.errors import EngineError
+from engine.gguf.ggml_type import GgmlType
+from engine.gguf.header import GgufHeader
+from engine.gguf.model_header import require_base
+from engine.gguf.weights import Bytes, Floats, decoded
+from engine.llama.cpu import physical_cores
+from engine.llama.quants import dequantized
+from engine.resolve.converted import converted_adapter, converted_folder
+from modelfiles.library import open_library
+from modelfiles.references.model_name import free_name
+from modelfiles.state.home import state_home
+from tui.commands.inspect.document import inspection_document, whole_document
+from tui.commands.inspect.page import inspection_lines, overlap_lines
+from tui.commands.inspect.references import AdapterReference, Inspected, read_references
+from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from engine.adapters.inspection.inspect import Inspection
-    from engine.adapters.inspection.overlap import Overlap
-    from engine.gguf.ggml_type import GgmlType
-    from engine.gguf.header import GgufHeader
-    from engine.gguf.weights import Bytes, Floats
-    from tui.commands.inspect.references import AdapterReference, Inspected
-    from tui.terminal.arguments import Subparsers
-    from tui.terminal.progress import Progress
+from tui.terminal.output import write_json
+from tui.terminal.progress import Progress
+from tui.terminal.shading import ink_for
 
 _DESCRIPTION = """\
 Say what LoRA adapters are: where they come from, their rank and alpha, what they change, and the
@@ -40,17 +55,9 @@ _EXAMPLES = """\
 _WIDTH = 80
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add `inspect` to the commands."""
-    parser = add_command(
-        subparsers,
-        "inspect",
-        run,
-        summary="show what an adapter changes, and whether two get along",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-        takes_intermixed=True,
-    )
+def configure(parser: Parser) -> None:
+    """Describe `inspect` and add its arguments."""
+    parser.describe(_DESCRIPTION, _EXAMPLES, takes_intermixed=True)
     parser.add_argument("references", metavar="REF", nargs="+", help="an adapter, or a model")
     parser.add_argument(
         "--base", metavar="NAME|GGUF", help="the model or GGUF file they are to be used with"
@@ -66,12 +73,6 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the page of each adapter and their overlap, or the JSON document."""
-    from engine.adapters.inspection.overlap import overlaps
-    from engine.gguf.model_header import require_base
-    from modelfiles.library import open_library
-    from tui.commands.inspect.references import read_references
-    from tui.terminal.progress import Progress
-
     wanted = read_references(args.references, args.base, open_library())
     base = require_base(wanted.base) if wanted.base is not None else None
     with Progress() as progress:
@@ -90,14 +91,6 @@ def _inspections(
     wanted: Inspected, base: GgufHeader | None, progress: Progress
 ) -> tuple[Inspection, ...]:
     """Inspect and measure each adapter; the base's weights are read once for all of them."""
-    from dataclasses import replace
-    from functools import partial
-
-    from engine.adapters.inspection.base_norms import BaseNorms
-    from engine.adapters.inspection.inspect import measured
-    from engine.llama.cpu import physical_cores
-    from modelfiles.references.model_name import free_name
-
     norms = BaseNorms(_decoded, physical_cores())
     inspections: list[Inspection] = []
     for reference in wanted.adapters:
@@ -115,16 +108,6 @@ def _inspected(
 
     If it cannot be converted for the base, it is inspected unconverted, with the reason.
     """
-    from dataclasses import replace
-    from functools import partial
-
-    from engine.adapters.foreign.read import read_source
-    from engine.adapters.inspection.inspect import inspect
-    from engine.adapters.inspection.source_inspect import converted_from, inspect_source, refused
-    from engine.errors import EngineError
-    from engine.resolve.converted import converted_adapter, converted_folder
-    from modelfiles.state.home import state_home
-
     path = reference.path
     if not reference.is_foreign:
         return inspect(path, reference.name, base)
@@ -143,12 +126,8 @@ def _inspected(
 
 def _decoded(data: Bytes, type_: GgmlType, row_length: int) -> Floats:
     """Decode weights with ggml, ten times as fast as numpy; F32, F16 and BF16 need no llama.cpp."""
-    from engine.gguf.ggml_type import GgmlType
-    from engine.gguf.weights import decoded
-
     if type_ in (GgmlType.F32, GgmlType.F16, GgmlType.BF16):
         return decoded(data, type_, row_length)
-    from engine.llama.quants import dequantized
 
     return dequantized(data, type_, row_length)
 
@@ -156,13 +135,6 @@ def _decoded(data: Bytes, type_: GgmlType, row_length: int) -> Floats:
 def _print_pages(
     wanted: Inspected, inspections: Sequence[Inspection], compared: Sequence[Overlap]
 ) -> None:
-    import shutil
-    import sys
-
-    from engine.adapters.inspection.norm_grid import norm_grid
-    from tui.commands.inspect.page import inspection_lines, overlap_lines
-    from tui.terminal.shading import ink_for
-
     is_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size((_WIDTH, 24)).columns if is_terminal else _WIDTH
     has_ticks = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
@@ -190,10 +162,6 @@ def _print_document(
     inspections: Sequence[Inspection],
     compared: Sequence[Overlap],
 ) -> None:
-    from engine.adapters.inspection.norm_grid import norm_grid
-    from tui.commands.inspect.document import inspection_document, whole_document
-    from tui.terminal.output import write_json
-
     adapters = [
         inspection_document(inspection, norm_grid(inspection), reference.scale)
         for inspection, reference in zip(inspections, wanted.adapters, strict=True)

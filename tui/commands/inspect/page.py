@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from engine.adapters.inspection.inspect import Inspection, Verdict
+from engine.adapters.inspection.norm_grid import NormGrid
+from engine.adapters.inspection.overlap import Overlap, cosine_text
 from tui.terminal.shading import Ink, map_lines
 from tui.text.heat_map import heat_map
 from tui.text.inspection_rows import WEIGHTS_ONLY, identity_rows, module_lines
 from tui.text.sanitize import printable_line
 from tui.text.tables import wrapped
-
-if TYPE_CHECKING:
-    from engine.adapters.inspection.inspect import Inspection, Verdict
-    from engine.adapters.inspection.norm_grid import NormGrid
-    from engine.adapters.inspection.overlap import Overlap
 
 INDENT = "    "
 _MAX_SENTENCES = 10
@@ -100,8 +97,6 @@ def matrix_lines(overlaps: Sequence[Overlap], names: Sequence[str], width: int) 
 
     Columns are numbered, as names would not fit.
     """
-    from engine.adapters.inspection.overlap import cosine_text
-
     if _LEAST_LABEL + 6 * (len(names) - 1) > width:
         return []
     number_width = len(str(len(names)))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from filecmp import cmp
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from modelfiles.errors import ModelfilesError, ModelNameError, ModelNotFoundError
+from modelfiles.library import Library
+from modelfiles.model import Model
+from modelfiles.references.files import gguf_at, is_foreign_adapter
+from modelfiles.references.hub import HubReference
+from tui.commands.fetching import download, pull_and_tell
 from tui.errors import TuiError, UsageError
 from tui.text.sanitize import printable_line
-
-if TYPE_CHECKING:
-    from modelfiles.library import Library
-    from modelfiles.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,6 @@ def read_references(references: Sequence[str], base: str | None, library: Librar
 
 def _is_same(one: Path, other: Path) -> bool:
     """Return whether two bases are equal, also as copies: a model made of the demo has its own."""
-    from filecmp import cmp
-
     try:
         return one.samefile(other) or cmp(one, other, shallow=False)
     except OSError:  # a missing file is reported when it is read
@@ -85,9 +85,6 @@ def _is_same(one: Path, other: Path) -> bool:
 
 def _base(reference: str, library: Library) -> tuple[Path, Model | None]:
     """Return the base's file, and the model if the reference names one."""
-    from modelfiles.errors import ModelNameError, ModelNotFoundError
-    from modelfiles.references.files import gguf_at
-
     path = _existing(reference)
     if path is not None:
         return gguf_at(path, f"--base {reference}") if path.is_dir() else path, None
@@ -106,8 +103,6 @@ def _base(reference: str, library: Library) -> tuple[Path, Model | None]:
 
 def _at(path: Path, reference: str) -> AdapterReference:
     """Return the adapter at a path, or the one in the folder at that path."""
-    from modelfiles.references.files import gguf_at, is_foreign_adapter
-
     if is_foreign_adapter(path):
         return AdapterReference(path, is_foreign=True)
     return AdapterReference(gguf_at(path, reference, "adapter") if path.is_dir() else path)
@@ -120,8 +115,6 @@ def _of_model(reference: str, model: Model) -> AdapterReference | None:
 
 
 def _model(reference: str, base_model: Model | None, library: Library) -> Model:
-    from modelfiles.errors import ModelNameError, ModelNotFoundError
-
     try:
         return library.get(reference)
     except (ModelNotFoundError, ModelNameError):
@@ -146,9 +139,6 @@ def _existing(reference: str) -> Path | None:
 
 def _from_hub(reference: str) -> Path | None:
     """Download the base model that a Hub reference names; None for any other text."""
-    from modelfiles.references.hub import HubReference
-    from tui.commands.fetching import download
-
     try:
         hub = HubReference.parse(reference, "model")
     except ValueError as error:
@@ -161,10 +151,6 @@ def _pulled(reference: str, library: Library) -> AdapterReference | None:
 
     Return None if neither exists or a model has the name, which takes precedence.
     """
-    from modelfiles.errors import ModelfilesError
-    from modelfiles.references.hub import HubReference
-    from tui.commands.fetching import pull_and_tell
-
     try:
         is_hub = HubReference.parse(reference, "adapter") is not None
     except ValueError as error:

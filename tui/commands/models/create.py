@@ -6,16 +6,27 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from engine.errors import EngineError
+from engine.gguf.model_header import require_base
+from engine.resolve.adapter import adapter_notices
+from modelfiles.errors import ModelfilesError, TemplateError
+from modelfiles.language.modelfile import Modelfile
+from modelfiles.library import open_library
+from modelfiles.model import Model
+from modelfiles.references.model_name import ModelName
+from modelfiles.references.resolve import resolve
+from modelfiles.state.home import state_home
+from modelfiles.store.blobs import CopyProgress
+from modelfiles.store.created import ModelStore
+from modelfiles.template.go_chat import check_template
+from tui.commands.fetching import convert_and_tell, download, pull_and_tell
 from tui.errors import InputError
-from tui.terminal.arguments import add_command
+from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
-
-if TYPE_CHECKING:
-    from modelfiles.language.modelfile import Modelfile
-    from modelfiles.model import Model
-    from tui.terminal.arguments import Subparsers
+from tui.terminal.output import note, warn, write_text
+from tui.terminal.progress import Progress
+from tui.text.units import size_text
 
 _DESCRIPTION = """\
 Create a model from a Modelfile. Its base and its adapters are checked against each other first:
@@ -46,16 +57,9 @@ _LARGEST_BYTES = 64 * 2**20
 """A larger file is a model given by mistake, which must not be read into memory."""
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add `create` to the commands."""
-    parser = add_command(
-        subparsers,
-        "create",
-        run,
-        summary="create a model from a Modelfile",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
+def configure(parser: Parser) -> None:
+    """Describe `create` and add its arguments."""
+    parser.describe(_DESCRIPTION, _EXAMPLES)
     parser.add_argument("name", metavar="NAME", help="name of the model, such as mine or mine:v2")
     parser.add_argument(
         "-f",
@@ -68,14 +72,6 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, resolve and check the Modelfile, then store the model and print a summary."""
-    from modelfiles.errors import ModelfilesError
-    from modelfiles.language.modelfile import Modelfile
-    from modelfiles.library import open_library
-    from modelfiles.references.model_name import ModelName
-    from modelfiles.references.resolve import resolve
-    from tui.commands.fetching import convert_and_tell, download, pull_and_tell
-    from tui.terminal.output import note
-
     name = ModelName.parse(args.name).display
     is_piped = args.file == _STDIN
     label = "stdin" if is_piped else args.file
@@ -132,11 +128,6 @@ def _source(file: str) -> bytes:
 
 def _check(model: Model, modelfile: Modelfile, label: str) -> None:
     """Refuse a base, a TEMPLATE or an adapter that cannot be used, naming the line."""
-    from engine.errors import EngineError
-    from engine.gguf.model_header import require_base
-    from engine.resolve.adapter import adapter_notices
-    from tui.terminal.output import note
-
     # Adapters inherited from the model that FROM names come first and have no line of their own.
     n_inherited = len(model.adapters) - len(modelfile.adapters)
     lines = [modelfile.base_line] * n_inherited + [adapter.line for adapter in modelfile.adapters]
@@ -155,9 +146,6 @@ def _check(model: Model, modelfile: Modelfile, label: str) -> None:
 
 def _check_template(template: str, place: str) -> None:
     """Refuse a TEMPLATE that cannot format a conversation."""
-    from modelfiles.errors import TemplateError
-    from modelfiles.template.go_chat import check_template
-
     try:
         check_template(template)
     except TemplateError as error:
@@ -166,8 +154,6 @@ def _check_template(template: str, place: str) -> None:
 
 def _warn(modelfile: Modelfile, label: str) -> None:
     """Warn on stderr about instructions of the Modelfile that have no effect."""
-    from tui.terminal.output import warn
-
     for sentence in modelfile.warnings:
         warn(located(label, sentence.removeprefix("warning: ")))
     without_effect = {
@@ -188,13 +174,6 @@ def _warn(modelfile: Modelfile, label: str) -> None:
 
 
 def _create(model: Model) -> None:
-    from modelfiles.state.home import state_home
-    from modelfiles.store.blobs import CopyProgress
-    from modelfiles.store.created import ModelStore
-    from tui.terminal.output import write_text
-    from tui.terminal.progress import Progress
-    from tui.text.units import size_text
-
     with Progress() as progress:
 
         def show(copied: CopyProgress) -> None:

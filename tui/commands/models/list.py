@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tui.terminal.arguments import add_command
+from modelfiles.library import ListedModel, open_library
+from tui.commands.hub.pulled_table import adapter_document, adapter_table, pulled_records
+from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
-
-if TYPE_CHECKING:
-    from modelfiles.library import ListedModel
-    from tui.terminal.arguments import Subparsers
+from tui.terminal.output import note, warn, write_json, write_text
+from tui.text.tables import table_lines
+from tui.text.units import age_text, size_text
 
 _DESCRIPTION = """\
 List the models there are, newest first: those that were created, the demo that comes with the
@@ -37,17 +38,9 @@ _HEADINGS = ("NAME", "ID", "SIZE", "ADAPTERS", "MODIFIED", "ORIGIN")
 _USUAL = "registry.ollama.ai/library/"
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add `list` to the commands."""
-    parser = add_command(
-        subparsers,
-        "list",
-        run,
-        summary="list the models, or the pulled adapters",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-        takes_intermixed=True,
-    )
+def configure(parser: Parser) -> None:
+    """Describe `list` and add its arguments."""
+    parser.describe(_DESCRIPTION, _EXAMPLES, takes_intermixed=True)
     parser.add_argument("prefix", metavar="PREFIX", nargs="?", default="", help="start of the name")
     parser.add_argument(
         "--adapters",
@@ -69,9 +62,6 @@ def run(args: argparse.Namespace) -> int:
     """Print the models or adapters whose names begin with the prefix, ignoring case."""
     if args.has_adapters:
         return _list_adapters(args)
-    from modelfiles.library import open_library
-    from tui.terminal.output import note, warn, write_json, write_text
-    from tui.text.tables import table_lines
 
     prefix = args.prefix.lower()
     library = open_library()
@@ -94,9 +84,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list_adapters(args: argparse.Namespace) -> int:
-    from tui.commands.hub.pulled_table import adapter_document, adapter_table, pulled_records
-    from tui.terminal.output import note, write_json, write_text
-
     records = pulled_records(args.prefix)
     if args.is_json:
         write_json([adapter_document(record) for record in records])
@@ -116,8 +103,6 @@ def _is_called(model: ListedModel, prefix: str) -> bool:
 
 
 def _row(model: ListedModel, now: datetime) -> tuple[str, ...]:
-    from tui.text.units import age_text, size_text
-
     return (
         model.name,
         model.digest,

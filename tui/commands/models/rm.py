@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
+from engine.hub.pull.release import release_adapter
+from modelfiles.errors import (
+    ModelNameError,
+    ModelNotFoundError,
+    OllamaError,
+    ReferenceNotFoundError,
+)
+from modelfiles.library import open_library
+from modelfiles.references.model_name import ModelName
+from modelfiles.references.pulled_adapters import PulledAdapter, PulledAdapters
+from modelfiles.state.home import state_home
+from modelfiles.store.created import ModelStore
 from tui.errors import UsageError
-from tui.terminal.arguments import add_command
+from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
-
-if TYPE_CHECKING:
-    from modelfiles.references.pulled_adapters import PulledAdapter, PulledAdapters
-    from modelfiles.store.created import ModelStore
-    from tui.terminal.arguments import Subparsers
+from tui.terminal.output import note, write_text
 
 _DESCRIPTION = """\
 Delete models from the store, and the files that no other model uses. The files a model was
@@ -28,16 +35,9 @@ _EXAMPLES = """\
   tui rm sql-lora --files      a pulled adapter, with its file"""
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add `rm` to the commands."""
-    parser = add_command(
-        subparsers,
-        "rm",
-        run,
-        summary="delete models and pulled adapters",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
+def configure(parser: Parser) -> None:
+    """Describe `rm` and add its arguments."""
+    parser.describe(_DESCRIPTION, _EXAMPLES)
     parser.add_argument(
         "names", metavar="NAME", nargs="+", help="the models or pulled adapters to delete"
     )
@@ -51,13 +51,6 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Delete the models, confirmed in Ollama's words, and forget the pulled adapters."""
-    from modelfiles.errors import ModelNotFoundError
-    from modelfiles.references.model_name import ModelName
-    from modelfiles.references.pulled_adapters import PulledAdapters
-    from modelfiles.state.home import state_home
-    from modelfiles.store.created import ModelStore
-    from tui.terminal.output import write_text
-
     home = state_home()
     store, pulled = ModelStore(home), PulledAdapters(home)
     names: dict[object, str] = {}
@@ -93,8 +86,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _adapter(name: str, store: ModelStore, pulled: PulledAdapters) -> PulledAdapter | None:
     """Return the pulled adapter of this name; None if there is none, or a model has the name."""
-    from modelfiles.errors import ModelNameError, ReferenceNotFoundError
-
     try:
         record = pulled.get(name)
     except ReferenceNotFoundError:
@@ -107,9 +98,6 @@ def _adapter(name: str, store: ModelStore, pulled: PulledAdapters) -> PulledAdap
 
 def _tell_of_files(record: PulledAdapter, pulled: PulledAdapters, *, has_files: bool) -> None:
     """Remove the files of a deleted pulled adapter if asked to, and print what happens to them."""
-    from engine.hub.pull.release import release_adapter
-    from tui.terminal.output import note, write_text
-
     if not record.is_there:
         return
     if not has_files:
@@ -125,10 +113,6 @@ def _tell_of_files(record: PulledAdapter, pulled: PulledAdapters, *, has_files: 
 
 def _require_own(name: str) -> None:
     """Refuse a model in Ollama's store, which is never changed, and name the removal command."""
-    from modelfiles.errors import OllamaError
-    from modelfiles.library import open_library
-    from modelfiles.references.model_name import ModelName
-
     if open_library().is_ollamas(name):
         display = ModelName.parse(name).display
         raise OllamaError(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-from tui.terminal.arguments import add_command
+from engine.adapters.read import read_adapter
+from engine.gguf.base_facts import read_base_facts
+from modelfiles.demo import BASE, CARD
+from modelfiles.library import open_library
+from modelfiles.model import Model
+from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
-
-if TYPE_CHECKING:
-    from modelfiles.model import Model
-    from tui.terminal.arguments import Subparsers
+from tui.terminal.output import note, write_json, write_source, write_text
+from tui.text.model_page import document, overview, parameter_rows
+from tui.text.plain_markdown import plain_text
 
 _DESCRIPTION = """\
 Show a model: its base, adapters, parameters, system message and license. For the demo, its
@@ -31,16 +34,9 @@ _PARTS = {
 }
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add `show` to the commands."""
-    parser = add_command(
-        subparsers,
-        "show",
-        run,
-        summary="show what a model is made of",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
+def configure(parser: Parser) -> None:
+    """Describe `show` and add its arguments."""
+    parser.describe(_DESCRIPTION, _EXAMPLES)
     parser.add_argument("name", metavar="NAME", help="the model; `tui list` shows them")
     parts = parser.add_mutually_exclusive_group()
     for part, summary in _PARTS.items():
@@ -49,9 +45,6 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the overview of the model, or the one part that was asked for."""
-    from modelfiles.library import open_library
-    from tui.terminal.output import note, write_source, write_text
-
     library = open_library()
     if args.part == "modelfile":
         write_source(library.modelfile_text(args.name))
@@ -69,22 +62,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _part_text(model: Model, part: str) -> str:
     if part == "parameters":
-        from tui.text.model_page import parameter_rows
-
         return "\n".join(f"{name:<30} {value}" for name, value in parameter_rows(model.parameters))
     if part == "template":
-        from engine.gguf.base_facts import read_base_facts
-
         return model.template or read_base_facts(model.base).chat_template or ""
     return model.system or "" if part == "system" else "\n\n".join(model.licenses)
 
 
 def _show_all(model: Model, *, is_json: bool) -> None:
-    from engine.adapters.read import read_adapter
-    from engine.gguf.base_facts import read_base_facts
-    from tui.terminal.output import write_json, write_text
-    from tui.text.model_page import document, overview
-
     base = read_base_facts(model.base)
     adapters = [read_adapter(spec.path, spec.name) for spec in model.adapters]
     if is_json:
@@ -95,7 +79,4 @@ def _show_all(model: Model, *, is_json: bool) -> None:
 
 def _card(model: Model) -> str | None:
     """Return the demo's card as plain text, or None if the model is not based on the demo."""
-    from modelfiles.demo import BASE, CARD
-    from tui.text.plain_markdown import plain_text
-
     return plain_text(CARD.read_text(encoding="utf-8")) if model.base == BASE else None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modelfiles.model import Model
+from tui.commands.run.one_answer import Answer
 from tui.text.sanitize import printable, printable_line
 from tui.text.units import duration_text
-
-if TYPE_CHECKING:
-    from modelfiles.model import Model
-    from tui.commands.run.one_answer import Answer
 
 _LABEL_WIDTH = 22
 

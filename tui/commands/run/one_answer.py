@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from engine.protocol.chat_request import ChatRequest
+from engine.protocol.engine import Engine
 from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import BaseInfo, LoadSpec
+from engine.stack import AdapterStack
+from modelfiles.model import Model
 from tui.conversation import Conversation
-
-if TYPE_CHECKING:
-    from engine.protocol.engine import Engine
-    from engine.stack import AdapterStack
-    from modelfiles.model import Model
 
 
 def ignore(_piece: str) -> None:

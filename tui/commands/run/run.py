@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
+from engine.errors import GenerationError
+from engine.protocol.settings import EngineSettings
+from engine.resolve.pulled import pulled_by
+from modelfiles.errors import ModelNotFoundError
+from modelfiles.library import open_library
+from modelfiles.model import Model
+from modelfiles.state.home import state_home
+from tui.commands.fetching import convert_and_tell, pull_and_tell
 from tui.commands.lora_options import add_lora_options, stack_of_model, with_loras
+from tui.commands.run.answer_report import answer_document, statistics_lines
+from tui.commands.run.answer_stream import AnswerStream
+from tui.commands.run.one_answer import Answer, answer, ignore, request_of
 from tui.errors import UsageError
-from tui.terminal.arguments import add_command
+from tui.local_engine import new_engine
+from tui.settings import read_settings
+from tui.terminal.arguments import Parser
 from tui.terminal.early_keys import keys_kept
 from tui.terminal.exit_code import ExitCode
-
-if TYPE_CHECKING:
-    from engine.protocol.settings import EngineSettings
-    from modelfiles.model import Model
-    from tui.commands.run.one_answer import Answer
-    from tui.terminal.arguments import Subparsers
+from tui.terminal.output import note, write_json
+from tui.terminal.progress import Progress
 
 _DESCRIPTION = """\
 Chat with a model on screen, or print one answer when a PROMPT is given, when something is
@@ -38,17 +48,9 @@ _EXAMPLES = """\
   cat notes.txt | tui run demo "Summarise:" --json"""
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add `run` to the commands."""
-    parser = add_command(
-        subparsers,
-        "run",
-        run,
-        summary="chat with a model, or print one answer",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-        takes_intermixed=True,
-    )
+def configure(parser: Parser) -> None:
+    """Describe `run` and add its arguments."""
+    parser.describe(_DESCRIPTION, _EXAMPLES, takes_intermixed=True)
     parser.add_argument("name", metavar="NAME", help="the model; `tui list` shows them")
     parser.add_argument("prompt", metavar="PROMPT", nargs="*", default=[], help="what to answer")
     add_lora_options(parser)
@@ -101,11 +103,6 @@ def _chat(args: argparse.Namespace) -> int:
 
 
 def _model(args: argparse.Namespace, tell: Callable[[str], object] | None = None) -> Model:
-    from engine.resolve.pulled import pulled_by
-    from modelfiles.errors import ModelNotFoundError
-    from modelfiles.library import open_library
-    from tui.commands.fetching import convert_and_tell, pull_and_tell
-
     convert = partial(convert_and_tell, tell=tell)
     try:
         model = open_library().get(args.name)
@@ -121,9 +118,6 @@ def _model(args: argparse.Namespace, tell: Callable[[str], object] | None = None
 
 
 def _settings() -> EngineSettings:
-    from modelfiles.state.home import state_home
-    from tui.settings import read_settings
-
     home = state_home()
     return read_settings(home).for_engine(home / "cache")
 
@@ -131,17 +125,12 @@ def _settings() -> EngineSettings:
 def _print_answer(
     model: Model, prompt: str, settings: EngineSettings, args: argparse.Namespace
 ) -> int:
-    from tui.commands.run.answer_report import answer_document, statistics_lines
-    from tui.terminal.output import note, write_json
-
     started = time.monotonic()
     answer = _ask(model, prompt, settings, args)
     elapsed_s = time.monotonic() - started
     for notice in answer.notices:
         note(notice)
     if answer.finished.reason == "failed":
-        from engine.errors import GenerationError
-
         raise GenerationError(answer.finished.error)
     if args.is_json:
         write_json(answer_document(model, answer, elapsed_s))
@@ -153,13 +142,6 @@ def _print_answer(
 
 def _ask(model: Model, prompt: str, settings: EngineSettings, args: argparse.Namespace) -> Answer:
     """Ask in a new worker; on return, a streamed answer is on stdout with its newline."""
-    import asyncio
-
-    from tui.commands.run.answer_stream import AnswerStream
-    from tui.commands.run.one_answer import answer, ignore, request_of
-    from tui.local_engine import new_engine
-    from tui.terminal.progress import Progress
-
     stack = stack_of_model(model)
     stream = AnswerStream(not args.is_json)
     with Progress() as progress:

@@ -1,8 +1,9 @@
-"""The table of architectures: what is special about each, and which are refused.
+"""Define the conversion rules of each architecture, and which architectures are refused.
 
-An architecture that stands here converts. Its modules are called as in `tensor_names` and their
-weights are renamed only, except for what its entry says. Source: `modify_tensors` of the classes in
-llama.cpp's `conversion/`, as of 0c1e57098, and the GGUF names of gguf-py's `MODEL_ARCH_NAMES`.
+Adapters convert only for the architectures in this table. Their modules have the names in
+`tensor_names` and their weights are only renamed, except as their entry says. Source:
+`modify_tensors` of the classes in llama.cpp's `conversion/`, as of 0c1e57098, and the GGUF names
+of gguf-py's `MODEL_ARCH_NAMES`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 
 
 class Rows(StrEnum):
-    """In what order the rows of a module's weight come, beyond the rotary order of q and k."""
+    """Order of the rows of a module's weight, apart from the rotary order of q and k."""
 
     KEEP = "as in the module"
     HEADS = "q, k and v of one head after the other"
@@ -28,7 +29,7 @@ class Rows(StrEnum):
 
 
 class Columns(StrEnum):
-    """In what order the columns of a module's weight come."""
+    """Order of the columns of a module's weight."""
 
     KEEP = "as in the module"
     VALUE_HEADS = "value heads grouped by key head"
@@ -36,17 +37,17 @@ class Columns(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which GGUF tensors a module's rows become."""
+    """The GGUF tensors that a module's rows map to."""
 
     targets: tuple[str, ...]
-    """Without `blk.N.` and `.weight`, in the order of their rows."""
+    """Tensor names without `blk.N.` and `.weight`, in the order of their rows."""
     rows: Rows = Rows.KEEP
     columns: Columns = Columns.KEEP
 
 
 Rules = Mapping[str, tuple[Rule, ...]]
-"""By what follows the layer's number in the module's path. Of several rules the first holds whose
-tensors are in the base."""
+"""Rules by the part of the module's path after the layer number. The first rule whose tensors are
+all in the base applies."""
 
 QKV: Final = ("attn_q", "attn_k", "attn_v")
 
@@ -64,7 +65,7 @@ EVERYWHERE: Final[Rules] = {
     "attention.kv_b_proj": (Rule(("attn_kv_b",)), Rule(("attn_k_b", "attn_v_b"), Rows.LATENT)),
     "mixer.out_proj": (Rule(("ssm_out",)), Rule(("attn_output",))),
 }
-"""Modules whose rows become several tensors, or one or another, in any architecture."""
+"""Modules that map to several tensors, or to alternative ones, in any architecture."""
 
 _HEADS: Final[Rules] = {
     "attention.query_key_value": (Rule(("attn_qkv",), Rows.HEADS),),
@@ -81,25 +82,25 @@ _VALUE_HEADS: Final[Rules] = {
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What is special about one `general.architecture`."""
+    """The conversion rules of one `general.architecture`."""
 
     naming: str = ""
-    """The entry of `namings.NAMINGS` with the names in transformers, to turn an adapter back; ''
-    where they are not known for sure."""
+    """Key of `namings.NAMINGS` with the names in transformers, to convert an adapter back; '' if
+    the names are not certain."""
     is_rotary: bool = False
     """Whether the rows of attn_q and attn_k are in llama.cpp's rotary order."""
     rules: Rules = field(default_factory=dict)
-    """What holds in place of the usual names."""
+    """Rules that replace the usual names."""
     experts: Rows = Rows.KEEP
-    """How the rows of gate and up stand in a module that has both of an expert or of all."""
+    """Row order of gate and up in a module that fuses both, for one expert or for all."""
     has_linear_attention: bool = False
-    """Whether attn_qkv of a layer with ssm_out is one matrix of linear attention."""
+    """Whether attn_qkv is one linear-attention matrix in layers that have ssm_out."""
     multipliers: str = ""
-    """Name of the set of factors of `multipliers` that the configuration holds, or ''."""
+    """Name of the set of factors in `multipliers` that only the configuration holds, or ''."""
     refused_key: str = ""
-    """A key of the header, behind the architecture, that makes a model one of another kind."""
+    """Header key, after the architecture prefix, whose presence makes the base unsupported."""
     refused: str = ""
-    """Why adapters for it are refused; with `refused_key`, only where the base has that key."""
+    """Why its adapters are refused; with `refused_key`, only if the base has that key."""
 
 
 _UNNAMED: Final = """
@@ -154,7 +155,7 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
         for naming, names in _ROTARY.items()
         for name in names.split()
     },
-    # Renamed only, with one thing to know.
+    # Renamed only, with one exception each.
     "glm4": Architecture(
         "glm",
         refused_key="rope.dimension_sections",
@@ -163,9 +164,9 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "gpt-oss": Architecture("gpt-oss", experts=Rows.ALTERNATING),
     "mimo2": Architecture(
         "llama",
-        rules={"self_attn.qkv_proj": ()},  # grouped by the devices it was trained on
+        rules={"self_attn.qkv_proj": ()},  # rows are grouped by training device
     ),
-    # Queries, keys and values in one module, in an order of its own.
+    # Queries, keys and values in one module, in an architecture-specific order.
     "baichuan": Architecture(is_rotary=True, rules={"self_attn.W_pack": (Rule(QKV),)}),
     "bailingmoe": Architecture(is_rotary=True, rules={"attention.query_key_value": (Rule(QKV),)}),
     "bloom": Architecture("bloom", rules=_HEADS),
@@ -192,10 +193,10 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
             )
         },
     ),
-    # Weights multiplied by numbers that only the configuration holds.
+    # Weights multiplied by numbers that only the base's configuration holds.
     "falcon-h1": Architecture(multipliers="falcon-h1"),
     "jais": Architecture(multipliers="jais"),
-    # Refused: what happens to their weights is not known here, or cannot be undone.
+    # Refused: the conversion of their weights is unknown here or cannot be undone.
     "bitnet": Architecture(
         refused="its weights are ternary: a base does not hold what the adapter was trained on"
     ),

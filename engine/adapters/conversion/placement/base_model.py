@@ -1,4 +1,4 @@
-"""What the header of a base says about its layers: heads, sizes, and where rows stand."""
+"""Read head counts, sizes and row positions of a base model's layers from its header."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from modelfiles.wording import shown
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The rows of a base tensor that are one logical matrix, such as attn_k in attn_qkv."""
+    """The rows of a base tensor that form one logical matrix, such as attn_k in attn_qkv."""
 
     tensor: TensorInfo
     start: int
@@ -29,7 +29,7 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A base's header, read as a model of its architecture."""
+    """A base model's header with the rules of its architecture."""
 
     header: GgufHeader
     name: str
@@ -38,15 +38,15 @@ class BaseModel:
 
     @property
     def n_layers(self) -> int | None:
-        """Number of layers, or None where the header does not say."""
+        """Number of layers, or None if the header does not contain it."""
         return self.header.integer(f"{self.name}.block_count")
 
     def tensor(self, name: str, layer: int | None) -> TensorInfo | None:
-        """Return the weight of that name, without `blk.N.` and `.weight`, or None."""
+        """Return the weight with this short name (without `blk.N.` and `.weight`), or None."""
         return self.header.tensors.get(full_name(name, layer))
 
     def extent(self, name: str, layer: int | None) -> Extent | None:
-        """Return where the rows of `name` stand: in a tensor of that name or in a fused one."""
+        """Return the rows of `name`, in a tensor of that name or in a fused one, or None."""
         tensor = self.tensor(name, layer)
         if tensor is not None:
             return Extent(tensor, 0, tensor.ne[1])
@@ -61,20 +61,20 @@ class BaseModel:
         return None
 
     def n_heads(self, layer: int | None) -> int:
-        """Return the number of query heads of a layer; raises `AdapterError` if it is not said."""
+        """Return the number of query heads of a layer; raise `AdapterError` if it is missing."""
         return self._number("attention.head_count", layer)
 
     def number(self, key: str) -> int:
-        """Return a positive integer of the header, `ssm.group_count`; raises `AdapterError`."""
+        """Return a positive integer, such as `ssm.group_count`; raise `AdapterError` if missing."""
         return self._number(key, None)
 
     def head_size(self, layer: int | None) -> int:
-        """Return the size of a query or key head where q, k and v are in one tensor."""
+        """Return the size of a query or key head of a layer that has q, k and v in one tensor."""
         key_size = self.header.integer(f"{self.name}.attention.key_length")
         value_size = self.header.integer(f"{self.name}.attention.value_length")
         output = self.tensor("attn_output", layer)
         if output is not None and key_size == value_size:
-            # By the tensor, as layers with a sliding window can have heads of another size.
+            # From the tensor, as layers with a sliding window can have heads of another size.
             return output.ne[0] // self.n_heads(layer)
         return key_size or self.number("embedding_length") // self.n_heads(layer)
 
@@ -106,18 +106,18 @@ class BaseModel:
 
 
 def full_name(name: str, layer: int | None) -> str:
-    """Return a tensor's name in a GGUF file."""
+    """Return a weight's full name in a GGUF file, `blk.0.attn_q.weight`."""
     return f"{name}.weight" if layer is None else f"blk.{layer}.{name}.weight"
 
 
 def short_name(target: str) -> str:
-    """Return a tensor's name without its layer and suffix: undoes `full_name`."""
+    """Return a tensor's name without its layer and suffix, the inverse of `full_name`."""
     name = target.removesuffix(".weight")
     return name.split(".", 2)[2] if name.startswith("blk.") else name
 
 
 def known_base(base: GgufHeader) -> BaseModel:
-    """Return `base` with its entry of the table; raises `AdapterError` if it has none."""
+    """Return `base` with its architecture's rules; raise `AdapterError` if none or refused."""
     name = base.architecture or ""
     architecture = ARCHITECTURES.get(name)
     if architecture is None:

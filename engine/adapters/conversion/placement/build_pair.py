@@ -1,4 +1,4 @@
-"""Makes the pair for one base tensor of the modules whose rows it holds."""
+"""Build the pair for one base tensor from the modules whose rows it holds."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from engine.gguf.tensors import TensorInfo
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one module adds to one base tensor."""
+    """One module's part in the pair of one base tensor."""
 
     module: LoraModule
     layout: Layout
     parts: tuple[Part, ...]
     """The parts of `layout` in that tensor."""
     is_swapped: bool = False
-    """Whether the module's a has the columns of outputs, as PEFT wrote parameters of experts that
-    are stored (n_experts, n_out, n_in) before it told the two apart."""
+    """Whether the columns of the module's `a` are outputs, as older PEFT versions wrote expert
+    parameters stored as (n_experts, n_out, n_in)."""
 
     def read(self, factor: float) -> tuple[Floats, Floats]:
         """Return a (..., rank, n_in) and b (..., n_out, rank) times `factor`; 1 keeps the bits."""
@@ -44,7 +44,7 @@ class Contribution:
 def planned_pair(
     tensor: TensorInfo, contributions: Sequence[Contribution], factors: Factors | None
 ) -> PlannedPair:
-    """Return the pair for `tensor`; `factors` (n_rows,) multiply its rows, None leaves them."""
+    """Return the pair for `tensor`; `factors` (n_rows,) multiply its rows, None keeps them."""
     first = contributions[0]
     if first.parts[0].form is not Form.ROWS:
         return _latent_pair(tensor, first)
@@ -82,16 +82,16 @@ def planned_pair(
 
 
 def _is_whole(contributions: Sequence[Contribution], n_out: int) -> bool:
-    """Whether one module fills all rows, of all experts, and no zeros are needed."""
+    """Return whether one module fills all rows of all experts, so that no zeros are needed."""
     first, *others = contributions
     is_one = not others and len(first.parts) == 1 and first.layout.expert is None
     return is_one and first.parts[0].rows.size == n_out
 
 
 def _places(contributions: Sequence[Contribution], n_experts: int) -> tuple[list[int], int]:
-    """Return at which rank each contribution begins, and the rank of the whole pair.
+    """Return the rank offset of each contribution, and the rank of the whole pair.
 
-    Modules of different experts have the same ranks, those of one expert come side by side.
+    Modules of different experts share rank indices; those of one expert are placed side by side.
     """
     n_used = np.zeros(n_experts, dtype=np.intp)
     places = []
@@ -116,7 +116,7 @@ def _scaled(values: Floats, factors: Factors | float) -> Floats:
 def _embedding_pair(
     tensor: TensorInfo, contribution: Contribution, factors: Factors | None
 ) -> PlannedPair:
-    """Return the pair of the token embedding, whose A is looked up by token."""
+    """Return the pair of the token embedding, whose A is transposed for lookup by token."""
     n_embd, n_vocab, *_ = tensor.ne
     rank = contribution.module.rank
 
@@ -130,9 +130,9 @@ def _embedding_pair(
 
 
 def _latent_pair(tensor: TensorInfo, contribution: Contribution) -> PlannedPair:
-    """Return the pair of attn_k_b or attn_v_b, one for each head.
+    """Return the pair of attn_k_b or attn_v_b, with one matrix per head.
 
-    A head's delta in attn_v_b is `b[rows] @ a`; attn_k_b has it transposed: `a.T @ b[rows].T`.
+    A head's delta in attn_v_b is `b[rows] @ a`; in attn_k_b it is transposed: `a.T @ b[rows].T`.
     """
     part, rank = contribution.parts[0], contribution.module.rank
     n_heads = part.rows.shape[0]
@@ -140,7 +140,7 @@ def _latent_pair(tensor: TensorInfo, contribution: Contribution) -> PlannedPair:
 
     def build(scales: Sequence[float]) -> tuple[Floats, Floats]:
         if part.form is Form.LATENT_KEYS:
-            # The factor goes into what is stored as B, here the module's a.
+            # Multiply the factor into the stored B, here the module's a.
             a, b = contribution.read(1.0)
             heads = np.ascontiguousarray(b[part.rows].swapaxes(1, 2))
             shared = a.T
@@ -155,7 +155,7 @@ def _latent_pair(tensor: TensorInfo, contribution: Contribution) -> PlannedPair:
 
 
 def overlap(contributions: Sequence[Contribution]) -> tuple[LoraModule, LoraModule] | None:
-    """Return the first two modules that fill the same rows of one tensor, or None."""
+    """Return the first two modules that write the same rows of one tensor, or None."""
     filled: dict[int | None, list[tuple[range, LoraModule]]] = {}
     for contribution in contributions if len(contributions) > 1 else ():
         expert, module = contribution.layout.expert, contribution.module
@@ -174,7 +174,7 @@ def overlap(contributions: Sequence[Contribution]) -> tuple[LoraModule, LoraModu
 def by_tensor(
     contributions: Sequence[Contribution],
 ) -> dict[str, list[Contribution]]:
-    """Return what each base tensor gets, in the order of first mention."""
+    """Return the contributions to each base tensor, in order of first occurrence."""
     grouped: dict[str, list[Contribution]] = {}
     for contribution in contributions:
         for target in dict.fromkeys(part.target for part in contribution.layout.parts):

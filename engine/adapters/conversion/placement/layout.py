@@ -1,4 +1,4 @@
-"""Where the rows and columns of one module's weight stand in the tensors of a base."""
+"""Map the rows and columns of a module's weight to the tensors of a base model."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _ROTARY: Final = ("attn_q", "attn_k")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a module's path says."""
+    """A module's path, parsed into its name, layer and expert."""
 
     name: str
-    """Of a module in a layer, what follows the layer's number; of others the whole path."""
+    """For a module in a layer, the path after the layer number; otherwise the whole path."""
     layer: int | None = None
     expert: int | None = None
-    """Number of the expert whose module it is; then `name` is the matrix, `gate_proj`."""
+    """Index of the module's expert; `name` is then the matrix, such as `gate_proj`."""
     is_expert: bool = False
-    """Whether it is in a list of experts, one of them or all."""
+    """Whether the module is in a list of experts, as one expert or as all of them."""
 
 
 class Form(StrEnum):
-    """How a part of the weight is stored in its tensor."""
+    """Form in which a part of the weight is stored in its tensor."""
 
     ROWS = "as rows"
     LATENT_KEYS = "one transposed matrix per head"
@@ -53,35 +53,35 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows of a module's weight that are rows of one base tensor, without a gap."""
+    """Rows of a module's weight that are contiguous rows of one base tensor."""
 
     target: str
     """Full name of the base tensor."""
     start: int
-    """First of the tensor's rows."""
+    """Index of the first row in the tensor."""
     rows: Order
-    """Row `start + i` of the tensor is row `rows[i]` of the module's weight; (n_heads, n) of the
-    latent forms."""
+    """Row `start + i` of the tensor is row `rows[i]` of the module's weight; shape (n_heads, n) for
+    the latent forms."""
     form: Form = Form.ROWS
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A module's whole weight (n_out, n_in) in the tensors of a base."""
+    """Location of a module's whole weight (n_out, n_in) in the tensors of a base."""
 
     parts: tuple[Part, ...]
     n_out: int
     n_in: int
     n_experts: int = 0
-    """Number of experts that the tensors hold; 0 where they are matrices."""
+    """Number of experts that the tensors hold; 0 if they are matrices."""
     expert: int | None = None
-    """The one expert whose weight it is, or None: all."""
+    """Index of the expert that the weight belongs to; None for all."""
     columns: Order | None = None
-    """Column i of the tensors is column `columns[i]` of the weight; None: all stay."""
+    """Column i of the tensors is column `columns[i]` of the weight; None keeps the order."""
 
 
 class Misfit(StrEnum):
-    """Why a module has no place in a base."""
+    """Reason why a module does not fit a base."""
 
     UNKNOWN = "unknown"
     BEYOND = "beyond the last layer"
@@ -96,19 +96,19 @@ class Misfit(StrEnum):
 
 
 class PlaceError(Exception):
-    """A module has no place in a base; caught by the planner, which words it for all of them."""
+    """A module does not fit a base; the planner catches it and words one message for all."""
 
     def __init__(self, misfit: Misfit, target: str = "", needs: str = "") -> None:
         super().__init__(misfit, target, needs)
         self.misfit = misfit
         self.target = target
-        """The base tensor in question."""
+        """The base tensor concerned; for `BEYOND`, the base's number of layers."""
         self.needs = needs
-        """The shape of the pair that would fit."""
+        """The matrix shape that would fit; for `EXPERT`, the base's number of experts."""
 
 
 def address_of(path: str) -> Address | None:
-    """Return what a module's path says, or None where it is of no known form."""
+    """Return the address of a module's path, or None for an unknown form."""
     if path in _WHOLE:
         return Address(path)
     match = _LAYER.fullmatch(path)
@@ -130,7 +130,7 @@ def address_of(path: str) -> Address | None:
 
 
 def layout_of(address: Address, base: BaseModel) -> Layout:
-    """Return where the module's weight stands; raises `PlaceError` if there is no such place."""
+    """Return the location of the module's weight; raise `PlaceError` if the base has none."""
     n_layers, layer = base.n_layers, address.layer
     rules = rules_of(address, base)
     if not rules:
@@ -150,7 +150,7 @@ def layout_of(address: Address, base: BaseModel) -> Layout:
 
 
 def rules_of(address: Address, base: BaseModel) -> tuple[Rule, ...]:
-    """Return the rules for a module of an architecture, best first, or () if it is unknown."""
+    """Return the rules for a module, in order of preference, or () if it is unknown."""
     if address.layer is None:
         return (Rule((_WHOLE[address.name],)),)
     if address.is_expert:
@@ -165,7 +165,7 @@ def rules_of(address: Address, base: BaseModel) -> tuple[Rule, ...]:
 
 
 def _split_names(names: tuple[str, ...], base: BaseModel, layer: int | None) -> tuple[str, ...]:
-    """Replace a fused tensor by its members where the base has those, or where they differ."""
+    """Replace a fused tensor by its members if the base lacks it or reorders each member."""
     first = names[0]
     if len(names) > 1 or first not in SPLIT:
         return names

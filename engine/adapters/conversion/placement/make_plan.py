@@ -1,4 +1,4 @@
-"""Plans the conversion of an adapter for one base: which module becomes which pair of tensors."""
+"""Plan the conversion of an adapter for one base: which modules become which tensor pairs."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ _USUAL_PARAMETERS: Final = ("gate_up_proj", "down_proj")
 def make_plan(
     source: LoraSource, base: GgufHeader, config: Mapping[str, Any] | None = None
 ) -> Plan:
-    """Return the pairs that `source` becomes on `base`; no weights are read.
+    """Return the pairs of `source` on `base`, without reading weights.
 
-    `config` is the base's config.json, needed where llama.cpp's converter multiplied weights by
+    `config` is the base's config.json, needed if llama.cpp's converter multiplied weights by
     numbers that the header does not hold (Falcon-H1, Jais). Raises `AdapterError` in one sentence
-    where there are no rules for the architecture, a module is unknown, has no tensor in the base,
-    or is of another size, and where two are the same rows.
+    if the architecture has no rules, a module is unknown, has no tensor in the base or has another
+    size, or two modules map to the same rows.
 
-    Where embeddings are tied, their adapters are refused; for a merge, which unties them, give the
-    header of the untied base.
+    Refuses adapters of tied embeddings; for a merge, which unties them, pass the header of the
+    untied base.
     """
     model = known_base(base)
     _require_apart(source, base)
@@ -69,10 +69,10 @@ def make_plan(
 
 
 def _require_apart(source: LoraSource, base: GgufHeader) -> None:
-    """Refuse an embedding of MLX for an untied base: in MLX it would change the output, too.
+    """Refuse an MLX embedding for an untied base: in MLX it also changes the output.
 
-    PEFT leaves a tied output alone; MLX multiplies by the adapted table (`LoRAEmbedding.as_linear`
-    of mlx-lm).
+    PEFT does not change a tied output; MLX multiplies the output by the adapted table
+    (`LoRAEmbedding.as_linear` of mlx-lm).
     """
     embeddings = [m.path for m in source.modules if m.kind is ModuleKind.EMBEDDING]
     if source.kind == "mlx" and embeddings and is_untied(base):
@@ -83,9 +83,9 @@ def _require_apart(source: LoraSource, base: GgufHeader) -> None:
 
 
 class _Layouts:
-    """The layouts of a base's modules; experts of one layer share theirs.
+    """The layouts of a base's modules, shared by the experts of one layer.
 
-    Of 256 experts in each of 58 layers the orders of rows alone would take 1 GB.
+    For 256 experts in each of 58 layers, the row orders alone would take 1 GB.
     """
 
     __slots__ = ("_known", "base")
@@ -95,7 +95,7 @@ class _Layouts:
         self._known: dict[tuple[int | None, str], Layout] = {}
 
     def of(self, address: Address) -> Layout:
-        """Return what `layout_of` does, and raise `PlaceError` as it does."""
+        """Return the layout of an address; raise `PlaceError` as `layout_of` does."""
         if address.expert is None:
             return layout_of(address, self.base)
         key = address.layer, address.name
@@ -129,7 +129,7 @@ def _rank_of_a(module: LoraModule) -> int:
 
 
 def _of_parameters(module: LoraModule, address: Address, layouts: _Layouts) -> Contribution:
-    """Find out by shape which parameter of the experts a module's pair is for."""
+    """Return the contribution to the one expert parameter whose shape the module's pair fits."""
     fitting = []
     absent: PlaceError | None = None
     for name in module.parameters or _USUAL_PARAMETERS:

@@ -1,4 +1,4 @@
-"""Numbers of a configuration that llama.cpp's converter multiplies into the rows of weights."""
+"""Compute the factors from config.json that llama.cpp's converter multiplies into weight rows."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _JAIS_TARGETS: Final = {"token_embd", "output"}
 
 
 def needs_config(kind: str, target: str) -> bool:
-    """Whether the rows of `target` (without layer and `.weight`) are multiplied at all."""
+    """Return whether the converter multiplies the rows of `target` (a short tensor name)."""
     if kind == "jais":
         return target in _JAIS_TARGETS
     return kind == "falcon-h1" and target != "ffn_up"
 
 
 def row_factors(kind: str, target: str, n_rows: int, config: Config) -> Factors:
-    """Return what each row of the base tensor was multiplied by: float64 (n_rows,).
+    """Return the factor of each row of the base tensor: float64 (n_rows,).
 
-    Source: `FalconH1Model.modify_tensors`, `JaisModel.__init__`. Raises `AdapterError` where the
-    configuration does not hold the numbers, or there is no rule for the tensor.
+    Source: `FalconH1Model.modify_tensors`, `JaisModel.__init__`. Raises `AdapterError` if the
+    configuration lacks the numbers, or the tensor has no rule.
     """
     if kind == "jais":
         return np.full(n_rows, _jais(target, config))

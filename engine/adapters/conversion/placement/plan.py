@@ -1,4 +1,4 @@
-"""What becomes of an adapter's modules on one base: pairs of GGUF tensors, not yet computed."""
+"""Define the plan of a conversion: the pairs of GGUF tensors for one base, not yet computed."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class PlannedPair:
-    """The pair for one base tensor, made of one module or of several side by side."""
+    """The pair for one base tensor, made from one module or from several side by side."""
 
     target: str
     """Name of the base tensor, `blk.0.attn_q.weight`."""
     members: tuple[LoraModule, ...]
-    """Usually one; three where a base has q, k and v in one tensor and the adapter has not."""
+    """Usually one; three if the base has q, k and v in one tensor and the adapter does not."""
     rank: int
-    """Rank of the pair that is written: the sum of the members' ranks where they have different
-    inputs or outputs, as in a block-diagonal pair."""
+    """Rank of the written pair: the sum of the members' ranks, as in a block-diagonal pair; members
+    of different experts share ranks."""
     a_shape: tuple[int, ...]
-    """Shape of `target.lora_a` in numpy's order, as llama.cpp wants it (A of the token embedding
+    """Shape of `target.lora_a` in numpy's order, as llama.cpp expects it (A of the token embedding
     is stored transposed)."""
     b_shape: tuple[int, ...]
     build: Callable[[Sequence[float]], tuple[Floats, Floats]]
-    """Reads the members and returns A and B, float32, in those shapes. The argument holds one
+    """Reads the members and returns A and B, float32, in these shapes. The argument holds one
     factor per member, multiplied into its part of B in float64 and rounded once; a factor of 1
-    leaves every bit alone."""
+    keeps every bit."""
 
 
 @dataclass(frozen=True, slots=True)

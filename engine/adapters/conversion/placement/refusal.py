@@ -1,4 +1,4 @@
-"""Words why an adapter does not fit a base: one sentence, the first module and how many others."""
+"""Word the error for an adapter that does not fit a base, in one sentence for all its modules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VOCABULARY: Final = ("token_embd.weight", "output.weight")
 
 
 def refusal(source: LoraSource, base: BaseModel, problems: Sequence[Problem]) -> AdapterError:
-    """Return the error for the first problem, with the number of others of its kind."""
+    """Return the error for the first problem, with the number of further ones of its kind."""
     module, problem = problems[0]
     n_others = sum(other.misfit is problem.misfit for _, other in problems) - 1
     others = f" and {n_others} more module{'s' * (n_others > 1)}" if n_others else ""
@@ -77,7 +77,7 @@ def refusal(source: LoraSource, base: BaseModel, problems: Sequence[Problem]) ->
 
 
 def double(source: LoraSource, target: str, first: LoraModule, second: LoraModule) -> AdapterError:
-    """Return the error for two modules that become the same rows of one tensor."""
+    """Return the error for two modules that map to the same rows of one tensor."""
     return AdapterError(
         f"The adapter {source.path} adapts {shown(first.path)} and {shown(second.path)}, which are "
         f"the same rows of {shown(target)}: leave one of them out."

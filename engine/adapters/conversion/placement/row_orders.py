@@ -1,8 +1,8 @@
-"""Orders in which llama.cpp's converter puts the rows or columns of a weight.
+"""Compute the row and column orders that llama.cpp's converter applies to weights.
 
 An order is an array of indices: row i of the GGUF tensor is row `order[i]` of the module's weight.
-The delta `b @ a` of a LoRA pair has the rows of b and the columns of a, so a new order of rows
-changes b alone, one of columns a alone, and no base weight is needed.
+The delta `b @ a` of a LoRA pair has the rows of b and the columns of a, so reordering rows changes
+only b, reordering columns only a, and no base weight is needed.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ Floats = npt.NDArray[np.float32]
 
 
 def rows_of(b: Floats, order: Order) -> Floats:
-    """Return the rows of `b` (..., n_out, rank) that `order` names, in that order."""
-    if _is_run(order):  # a view: most modules are renamed only, and some have 128,256 rows
+    """Return the rows `order` of `b` (..., n_out, rank), in that order."""
+    if _is_run(order):  # a view, as most modules are only renamed and some have 128,256 rows
         return b[..., order[0] : order[-1] + 1, :]
     taken: Floats = np.take(b, order, axis=-2)
     return taken
 
 
 def columns_of(a: Floats, order: Order) -> Floats:
-    """Return the columns of `a` (..., rank, n_in) that `order` names, in that order."""
+    """Return the columns `order` of `a` (..., rank, n_in), in that order."""
     taken: Floats = np.take(a, order, axis=-1)
     return taken
 
 
 def columns_back(a: Floats, order: Order) -> Floats:
-    """Return `a` (..., rank, n_in) with column i in column `order[i]`: undoes `columns_of`."""
+    """Return `a` (..., rank, n_in) with column i moved to `order[i]`: undo `columns_of`."""
     back = np.empty_like(a)
     back[..., order] = a
     return back
 
 
 def rotary_order(n_rows: int, n_heads: int) -> Order:
-    """Return the order that turns the two halves of each head into pairs of neighbours.
+    """Return the order that interleaves the two halves of each head.
 
     Source: `LlamaModel.permute`. transformers rotates entry i of a head with entry
-    i + head_size / 2, llama.cpp's plain rotary embedding with its neighbour. `n_heads` are the
-    heads of this tensor: of keys, those of keys.
+    i + head_size / 2, llama.cpp's plain rotary embedding with its neighbour. `n_heads` is the
+    number of heads in this tensor: for keys, the number of key heads.
     """
     return _indices(n_rows).reshape(n_heads, 2, -1).swapaxes(1, 2).reshape(n_rows)
 

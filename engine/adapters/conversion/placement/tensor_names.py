@@ -1,7 +1,7 @@
-"""Where the modules of a transformers model are called what, and which GGUF tensor each becomes.
+"""Map module names of transformers models to GGUF tensor names.
 
-The names are the same for most architectures; what differs stands in `architectures`. Source:
-llama.cpp's `gguf-py/gguf/tensor_mapping.py`, matrices that a LoRA pair can act on only.
+The names are the same for most architectures; `architectures` has the differences. Source:
+llama.cpp's `gguf-py/gguf/tensor_mapping.py`, only matrices that a LoRA pair can act on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LAYER_LISTS: Final = """
     transformer.encoder.layers encoder.layers transformer.layers model.transformer.blocks
     model.layers.h model.h llm.model.layers transformer.decoder_layer model.backbone.layers
     """
-"""What stands before a layer's number, separated by spaces."""
+"""Paths before the layer number, separated by spaces."""
 
 WHOLE_MODEL: Final = {
     "token_embd": """
@@ -36,7 +36,7 @@ WHOLE_MODEL: Final = {
         model.per_layer_model_projection model.language_model.per_layer_model_projection
         """,
 }
-"""Of tensors outside the layers, all paths."""
+"""For tensors outside the layers, all module paths."""
 
 IN_LAYER: Final = {
     "attn_q": """
@@ -126,7 +126,7 @@ IN_LAYER: Final = {
     "laurel_l": "laurel.linear_left",
     "laurel_r": "laurel.linear_right",
 }
-"""Of tensors in a layer, what follows the layer's number in the module's path."""
+"""For tensors in a layer, the module paths after the layer number."""
 
 EXPERT_LISTS: Final = (
     "mlp.experts",
@@ -138,7 +138,7 @@ EXPERT_LISTS: Final = (
     "experts",
     "moe",
 )
-"""Where the experts of a layer are: one module each, `mlp.experts.3.up_proj`, or all in one."""
+"""Paths of a layer's experts: one module each, as in `mlp.experts.3.up_proj`, or all in one."""
 
 IN_EXPERT: Final = {
     "ffn_gate_exps": "gate_proj w1 gate linear",
@@ -146,11 +146,11 @@ IN_EXPERT: Final = {
     "ffn_down_exps": "down_proj w2 down linear_1 output_linear",
     "ffn_gate_up_exps": "gate_up_proj input_linear",
 }
-"""Of an expert's matrices, what follows the expert's number, or the parameter of all experts."""
+"""For an expert's matrices, the path after the expert's index, or the parameter of all experts."""
 
 SPLIT: Final = {
     "attn_qkv": ("attn_q", "attn_k", "attn_v"),
     "ffn_gate_up_exps": ("ffn_gate_exps", "ffn_up_exps"),
 }
-"""Tensors that hold the rows of several others one after the other. A base has the one or the
-others, whatever the model it was made of has (`--fuse-qkv` and `--fuse-gate-up-exps`)."""
+"""Tensors that concatenate the rows of several others. A base has either form, regardless of the
+source model's (`--fuse-qkv` and `--fuse-gate-up-exps`)."""

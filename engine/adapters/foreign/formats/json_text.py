@@ -1,4 +1,4 @@
-"""JSON out of untrusted files: bounded, every name once, numbers finite."""
+"""Parse JSON from untrusted files; refuse duplicate names and non-finite numbers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from modelfiles.wording import shown
 
 
 class JsonError(ValueError):
-    """What is wrong with a JSON text, as a part of a sentence."""
+    """A fault of a JSON text, worded as part of a sentence."""
 
 
 def parse_object(text: bytes) -> Mapping[str, object]:
-    """Return the object that is the whole text; raises `JsonError`, never anything else."""
+    """Return the text's top-level object; raise only `JsonError`."""
     try:
         value = json.loads(
             text.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse_constant

@@ -1,4 +1,4 @@
-"""Reads the arrays in an .npz file, numpy's archive, as older versions of MLX saved adapters."""
+"""Read the arrays of an .npz archive, the format in which older versions of MLX saved adapters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DTYPES: Final = {
     "<f4": ("F32", 4),
     "<f2": ("F16", 2),
     "<f8": ("F64", 8),
-    "|V2": ("BF16", 2),  # numpy has no bfloat16: MLX writes its bits as two bytes of anything
+    "|V2": ("BF16", 2),  # numpy has no bfloat16, so MLX writes its bits as two raw bytes
     "<V2": ("BF16", 2),
 }
 _HEADER: Final = re.compile(
@@ -30,9 +30,9 @@ _MAX_HEADER_BYTES: Final = 4096
 
 
 def read_npz(path: Path) -> Mapping[str, FileTensor]:
-    """Return the arrays by name; raises `AdapterError` where the file is damaged.
+    """Return the arrays by name; raise `AdapterError` if the file is damaged.
 
-    Only headers are read; arrays of objects, which are pickles, are refused.
+    Reads only headers, and refuses arrays of objects, which are pickles.
     """
     if not require_content(path).startswith(b"PK"):
         raise damaged(path, "it is no ZIP archive, which an .npz file is")
@@ -63,7 +63,7 @@ def _array(path: Path, name: str, entry: ZipEntry) -> FileTensor:
     if len(shape) > MAX_DIMENSIONS or n_bytes != entry.size_bytes - end:
         raise damaged(path, f"{shown(name)} has another size than its shape needs")
     read = partial(entry.read, end, n_bytes)
-    if match[2] == b"True":  # columns first, as numpy keeps a matrix that was transposed
+    if match[2] == b"True":  # column-major, as numpy stores a transposed matrix
         read = partial(_rows_first, read, shape, known[1])
     return FileTensor(path, name, shape, dtype, read)
 

@@ -1,9 +1,9 @@
-"""Interprets the pickle in a file of torch's without running it.
+"""Interpret the pickle in a torch file without running it.
 
-A pickle is a program that may call any function. This interpreter knows the instructions that
-`torch.save` writes for tensors, imports nothing, and calls nothing: the few functions that rebuild
-tensors become plain values, every other one is refused by name. Source: Python's `pickletools`;
-`torch._weights_only_unpickler` works alike.
+A pickle is a program that may call any function. This interpreter supports only the instructions
+that `torch.save` writes for tensors, imports nothing and calls nothing: the few functions that
+rebuild tensors become plain values, and every other one is refused by name. Source: Python's
+`pickletools`; `torch._weights_only_unpickler` works in the same way.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ MAX_STACK: Final = 1_000_000
 
 
 class PickleError(ValueError):
-    """What is wrong with a pickle, as a part of a sentence."""
+    """A fault of a pickle, worded as part of a sentence."""
 
 
 class ForeignFunctionError(ValueError):
-    """Name of a function the pickle would call that is no part of a tensor."""
+    """Name of a function that the pickle imports but no tensor needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A name the pickle imports, `torch.FloatStorage`; nothing is imported."""
+    """A name that the pickle imports, such as `torch.FloatStorage`; it is not imported here."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a function of the pickle would have made of these arguments."""
+    """A function call of the pickle, recorded instead of executed."""
 
     function: str
     arguments: tuple[object, ...]
@@ -44,24 +44,24 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A persistent identity: of a storage, whose bytes lie outside the pickle."""
+    """A persistent id: that of a storage, whose bytes are outside the pickle."""
 
     identity: object
 
 
 class _Mark:
-    """Where on the stack a tuple, list or table begins."""
+    """Marks the start of a tuple, list or dict on the stack."""
 
 
 _MARK: Final = _Mark()
 
 
 def interpret(pickle: bytes, functions: frozenset[str]) -> object:
-    """Return the value of a pickle that names none but these functions.
+    """Return the value of a pickle that names only these functions.
 
-    Tables are dicts, those of `collections.OrderedDict` too. Raises `PickleError` where the pickle
-    is damaged, `ForeignFunctionError` where it names another function. Time and memory are in
-    proportion to its length.
+    Returns dicts for `collections.OrderedDict`. Raises `PickleError` if the pickle is damaged,
+    `ForeignFunctionError` if it names another function. Time and memory are proportional to its
+    length.
     """
     machine = _Machine(functions)
     try:
@@ -157,7 +157,7 @@ class _Machine:
         self._list().extend(values)
 
     def build(self, _: object) -> None:
-        # The state of a table or a tensor: attributes such as `_metadata`, of no use here.
+        # The state of a dict or a tensor: attributes such as `_metadata`, not needed here.
         self.pop()
         if not isinstance(self._stack[-1], (dict, Call)):
             raise PickleError("its pickle sets attributes of what has none")
@@ -183,7 +183,7 @@ class _Machine:
         if not isinstance(table, dict) or len(pairs) % 2:
             raise PickleError("its pickle fills what is no table")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            # Another key may be a tuple whose hash takes for ever.
+            # Other keys may be nested tuples that take too long to hash.
             if not isinstance(key, (str, int)):
                 raise PickleError("its pickle has a table with keys that are no text")
             table[key] = value

@@ -1,7 +1,7 @@
-"""Reads the header of a safetensors file: names, shapes and places of its tensors.
+"""Read the header of a safetensors file: names, shapes and positions of its tensors.
 
-Source of the format: the specification in huggingface/safetensors; what its reader refuses is
-refused here too (holes, overlaps, a header over 100 MB, bytes behind the last tensor).
+Source of the format: the specification in huggingface/safetensors. Refuses everything that its
+reader refuses (holes, overlaps, a header over 100 MB, bytes after the last tensor).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _BYTES_PER_VALUE: Final = {
 def read_safetensors(path: Path) -> Mapping[str, FileTensor]:
     """Return the tensors of a safetensors file in the order of their data.
 
-    Only the header is read. Raises `AdapterError` where the file cannot be read or contradicts
-    itself; every tensor's data lies inside the file.
+    Reads only the header. Raises `AdapterError` if the file cannot be read or is inconsistent, for
+    example if a tensor's data lies outside the file.
     """
     require_content(path)
     file, stamp = open_file(path)
@@ -113,7 +113,7 @@ def _entries(path: Path, header: Mapping[str, object]) -> list[_Entry]:
 
 
 def _are_sizes(value: object) -> TypeGuard[list[int]]:
-    """Whether it is a list of integers from 0 to 2**63 - 1."""
+    """Return whether `value` is a list of integers from 0 to 2**63 - 1."""
     return isinstance(value, list) and all(
         type(n) is int and 0 <= n < 2**63  # `type`: True is an int to isinstance
         for n in value

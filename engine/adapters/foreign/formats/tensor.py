@@ -1,4 +1,4 @@
-"""Tensors as they lie in a file of weights, and what readers make of them."""
+"""Define tensors as stored in a weights file, and their conversion to floats."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _DTYPES: Final[Mapping[str, tuple[StoredDtype, str]]] = {
     "BF16": ("bf16", "<u2"),
     "F64": ("f32", "<f8"),
 }
-"""By safetensors' name: what it counts as, and how numpy reads it."""
+"""By safetensors' dtype name: the `StoredDtype` and the numpy dtype to read it with."""
 MAX_DIMENSIONS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class FileTensor:
-    """A tensor of any type in a file; its values lie there in C order, little-endian."""
+    """A tensor of any dtype in a file, whose values `read` returns in C order, little-endian."""
 
     path: Path
     name: str
     shape: tuple[int, ...]
     dtype: str
-    """As safetensors spells it, `F32` or `BF16`; other formats' names are translated."""
+    """Safetensors' name, such as `F32` or `BF16`; names of other formats are translated."""
     read: Callable[[], bytes]
-    """Returns the bytes of all values; raises `AdapterError` where the file changed meanwhile."""
+    """Returns the bytes of all values; raises `AdapterError` if the file changed."""
 
     @property
     def n_values(self) -> int:
@@ -42,7 +42,7 @@ class FileTensor:
         return math.prod(self.shape)
 
     def stored(self) -> StoredTensor:
-        """Return it as floats; raises `AdapterError` where its type is no float of 16 bits or more.
+        """Return the tensor as floats; raise `AdapterError` unless it is F16, BF16, F32 or F64.
 
         Float64 is rounded to float32 once, the others are exact.
         """
@@ -58,7 +58,7 @@ class FileTensor:
             values = np.frombuffer(self.read(), layout)
             if dtype == "bf16":
                 values = (values.astype(np.uint32) << 16).view(np.float32)
-            with np.errstate(over="ignore"):  # beyond float32 is infinite, which is found later
+            with np.errstate(over="ignore"):  # overflow gives infinities, which are refused later
                 return values.astype(np.float32).reshape(self.shape)
 
         return StoredTensor(self.name, self.shape, dtype, read)
@@ -74,7 +74,7 @@ def derived(
     shape: tuple[int, ...],
     change: Callable[[Floats], npt.NDArray[np.float32]],
 ) -> StoredTensor:
-    """Return a tensor whose values are those of `tensor`, moved to other places."""
+    """Return a tensor of `shape` whose values are those of `tensor`, transformed by `change`."""
 
     def read() -> Floats:
         return np.ascontiguousarray(change(tensor.read()))
@@ -90,14 +90,14 @@ StoredDtype = Literal["f32", "f16", "bf16"]
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor in a file, in PEFT's orientation; nothing is read until it is asked for."""
+    """A tensor in a file, in PEFT's orientation, whose values are read on demand."""
 
     name: str
-    """As the file calls it, for messages."""
+    """Name in the file, for messages."""
     shape: tuple[int, ...]
-    """In numpy's order."""
+    """Shape in numpy's order."""
     dtype: StoredDtype
-    """What it was trained or saved in; wider ones count as f32."""
+    """Dtype in the file; wider ones count as f32."""
     read: Callable[[], Floats]
-    """Returns the values, float32 of `shape`, exact for f16 and bf16; raises `EngineError` where
-    the file changed meanwhile or is cut short."""
+    """Returns the values, float32 of `shape`, exact for f16 and bf16; raises `EngineError` if the
+    file changed or was truncated."""

@@ -1,7 +1,7 @@
-"""Reads adapter_model.bin, torch's own format, without torch and without running its pickle.
+"""Read adapter_model.bin, torch's own format, without torch and without running its pickle.
 
-A ZIP archive (torch 1.6 on) with a pickle of the tensors' shapes and one entry of bytes for each
-storage. Source: `torch.serialization` and `torch._utils`.
+The file is a ZIP archive (since torch 1.6) with a pickle of the tensors' shapes and one entry of
+bytes for each storage. Source: `torch.serialization` and `torch._utils`.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ _FUNCTIONS: Final = frozenset((*_STORAGES, "torch.Size")) | _TENSORS | _PARAMETE
 
 
 def read_torch_zip(path: Path) -> Mapping[str, FileTensor]:
-    """Return the tensors of a file that `torch.save` wrote of a table of tensors.
+    """Return the tensors of a file that `torch.save` wrote for a dict of tensors.
 
-    Only the pickle is read. Raises `AdapterError` where the file is of another format, is damaged,
-    or would call a function that rebuilds no tensor; every tensor lies inside its storage.
+    Reads only the pickle. Raises `AdapterError` if the file has another format, is damaged (also if
+    a tensor exceeds its storage), or would call a function that does not rebuild a tensor.
     """
     head = require_content(path)
     if not head.startswith(_ZIP_MAGIC):
@@ -106,14 +106,14 @@ def _pickle(path: Path, entries: Mapping[str, ZipEntry]) -> tuple[str, ZipEntry]
 
 @dataclass(frozen=True, slots=True)
 class _Storages:
-    """Makes tensors of what the pickle says of them."""
+    """Builds tensors from their description in the pickle."""
 
     path: Path
     entries: Mapping[str, ZipEntry]
     folder: str
 
     def tensor(self, name: str, call: Call) -> FileTensor:
-        for _ in range(2):  # a parameter around the tensor
+        for _ in range(2):  # unwrap a parameter around the tensor
             if call.function in _PARAMETERS and call.arguments:
                 inner = call.arguments[0]
                 if not isinstance(inner, Call):
@@ -163,7 +163,7 @@ class _Storages:
 
 
 def _sizes(value: object) -> tuple[int, ...] | None:
-    """Return a shape or strides, None where they are not integers from 0 to 2**63 - 1."""
+    """Return a shape or strides, or None if they are not integers from 0 to 2**63 - 1."""
     if isinstance(value, Call) and value.function == "torch.Size" and len(value.arguments) == 1:
         value = value.arguments[0]
     if not isinstance(value, (tuple, list)):
@@ -180,8 +180,8 @@ def _read(
     shape: tuple[int, ...],
     strides: tuple[int, ...],
 ) -> bytes:
-    """Return the bytes of a tensor in C order, whatever order they are stored in."""
+    """Return the bytes of a tensor in C order, for any stored order."""
     span = np.frombuffer(entry.read(offset_bytes, n_span * n_bytes), np.dtype(f"V{n_bytes}"))
     steps = tuple(step * n_bytes * (n > 1) for n, step in zip(shape, strides, strict=True))
-    # Every address is inside: the greatest index was compared with the storage's length.
+    # All addresses are in bounds: the largest index was checked against the storage's length.
     return np.lib.stride_tricks.as_strided(span, shape, steps, writeable=False).tobytes()

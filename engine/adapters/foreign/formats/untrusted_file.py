@@ -1,7 +1,7 @@
-"""Reads files of an adapter that may be truncated, hostile, or changing meanwhile.
+"""Read an adapter's files, guarding against truncated, hostile or changing ones.
 
-Ordinary reads, no memory map: touching a page beyond the end of a file that was cut short after
-mapping kills the process with SIGBUS.
+Uses ordinary reads instead of a memory map: touching a page beyond the end of a file that was
+truncated after mapping kills the process with SIGBUS.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _PAGES: Final = (b"<!do", b"<htm", b"<?xm")
 
 
 def open_file(path: Path) -> tuple[FileIO, FileStamp]:
-    """Open a regular file for unbuffered reading; raises `AdapterError` with the reason if not."""
+    """Open a regular file for unbuffered reading; raise `AdapterError` with the reason if not."""
     irregular = "is no regular file: name an adapter's folder or weights"
     return open_regular(path, AdapterError, folder=irregular, other=irregular)
 
 
 def read_span(path: Path, stamp: FileStamp, offset: int, n_bytes: int) -> bytes:
-    """Read bytes of a file that still is as `stamp` says; raises `AdapterError` where it is not."""
+    """Read bytes of a file; raise `AdapterError` if it no longer matches `stamp`."""
     file, now = open_file(path)
     with file:
         _require_equal(path, now, stamp)
@@ -35,7 +35,7 @@ def read_span(path: Path, stamp: FileStamp, offset: int, n_bytes: int) -> bytes:
 
 
 def read_exactly(path: Path, file: FileIO, offset: int, n_bytes: int) -> bytes:
-    """Read that many bytes from `offset` on; raises `AdapterError` where the file ends before."""
+    """Read `n_bytes` from `offset` on; raise `AdapterError` if the file ends before."""
     parts: list[bytes] = []
     try:
         file.seek(offset)
@@ -50,7 +50,7 @@ def read_exactly(path: Path, file: FileIO, offset: int, n_bytes: int) -> bytes:
 
 
 def require_content(path: Path) -> bytes:
-    """Return the first 512 bytes; raises `AdapterError` where no download put the file there."""
+    """Return the first 512 bytes; raise `AdapterError` if empty, an LFS pointer or a web page."""
     file, _ = open_file(path)
     with file:
         try:
@@ -76,7 +76,7 @@ def damaged(path: Path, fault: str) -> AdapterError:
 
 
 def read_small(path: Path, max_bytes: int) -> bytes:
-    """Read a whole file of at most `max_bytes`; raises `AdapterError` where it is larger."""
+    """Read a whole file; raise `AdapterError` if it is larger than `max_bytes`."""
     require_content(path)
     file, stamp = open_file(path)
     with file:
@@ -89,10 +89,10 @@ def read_small(path: Path, max_bytes: int) -> bytes:
 
 
 def content_hash(files: Sequence[Path]) -> str:
-    """Return one hex digest over the contents of several files, in that order.
+    """Return one hex SHA-256 digest over the contents of several files, in that order.
 
-    Hashing streams and runs without the interpreter lock. Raises `AdapterError` where a file
-    cannot be read or changes meanwhile.
+    Streams the files and hashes without the GIL. Raises `AdapterError` if a file cannot be read or
+    changes meanwhile.
     """
     whole = hashlib.sha256()
     for path in files:

@@ -1,4 +1,4 @@
-"""The entries of a ZIP archive that may lie about them, as torch and numpy write it."""
+"""Read entries of untrusted ZIP archives as written by torch and numpy."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from modelfiles.wording import shown
 
 MAX_ENTRIES: Final = 262_144
 MAX_INFLATED_BYTES: Final = 1 << 30
-"""Of all compressed entries together; neither torch nor numpy compresses unless told to."""
+"""Total size of all compressed entries; torch and numpy do not compress by default."""
 _LOCAL_HEADER: Final = struct.Struct("<4s22xHH")
 _FAULTS: Final = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
-    NotImplementedError,  # a compression that is not known
+    NotImplementedError,  # an unknown compression method
     RuntimeError,  # an encrypted entry
     ValueError,
     OverflowError,
@@ -35,7 +35,7 @@ _FAULTS: Final = (
     KeyError,
     IndexError,
 )
-"""What `zipfile` raises for archives that are cut short or that lie."""
+"""Exceptions that `zipfile` raises for truncated or inconsistent archives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,17 @@ class ZipEntry:
     stamp: FileStamp
     name: str
     size_bytes: int
-    """Size once inflated."""
+    """Uncompressed size."""
     data_offset: int | None
-    """Where in the archive its bytes lie as they are, None if they are compressed."""
+    """Position of its bytes in the archive if they are stored uncompressed, else None."""
 
     def read(self, offset: int, n_bytes: int) -> bytes:
-        """Return a part of it; raises `AdapterError` where the archive lies or changed."""
+        """Return part of the entry; raise `AdapterError` if the archive is damaged or changed."""
         if offset + n_bytes > self.size_bytes:
             raise damaged(self.archive, f"{shown(self.name)} is shorter than what lies in it")
         if self.data_offset is not None:
             return read_span(self.archive, self.stamp, self.data_offset + offset, n_bytes)
-        read_span(self.archive, self.stamp, 0, 0)  # for the check of the stamp alone
+        read_span(self.archive, self.stamp, 0, 0)  # only to check the stamp
         try:
             with zipfile.ZipFile(self.archive) as archive, archive.open(self.name) as entry:
                 entry.seek(offset)
@@ -69,7 +69,7 @@ class ZipEntry:
 
 
 def read_zip(path: Path) -> dict[str, ZipEntry]:
-    """Return the entries of an archive by name; raises `AdapterError` where it is damaged."""
+    """Return the entries of an archive by name; raise `AdapterError` if it is damaged."""
     file, stamp = open_file(path)
     with file:
         try:

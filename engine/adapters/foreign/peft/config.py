@@ -1,4 +1,4 @@
-"""Reads adapter_config.json of PEFT and refuses what a pair of factors cannot express."""
+"""Read PEFT's adapter_config.json and refuse settings that a pair of factors cannot express."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ MAX_BASE_CHARACTERS: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class ModuleScale:
-    """What the configuration says of one module."""
+    """Rank and scale of one module according to the configuration."""
 
     rank: int
     scale: float
-    """What `b @ a` is multiplied by."""
+    """Factor of `b @ a`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeftConfig:
-    """An adapter_config.json whose adapter is plain LoRA, or AdaLoRA, which is as exact."""
+    """The adapter_config.json of a plain LoRA, or of an AdaLoRA, which converts as exactly."""
 
     path: Path
     peft_type: Literal["LORA", "ADALORA"]
     rank: int
-    """`r`; of AdaLoRA the rank it began with, which its scale is divided by to the end."""
+    """`r`; for AdaLoRA the initial rank, by which its scale is always divided."""
     alpha: float
     is_rslora: bool
     rank_patterns: Patterns
@@ -58,7 +58,7 @@ class PeftConfig:
     invocation_tokens: tuple[int, ...]
 
     def scale_of(self, names: Sequence[str]) -> ModuleScale:
-        """Return rank and scale of a module known under these names, the trained one first."""
+        """Return rank and scale of a module with these names, the trained name first."""
         if self.peft_type == "ADALORA":
             return ModuleScale(self.rank, self.alpha / (self.rank + 1e-5))
         rank = int(self.rank_patterns.find(names) or self.rank)
@@ -67,12 +67,12 @@ class PeftConfig:
         return ModuleScale(rank, alpha / (math.sqrt(rank) if self.is_rslora else rank))
 
     def refuse(self, does: str, remedy: str) -> NoReturn:
-        """Raise `AdapterError` that the adapter in this folder `does` something, with a remedy."""
+        """Raise `AdapterError` with `does`, what is wrong with this adapter, and a remedy."""
         raise AdapterError(f"The adapter in {self.path.parent} {does}: {remedy}.")
 
 
 def read_config(path: Path) -> Mapping[str, object]:
-    """Return the fields of an adapter's configuration; raises `AdapterError` where it is broken."""
+    """Return the fields of an adapter's configuration; raise `AdapterError` if it is invalid."""
     content = read_small(path, MAX_CONFIG_BYTES)
     try:
         return parse_object(content)
@@ -83,18 +83,18 @@ def read_config(path: Path) -> Mapping[str, object]:
 
 
 def peft_config(path: Path, fields: Mapping[str, object]) -> PeftConfig:
-    """Judge the fields of a configuration; raises `AdapterError` with reason and remedy."""
+    """Validate the fields of a configuration; raise `AdapterError` with reason and remedy."""
     return _Gate(path, fields).config()
 
 
 def name_of_base(value: object) -> str:
-    """Return a base's name or path as a configuration gives it, '' where it gives none."""
+    """Return the base's name or path from a configuration value, or '' if invalid."""
     name = value.strip() if isinstance(value, str) else ""
     return name if name.isprintable() and len(name) <= MAX_BASE_CHARACTERS else ""
 
 
 class _Gate:
-    """Takes the fields one by one, and says what is wrong with one."""
+    """Validates the fields one by one; raises `AdapterError` for the first invalid one."""
 
     __slots__ = ("_fields", "_path")
 
@@ -133,7 +133,7 @@ class _Gate:
             return "ADALORA"
         if not isinstance(kind, str):
             self._wrong("peft_type", "is missing or no text")
-        # Only here: it brings what starts processes, 20 ms of imports that no LoRA needs.
+        # Imported here: it takes 20 ms (subprocess), which a LoRA does not need.
         from engine.adapters.foreign.peft.methods import remedy
 
         raise AdapterError(
@@ -220,7 +220,7 @@ class _Gate:
         return tuple(value)
 
     def _patterns(self, name: str, *, is_rank: bool, is_empty: bool) -> Patterns:
-        # AdaLoRA keeps under the same name which directions are left, as its tensors do too.
+        # AdaLoRA's `rank_pattern` lists the remaining directions, which its tensors show anyway.
         value = {} if is_empty else self._fields.get(name) or {}
         if not isinstance(value, dict):
             self._wrong(name, f"is {_said(value)}, no table of patterns")
@@ -243,14 +243,14 @@ class _Gate:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    """Whether it is a finite number of a size that makes sense, and not true or false."""
+    """Return whether `value` is a number, not a boolean, of magnitude up to `MAX_NUMBER`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return abs(value) <= MAX_NUMBER  # which NaN is not
+    return abs(value) <= MAX_NUMBER  # False for NaN
 
 
 def _said(value: object) -> str:
-    """Return a value for a message; a list or table by its kind alone, for it may be endless."""
+    """Return a value for a message; only the kind for a list or table, which may be long."""
     if value is None:
         return "missing"
     if isinstance(value, (list, dict)):

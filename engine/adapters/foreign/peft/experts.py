@@ -1,9 +1,9 @@
-"""Factors of expert parameters as PEFT's `ParamWrapper` stores them: all experts in one matrix.
+"""Read expert factors as PEFT's `ParamWrapper` stores them: all experts in one matrix.
 
-A is (experts * rank, n_in), the experts outermost; B is (n_out, rank * experts), the experts
-innermost. A module with several adapted parameters is wrapped once for each, one wrapper inside
-the other, and the names tell only how deep a wrapper lies (`experts.base_layer.lora_A`), not which
-parameter it is for.
+A is (experts * rank, n_in) with the experts outermost; B is (n_out, rank * experts) with the
+experts innermost. A module with several adapted parameters is wrapped once for each, one wrapper
+inside the other; the names give only the depth of a wrapper (`experts.base_layer.lora_A`), not its
+parameter.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ DOWN: Final = "down_proj"
 
 @dataclass(frozen=True, slots=True)
 class Wrapper:
-    """The pair of one adapted parameter as it lies in the file."""
+    """The pair of one adapted parameter as stored in the file."""
 
     depth: int
-    """How many wrappers lie around it."""
+    """Number of wrappers around it."""
     a: StoredTensor
     """(experts * rank, n_in)."""
     b: StoredTensor
@@ -38,11 +38,11 @@ class Wrapper:
 def expert_modules(
     config: PeftConfig, module: str, wrappers: Sequence[Wrapper]
 ) -> list[LoraModule]:
-    """Return one module for each wrapper of a module that holds parameters.
+    """Return one LoRA module for each wrapper around a module that holds expert parameters.
 
-    Where two wrappers have the shapes of a fused gate and up projection and of the projection
-    down, they are named; PEFT before 0.19 took inputs for outputs there, and that is turned back.
-    Raises `AdapterError` where the experts cannot be counted.
+    Names two wrappers whose shapes are those of a fused gate-and-up and of a down projection, and
+    undoes the swap of inputs and outputs of PEFT before 0.19 there. Raises `AdapterError` if the
+    number of experts cannot be determined.
     """
     wrappers = sorted(wrappers, key=lambda wrapper: wrapper.depth)
     candidates = _candidates(config, module)
@@ -68,9 +68,9 @@ def _candidates(config: PeftConfig, module: str) -> tuple[str, ...]:
 def _told_apart(
     wrappers: Sequence[Wrapper], candidates: tuple[str, ...]
 ) -> tuple[tuple[str, ...], bool]:
-    """Return the parameter of each wrapper, '' where it is not sure, and whether all are swapped.
+    """Return the parameter of each wrapper, '' if ambiguous, and whether all are swapped.
 
-    The projection down takes what the fused gate and up projection gives, halved.
+    The input size of the down projection is half the output size of the fused gate and up.
     """
     if len(wrappers) == 1 and len(candidates) == 1:
         return candidates, False
@@ -92,7 +92,7 @@ def _told_apart(
 def _scale(
     config: PeftConfig, module: str, wrapper: Wrapper, names: tuple[str, ...]
 ) -> ModuleScale:
-    """Return rank and scale; raises `AdapterError` where they depend on an unknown parameter."""
+    """Return rank and scale; raise `AdapterError` if they depend on an unknown parameter."""
     path = causal_path(module)
     n_rows = wrapper.a.shape[0]
     found = {config.scale_of((f"{module}.{name}", f"{path}.{name}")) for name in names}

@@ -1,8 +1,8 @@
-"""The fields of PEFT's configuration: which count, which are idle, which cannot be converted.
+"""List the fields of PEFT's configuration: those read, those ignored and those refused.
 
-Source: `peft.LoraConfig` and `peft.AdaLoraConfig`. A field that is set and that is not here is
-refused: PEFT keeps adding variants under new fields, and leaving one out converts silently to
-something else than was trained.
+Source: `peft.LoraConfig` and `peft.AdaLoraConfig`. A set field that is not listed is refused: PEFT
+keeps adding variants under new fields, and ignoring one would silently convert the adapter to
+another function than was trained.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MERGE: Final = (
     "merge it into its base with PEFT, make a GGUF of that, and use it or what tui extract takes "
     "out of it"
 )
-"""What can always be done about an adapter that is more than pairs of factors."""
+"""Remedy for any adapter that is more than pairs of factors."""
 
 READ_FIELDS: Final = frozenset(
     (
@@ -22,29 +22,29 @@ READ_FIELDS: Final = frozenset(
         *("modules_to_save", "init_lora_weights", "peft_version"),
     )
 )
-"""Fields that decide what the adapter computes, or what is told of it."""
+"""Fields that determine what the adapter computes, or its displayed metadata."""
 
 IDLE_FIELDS: Final = frozenset(
     (
-        # Which modules were adapted: the file has their tensors and no others.
+        # Selection of the adapted modules: the file has exactly their tensors.
         *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
-        # Of training alone, or of the program that reads.
+        # Only for training, or for the program that loads the adapter.
         *("task_type", "auto_mapping", "revision", "inference_mode", "lora_dropout"),
         *("megatron_config", "megatron_core", "runtime_config", "parent_library"),
-        # Count only together with another field, which is judged on its own.
+        # Effective only together with another field, which is checked on its own.
         *("loftq_config", "eva_config", "corda_config", "lora_ga_config", "qalora_group_size"),
-        # How base weights are stored; factors are stored the same way for every one.
+        # Orientation of the base weights; the factors have the same layout either way.
         "fan_in_fan_out",
         # Compresses activations for the backward pass; the forward pass is plain.
         "velora_config",
-        # Which biases are trained: those that were are in the file, and are refused there.
+        # Selection of trained biases: the file holds them, and they are refused there.
         "bias",
-        # Written beside PEFT's own by Unsloth, ms-swift, and early versions of PEFT.
+        # Additional fields of Unsloth, ms-swift and early versions of PEFT.
         *("unsloth_fixed", "lora_dtype", "lorap_lr_ratio", "lorap_emb_lr", "model_key_mapping"),
         *("merge_weights", "enable_lora"),
     )
 )
-"""Fields that change nothing in the mathematics of a trained adapter."""
+"""Fields that do not change what a trained adapter computes."""
 
 ADALORA_IDLE_FIELDS: Final = frozenset(
     (
@@ -52,7 +52,7 @@ ADALORA_IDLE_FIELDS: Final = frozenset(
         *("total_step", "init_r"),
     )
 )
-"""The schedule of AdaLoRA's training."""
+"""Fields of AdaLoRA's training schedule."""
 
 REFUSED_FIELDS: Final = {
     "use_dora": (
@@ -96,10 +96,10 @@ REFUSED_FIELDS: Final = {
         MERGE,
     ),
 }
-"""Field by field: what the adapter does, and what to do about it."""
+"""For each field: what the adapter does, and the remedy."""
 
 HARMLESS_INITS: Final = ("gaussian", "orthogonal", "eva", "mica")
-"""Values of `init_lora_weights` that choose A and B alone."""
+"""Values of `init_lora_weights` that initialise only A and B."""
 
 MUTATING_INITS: Final = ("pissa", "olora", "corda", "loftq", "lora_ga")
-"""Beginnings of those that change the base's weights too, to which the factors then belong."""
+"""Prefixes of values that also change the base's weights, which the factors then require."""

@@ -34,8 +34,8 @@ INSTALL: Final = "pip install 'lora-tui[peft]'"
 _PACKAGES: Final = ("torch", "peft", "transformers", "safetensors")
 
 
-# Why a method cannot be written as something that is added to the weights: first those whose
-# effect PEFT can merge into a model, then those that are no weights.
+# Why a method is not a delta that is added to the weights: first methods whose effect PEFT can
+# merge into a model, then methods that do not change weights.
 _OF_WEIGHTS: Final = {
     "BOFT": "it rotates the base's weights",
     "HIRA": "it multiplies the base's weights",
@@ -63,7 +63,7 @@ _OF_PROMPTS: Final = {
 
 
 def remedy(peft_type: str) -> str:
-    """Return what can be done about an adapter of another method than LoRA, as a clause."""
+    """Return advice, worded as a clause, on an adapter of another method than LoRA."""
     method = peft_type.upper()
     if method in CONVERTIBLE:
         first = "" if not missing_packages() else f"{INSTALL}, then "
@@ -79,5 +79,5 @@ def remedy(peft_type: str) -> str:
 
 
 def missing_packages() -> tuple[str, ...]:
-    """Return the packages of the extra `[peft]` that are not installed; nothing is imported."""
+    """Return the packages of the extra `[peft]` that are not installed, without importing any."""
     return tuple(name for name in _PACKAGES if find_spec(name) is None)

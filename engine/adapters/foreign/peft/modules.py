@@ -1,4 +1,4 @@
-"""Makes modules of the tensors in a PEFT adapter's weights.
+"""Group the tensors of a PEFT adapter's weights into modules.
 
 Source of the names and layouts: `peft.tuners.lora.layer` (Linear, Embedding, ParamWrapper) and
 `peft.tuners.adalora.layer`.
@@ -29,12 +29,12 @@ from modelfiles.wording import shown
 
 _ADALORA: Final = frozenset(("lora_A", "lora_B", "lora_E"))
 _IDLE_PARTS: Final = frozenset(("lora_velora_embed",))
-"""Buffers of training that the forward pass does not read."""
+"""Training buffers that the forward pass does not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeftModules:
-    """The modules of an adapter and what was left out."""
+    """The modules of an adapter, and those left out."""
 
     modules: tuple[LoraModule, ...]
     dropped: tuple[str, ...]
@@ -42,10 +42,10 @@ class PeftModules:
 
 
 def peft_modules(config: PeftConfig, tensors: Mapping[str, FileTensor]) -> PeftModules:
-    """Return the modules in the order of the file.
+    """Return the modules in file order.
 
-    Raises `AdapterError` where tensors are missing, do not fit each other or the configuration, or
-    do what a pair of factors cannot express.
+    Raises `AdapterError` if tensors are missing, do not fit each other or the configuration, or
+    cannot be expressed as a pair of factors.
     """
     parts, others = _sorted_out(config, tensors)
     dropped = {module for module in parts if is_of_other_tower(module)}
@@ -84,7 +84,7 @@ def peft_modules(config: PeftConfig, tensors: Mapping[str, FileTensor]) -> PeftM
 
 
 def _notices(config: PeftConfig, dropped: Iterable[str]) -> tuple[str, ...]:
-    """Return a sentence on modules that were to be saved whole and are not there."""
+    """Return a warning about modules in `modules_to_save` whose weights are missing."""
     steps = {step for module in dropped for step in module.split(".")}
     absent = [shown(name) for name in config.modules_to_save if name not in steps]
     if not absent:
@@ -101,7 +101,7 @@ _Parts = dict[str, dict[str, FileTensor]]
 def _sorted_out(
     config: PeftConfig, tensors: Mapping[str, FileTensor]
 ) -> tuple[_Parts, dict[str, FileTensor]]:
-    """Return the tensors of LoRA by module and part, and all others by unwrapped name."""
+    """Return LoRA tensors by module and part, and all others by unwrapped name."""
     parts: _Parts = {}
     others: dict[str, FileTensor] = {}
     factors: list[tuple[LoraKey, FileTensor]] = []
@@ -149,14 +149,14 @@ def _take(config: PeftConfig, parts: _Parts, key: LoraKey, tensor: FileTensor) -
 
 
 def _is_wrapped_parameter(config: PeftConfig, module: str, found: frozenset[str]) -> bool:
-    """Whether a pair is of a parameter rather than of a linear layer (`ParamWrapper`)."""
+    """Return whether a pair belongs to a parameter (`ParamWrapper`), not to a linear layer."""
     if found != LINEAR:
         return False
     plain = _without_base_layers(module)
     if plain.endswith(".experts"):
         return True
     owners = [target.rpartition(".")[0] for target in config.target_parameters]
-    # A parameter named without its module may be anywhere; a wrapper in a wrapper tells where.
+    # A parameter named without its module may be anywhere; a nested wrapper shows where it is.
     return any(f".{plain}".endswith(f".{owner}") if owner else plain != module for owner in owners)
 
 
@@ -198,7 +198,7 @@ def _module(config: PeftConfig, module: str, found: Mapping[str, FileTensor]) ->
 def _pair(
     config: PeftConfig, module: str, a: FileTensor, b: FileTensor, *, is_summed: bool = False
 ) -> tuple[StoredTensor, StoredTensor]:
-    """Return A and B; raises `AdapterError` where they are no matrices or of different ranks."""
+    """Return A and B; raise `AdapterError` if they are not matrices of equal rank."""
     if 0 in a.shape + b.shape or len(a.shape) == 1 or len(b.shape) == 1:
         config.refuse(
             f"has empty factors at {shown(module)}",
@@ -218,7 +218,7 @@ def _pair(
 
 
 def _weighted(config: PeftConfig, module: str, a: StoredTensor, e: FileTensor) -> StoredTensor:
-    """Return A with each row times its singular value, as `SVDLinear` computes it."""
+    """Return A with each row multiplied by its singular value, as in `SVDLinear`."""
     if e.shape != (a.shape[0], 1):
         config.refuse(
             f"has a lora_E of another size than its A at {shown(module)}",

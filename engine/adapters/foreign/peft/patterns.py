@@ -1,4 +1,4 @@
-"""PEFT's patterns that give single modules a rank or an alpha of their own."""
+"""Match PEFT's `rank_pattern` and `alpha_pattern`, which set rank or alpha of single modules."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _PLAIN_END: Final = re.compile(r"(?<![\\\w])\w+$")
 
 
 class PatternError(ValueError):
-    """Why a pattern is not taken, as a part of a sentence."""
+    """Why a pattern is refused, worded as part of a sentence."""
 
 
 class Patterns:
     r"""Finds a module's value as `peft.utils.other.get_pattern_key` does.
 
-    The first key counts that matches the whole name as a regular expression, or its end from
-    behind a dot: `q_proj`, `layers.0.mlp.down_proj`, `.*\.[0-4]\..*`, `^model.layers.0.mlp`.
+    The first key counts that matches, as a regular expression, the whole name or its end after a
+    dot: `q_proj`, `layers.0.mlp.down_proj`, `.*\.[0-4]\..*`, `^model.layers.0.mlp`.
     """
 
     __slots__ = ("_entries",)
 
     def __init__(self, values: Mapping[str, float]) -> None:
-        """Compile the keys; raises `PatternError` where one is no pattern or costs too much."""
+        """Compile the keys; raise `PatternError` if one is invalid or too costly to match."""
         if len(values) > MAX_PATTERNS:
             raise PatternError(f"it has {len(values)} patterns, at most {MAX_PATTERNS} make sense")
         self._entries = [(_end(key), _compiled(key), value) for key, value in values.items()]
 
     def find(self, names: Iterable[str]) -> float | None:
-        """Return the value for the first of the names that a key matches, or None."""
+        """Return the value of the first name that matches a key, or None."""
         for name in names:
             for end, pattern, value in self._entries:
                 if name.endswith(end) and pattern.match(name):
@@ -48,14 +48,14 @@ class Patterns:
 
 
 def _end(key: str) -> str:
-    """Return the letters every match ends in: comparing them first spares most matching."""
+    """Return a suffix of every match; comparing it first avoids most regular expressions."""
     plain = None if "|" in key else _PLAIN_END.search(key)
     return plain[0] if plain else ""
 
 
 def _compiled(key: str) -> re.Pattern[str]:
-    # A pattern of a file may take exponential time: none does that repeats no group and leaves few
-    # choices, and three repeats within a name of at most 256 characters stay in the millions of
+    # An untrusted pattern may take exponential time. One without repeated groups and with few
+    # choices does not: three repeats in a name of at most 256 characters stay in the millions of
     # steps.
     simple = _ESCAPES_AND_SETS.sub("x", key)
     if (
@@ -72,7 +72,7 @@ def _compiled(key: str) -> re.Pattern[str]:
 
 
 def _n_ways(simple: str) -> int:
-    """Return in how many ways a pattern can be gone through: its choices multiplied."""
+    """Return the number of ways to match a pattern: the product of its choices."""
     n_ways: int = 256 ** len(_REPEAT.findall(simple)) * 2 ** len(_OPTIONAL.findall(simple))
     open_groups = [1]
     for letter in simple:

@@ -1,8 +1,8 @@
-"""Adapters of PEFT that are no LoRA, turned into one by PEFT itself, and what that keeps of them.
+"""Convert PEFT adapters of other methods to LoRA with PEFT, and measure the energy kept.
 
-A method that adds a matrix to each weight can be written as a LoRA, by a singular value
+A method that adds a matrix to each weight can be converted to a LoRA by a singular value
 decomposition of that matrix (`peft.convert_to_lora`); one that scales, rotates or prompts cannot.
-PEFT and torch come with the extra `[peft]`, and are only ever loaded by a process of their own.
+PEFT and torch come with the extra `[peft]`, and only a child process loads them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from engine.errors import AdapterError
 from modelfiles.wording import shown
 
 DEFAULT_RANK: Final = 0.99
-"""The share of the energy to keep where no rank is chosen."""
+"""Share of the energy to keep if no rank is given."""
 
 _WEIGHTS: Final = "adapter_model.safetensors"
 _CHILD: Final = "engine.adapters.foreign.peft.to_lora_child"
@@ -36,16 +36,16 @@ OnProgress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class LoraForm:
-    """An adapter as a LoRA, and how much of it that is."""
+    """An adapter converted to LoRA, and the share of its energy that was kept."""
 
     folder: Path
-    """A folder of PEFT with a plain LoRA: adapter_config.json and adapter_model.safetensors."""
+    """PEFT folder with a plain LoRA: adapter_config.json and adapter_model.safetensors."""
     method: str
-    """The `peft_type` it had."""
+    """The original `peft_type`."""
     energy_kept: float
-    """1 - |D - BA|² / |D|² over all modules, D being what the original adds to the weights."""
+    """1 - |D - BA|² / |D|² over all modules, where D is the original's delta."""
     energy_kept_least: float
-    """The same of the module of which least was kept."""
+    """The same for the module with the smallest share."""
     least_module: str
     rank_min: int
     rank_max: int
@@ -53,15 +53,15 @@ class LoraForm:
 
 
 def peft_type_of(folder: Path) -> str | None:
-    """Return the method of the adapter in a folder of PEFT, `LOHA`; None where it names none."""
+    """Return the `peft_type` of the adapter in a PEFT folder, such as `LOHA`, or None if absent."""
     return _peft_type(read_config(folder / CONFIG))
 
 
 def needs_weights(folder: Path) -> bool:
-    """Whether the LoRA form depends on the base's weights and not only on their shapes.
+    """Return whether the LoRA form depends on the base's weights and not only on their shapes.
 
     PSOFT starts from the base's singular vectors, and MiSS in its form `bat` multiplies its
-    blocks; of all others the delta was the same, to the bit that float32 rounds, on another base.
+    blocks; for all others the delta was the same on another base, up to float32 rounding.
     """
     config = read_config(folder / CONFIG)
     method = _peft_type(config)
@@ -75,23 +75,23 @@ def to_lora(
     out_folder: Path,
     on_progress: OnProgress = lambda title, fraction: None,
 ) -> LoraForm:
-    """Write an adapter of another method as a LoRA and say what was kept of it.
+    """Write an adapter of another method as a LoRA and return the share of its energy kept.
 
-    Takes a full singular value decomposition of every adapted matrix, as PEFT does it: q and v of a
-    1B model, 16 of 2048 x 2048 and 16 of 512 x 2048, took 200 s of processor time and 580 MB. Runs
-    in a process of its own, without network.
+    PEFT takes a full singular value decomposition of every adapted matrix: q and v of a 1B model,
+    16 of 2048 x 2048 and 16 of 512 x 2048, took 200 s of processor time and 580 MB. Runs in a
+    child process, without network.
 
     Args:
-        folder: A folder of PEFT, with its weights as safetensors.
+        folder: A PEFT folder with its weights as safetensors.
         weights: The base's folder for transformers: config.json is enough unless `needs_weights`.
-        rank: A rank from 1 on, or as a float the share of each matrix's energy to keep, in (0, 1].
-            MiSS has a rank of its own, which is exact.
-        out_folder: The folder to write, whole or not at all; an older one is replaced.
-        on_progress: Hears what is being done and how much of it is, from 0 to 1.
+        rank: A rank of at least 1, or as a float the share of each matrix's energy to keep, in
+            (0, 1]. MiSS has a rank of its own, which is exact.
+        out_folder: The folder to write atomically; replaces an older one.
+        on_progress: Called with the current step and the fraction done, 0 to 1.
 
     Raises:
-        AdapterError: The method cannot be a LoRA, the extra is not installed, the base's folder
-            is missing or another model, or the rank is larger than a matrix.
+        AdapterError: The method cannot be converted to LoRA, the extra is not installed, the
+            base's folder is missing or another model, or the rank is larger than a matrix.
         EngineError: The folder cannot be written.
     """
     method = _require_convertible(folder)
@@ -173,8 +173,8 @@ def _peft_type(config: Mapping[str, Any]) -> str | None:
 
 
 def _run(order: Mapping[str, Any], folder: Path, on_progress: OnProgress) -> dict[str, Any]:
-    """Return what the child process answers; raises `AdapterError` with its sentence."""
-    # -P keeps the current folder, where anything may be called peft, off the module path.
+    """Return the child process's result; raise `AdapterError` with its error message."""
+    # -P keeps the current folder, which may hold a module named peft, off the module path.
     paths = [
         str(Path(engine.__file__).parent.parent),
         *filter(None, [os.environ.get("PYTHONPATH")]),
@@ -193,7 +193,7 @@ def _run(order: Mapping[str, Any], folder: Path, on_progress: OnProgress) -> dic
             stderr=complaints,
             env=environ,
         )
-        assert child.stdout is not None  # as it is a pipe
+        assert child.stdout is not None  # because of stdout=PIPE
         try:
             for answer in _answers(child.stdout):
                 if "error" in answer:
@@ -208,7 +208,7 @@ def _run(order: Mapping[str, Any], folder: Path, on_progress: OnProgress) -> dic
             child.stdout.close()
         complaints.seek(0)
         last = complaints.read().decode(errors="replace").strip().rpartition("\n")[2]
-    # The interpreter begins its own complaints with where it lies.
+    # The interpreter starts its own error messages with its path.
     last = last.removeprefix(f"{sys.executable}: ")
     reason = shown(last)[1:-1] if last else f"exit code {code}"
     raise AdapterError(f"{folder} cannot be made a LoRA, PEFT's process ended: {reason}.")

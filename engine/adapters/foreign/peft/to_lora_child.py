@@ -1,8 +1,8 @@
-"""The process that has PEFT turn an adapter of another method into a LoRA.
+"""Child process in which PEFT converts an adapter of another method to LoRA.
 
-The only module that imports torch, peft and transformers: `other_types.to_lora` starts it with
-an order as JSON and reads its answers as JSON lines. What has to be known of the base is mostly
-the shapes: its weights are then zeros without memory, so that a base of any size takes none.
+The only module that imports torch, peft and transformers: `other_types.to_lora` starts it with an
+order as JSON and reads its answers as JSON lines. Most methods need only the base's shapes: its
+weights are then expanded zeros, so that a base of any size takes no memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Answer = Callable[..., None]
 
 
 def main(order: Mapping[str, Any], answer: Answer) -> None:
-    """Carry out an order: `folder`, `base`, `has_weights`, `rank` and `out` of `to_lora`."""
+    """Convert the adapter; `order` has `folder`, `base`, `has_weights`, `rank` and `out`."""
     warnings.simplefilter("ignore")
     answer(title="loading PEFT", fraction=0.0)
     try:
@@ -42,7 +42,7 @@ def main(order: Mapping[str, Any], answer: Answer) -> None:
     tensors = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
     kept = _energy_kept(model, tensors, answer)
     out = Path(order["out"])
-    # The parameters are A and B with their scale in them; alpha equals the rank.
+    # The scale is folded into A and B; alpha equals the rank.
     config.inference_mode = True
     config.task_type = "CAUSAL_LM"
     config.save_pretrained(out)
@@ -52,7 +52,7 @@ def main(order: Mapping[str, Any], answer: Answer) -> None:
 
 
 def _base(folder: Path, *, has_weights: bool) -> Any:
-    """Return the base in float32: whole, or as shapes alone."""
+    """Return the base in float32, with its weights or with expanded zeros."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -66,7 +66,7 @@ def _base(folder: Path, *, has_weights: bool) -> Any:
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:
-                # One zero that stands for all: PEFT puts its tensors where the base's are.
+                # One expanded zero: PEFT puts its tensors on the device of the base's.
                 zeros = torch.zeros(1).expand(parameter.shape)
                 module._parameters[name] = torch.nn.Parameter(zeros, requires_grad=False)
         for name, buffer in module._buffers.items():
@@ -76,9 +76,9 @@ def _base(folder: Path, *, has_weights: bool) -> Any:
 
 
 def _mismatch(model: Any, folder: Path) -> str | None:
-    """Return what is wrong where the adapter has other tensors than the model takes.
+    """Return an error message if the adapter's tensors differ from those the model expects.
 
-    PEFT leaves out what does not fit, with a warning at most.
+    PEFT skips tensors that do not fit, with a warning at most.
     """
     from peft import get_peft_model_state_dict
     from safetensors import safe_open
@@ -94,7 +94,7 @@ def _mismatch(model: Any, folder: Path) -> str | None:
 
 
 def _too_small(model: Any, rank: int | float) -> str | None:
-    """Return what is wrong where a matrix has fewer rows or columns than the rank."""
+    """Return an error message if a matrix has fewer rows or columns than the rank."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     shapes = [
@@ -112,7 +112,7 @@ def _too_small(model: Any, rank: int | float) -> str | None:
 
 
 class _Reported:
-    """A model as `convert_to_lora` looks at it; says how far it has come in its modules."""
+    """The part of a model that `convert_to_lora` uses; reports progress over its modules."""
 
     def __init__(self, model: Any, answer: Answer) -> None:
         self._model = model
@@ -132,9 +132,10 @@ class _Reported:
 
 
 def _energy_kept(model: Any, tensors: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
-    """Return the shares of the energy kept, by what the layers do and not by what PEFT says.
+    """Return the shares of the energy kept, measured on the layers' outputs.
 
-    D is what a layer adds to its base layer's output for each unit vector; |.| is Frobenius's norm.
+    D is the difference between the outputs of a layer and of its base layer for each unit vector;
+    |.| is the Frobenius norm.
     """
     import torch
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -167,7 +168,7 @@ def _save(tensors: Mapping[str, Any], file: Path) -> None:
 
 
 def _start() -> None:
-    # What the libraries print goes to stderr; the answers alone to stdout.
+    # Output of the libraries goes to stderr, only answers to stdout.
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
@@ -177,7 +178,7 @@ def _start() -> None:
 
     try:
         main(json.loads(sys.argv[1]), answer)
-    except Exception as error:  # of torch, PEFT or transformers, which have no common base
+    except Exception as error:  # torch, PEFT and transformers have no common base class
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0].rstrip(".") if lines else type(error).__name__
         answer(error=f"{reason}.")

@@ -1,4 +1,4 @@
-"""Weights beside the factors of a PEFT adapter: trained whole, or copies of the base's."""
+"""Refuse fully trained weights beside the factors of a PEFT adapter."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ LINEAR: Final = frozenset(("lora_A", "lora_B"))
 EMBEDDING: Final = frozenset(("lora_embedding_A", "lora_embedding_B"))
 
 Parts = Mapping[str, Mapping[str, FileTensor]]
-"""The factors by module and part."""
+"""Factors by module and part."""
 
 
 def require_nothing_whole(
     config: PeftConfig, others: Mapping[str, FileTensor], parts: Parts
 ) -> None:
-    """Raise `AdapterError` for weights beside the factors; copies of the base's are passed over.
+    """Raise `AdapterError` for weights beside the factors, except copies of the base's.
 
-    Those of a vision or audio tower are no matter: all of it is left out.
+    Skips weights of a vision or audio tower, which is not converted.
     """
     for name, tensor in others.items():
         if is_of_other_tower(name):
@@ -49,7 +49,7 @@ def require_nothing_whole(
 
 
 def _require_plain_copy(config: PeftConfig, name: str, tensor: FileTensor, parts: Parts) -> None:
-    """Pass a copy of an adapted embedding or head, which PEFT saves for a vocabulary that grew."""
+    """Accept a copy of an adapted embedding or head, which PEFT saves after a vocabulary resize."""
     module = name.partition(".base_layer.")[0]
     found = parts.get(module, {})
     shape: tuple[int, ...] = ()

@@ -12,7 +12,9 @@ import pytest
 from engine.adapters.checking.ignored_tensors import unused_targets
 from engine.gguf.header import read_header
 from engine.gguf.model_header import require_base
-from engine.llama import Context, KvType, LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context, KvType
+from engine.llama.model import Model
 from tests.support.gguf_child import PROMPT, logits_after
 from tests.support.tiny_latent import Architecture, write_latent_base
 from tests.support.tiny_models import write_adapter

@@ -26,7 +26,8 @@ from engine.errors import AdapterError, Cancelled, EngineError
 from engine.gguf.header import read_header
 from engine.gguf.model_header import require_base
 from engine.gguf.weights import WeightFile
-from engine.llama import LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.model import Model
 from tests.support.peft_folders import Dtype, pair, write_peft
 from tests.support.tiny_models import HEAD_SIZE, N_EMBD, N_FF, N_HEAD, N_HEAD_KV, write_base
 

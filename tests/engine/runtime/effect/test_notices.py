@@ -9,7 +9,8 @@ import pytest
 
 from engine.adapters.checking.untrained import is_untrained
 from engine.gguf.header import read_header
-from engine.llama import LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.model import Model
 from engine.protocol.values import AdapterEffect
 from engine.runtime.effect.notices import effect_notices
 from engine.runtime.effect.probe import EffectProbe

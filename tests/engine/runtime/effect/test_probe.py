@@ -11,7 +11,9 @@ import numpy.typing as npt
 import pytest
 
 from engine.errors import EngineError, GenerationError
-from engine.llama import Context, LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context
+from engine.llama.model import Model
 from engine.runtime.effect.probe import CHUNK, N_ANSWER, QUESTION, EffectProbe, kl_divergence
 from modelfiles.demo import ADAPTERS, BASE
 from tests.engine.conftest import Tiny

@@ -11,7 +11,10 @@ import pytest
 from engine.adapters.checking.ignored_tensors import unused_targets
 from engine.gguf.header import GgufHeader, read_header
 from engine.gguf.model_header import require_base
-from engine.llama import Context, LoraAdapter, Model, trace
+from engine.llama import trace
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context
+from engine.llama.model import Model
 from engine.runtime.effect.used_tensors import Usage, usage_of
 from modelfiles.demo import ADAPTERS, BASE
 from tests.engine.conftest import Tiny

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from engine.errors import GenerationError
-from engine.llama import Context, LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context
+from engine.llama.model import Model
 from engine.runtime.kv.cache import KvCache
 from engine.runtime.kv.cells import cells_of, common_prefix, common_tokens, stack_key
 from engine.runtime.kv.snapshots import SnapshotStore

@@ -22,7 +22,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from engine.adapters.read import read_adapter
-from engine.llama import LoraAdapter
+from engine.llama.adapter import LoraAdapter
 from engine.protocol.settings import EngineSettings, FuseMode
 from engine.protocol.values import LoadSpec
 from engine.runtime.runtime import Runtime

@@ -12,7 +12,9 @@ import pytest
 
 from engine.adapters.read import read_adapter
 from engine.errors import AdapterError
-from engine.llama import Context, LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.context import Context
+from engine.llama.model import Model
 from engine.protocol.settings import EngineSettings
 from engine.runtime.runtime import Runtime
 from engine.runtime.stacks import applied_stack

@@ -14,7 +14,8 @@ from engine.adapters.fusing.fuse import fuse
 from engine.adapters.scaled_adapter import part_of
 from engine.errors import EngineError
 from engine.gguf.ggml_type import GgmlType
-from engine.llama import LoraAdapter, Model
+from engine.llama.adapter import LoraAdapter
+from engine.llama.model import Model
 from engine.runtime.stacks.fused_files import FusedCache
 from tests.engine.conftest import Tiny
 
@@ -164,7 +165,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 from engine.adapters.fusing.fuse import fuse
-from engine.adapters.fusing.plan import part_of
+from engine.adapters.scaled_adapter import part_of
 from engine.adapters.read import read_adapter
 from engine.runtime.stacks.fused_files import FusedCache
 

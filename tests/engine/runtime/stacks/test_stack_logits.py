@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from engine.adapters.read import read_adapter
-from engine.llama import Context
+from engine.llama.context import Context
 from engine.protocol.settings import EngineSettings, FuseMode
 from engine.protocol.values import LoadSpec
 from engine.runtime.load_options import PREFILL_CHUNK

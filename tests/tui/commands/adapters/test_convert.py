@@ -330,7 +330,7 @@ def test_an_adapter_of_another_method_becomes_a_lora_first(
         write_peft(out, MODULES, alpha=8, r=4)
         return LoraForm(out, "LOHA", 0.987, 0.9, "model.layers.1.self_attn.q_proj", 4, 4, 4)
 
-    monkeypatch.setattr(to_lora, "to_lora", to_lora)
+    monkeypatch.setattr("tui.commands.adapters.other_methods.to_lora", to_lora)
     write_peft(Path("my loha"), MODULES, alpha=8, r=4, config={"peft_type": "LOHA"})
     Path("weights").mkdir()
     arguments = ["my loha", "--base", "base.gguf", "--weights", "weights"]

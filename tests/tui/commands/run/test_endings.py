@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(engine: ScriptedEngine, folder: Path, monkeypatch: Patch, *arguments: str) -> int:
     """Run `tui run tiny Hello` against `engine`, with a closed stdin."""
     monkeypatch.setenv("LORA_TUI_HOME", str(folder / "home"))
-    monkeypatch.setattr("tui.local_engine.new_engine", lambda: engine)
+    monkeypatch.setattr("tui.commands.run.run.new_engine", lambda: engine)
     monkeypatch.setattr("sys.stdin", None)
     code = main(["run", "tiny", "Hello", *arguments])
     assert engine.is_closed
