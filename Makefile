@@ -20,6 +20,7 @@ test: lint types ## Set up, then run the linter, the type checker and every test
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 
 types: $(VENV)/.ready
 	$(BIN)/mypy
@@ -35,7 +36,7 @@ bench: $(VENV)/$(if $(LLAMA_CPP),.bench-ready,.ready) ## Measure what adapters c
 	$(BIN)/python -m tests.benchmarks $(if $(JSON),--json "$(JSON)") $(if $(LLAMA_CPP),--llama-cpp "$(LLAMA_CPP)") $(BENCH_ARGS)
 
 clean: ## Remove the virtual environment and caches
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # llama-cpp-python has no ready-made package for every machine and compiles llama.cpp.
 .PHONY: compiler

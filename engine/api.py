@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Self
 
 from engine.adapters.read import read_adapter
 from engine.errors import GenerationError, HubError
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, Tokens
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import BaseInfo, ChatMessage, GenerationStats, LoadSpec
@@ -144,10 +145,9 @@ class Base:
         system = [ChatMessage("system", self.system)] if self.system else []
         asked = ChatMessage("user", message)
         finished: Finished | None = None
-        conversation = [*system, *self.messages, asked]
-        for event in generate(
-            self._runtime, conversation, merged, template=self.template, thinks=self.thinks
-        ):
+        conversation = (*system, *self.messages, asked)
+        request = ChatRequest(conversation, merged, self.template, self.thinks)
+        for event in generate(self._runtime, request):
             if isinstance(event, Tokens) and on_text is not None and event.text:
                 on_text(event.text)
             elif isinstance(event, Finished):

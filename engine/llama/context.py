@@ -16,7 +16,7 @@ from engine.gguf.ggml_type import GgmlType
 from engine.llama.adapter import LoraAdapter
 from engine.llama.library import lc
 from engine.llama.log import reasons
-from engine.llama.model import Model
+from engine.llama.model import AdapterUser, Model
 
 _ABORTED = 2
 """Return code of llama_decode after the abort callback returned true."""
@@ -42,7 +42,7 @@ class KvType(IntEnum):
         return GgmlType(self).block_length > 1
 
 
-class Context(Handle):
+class Context(AdapterUser):
     """Evaluates tokens of one sequence; holds the KV cache.
 
     Args:
@@ -131,7 +131,7 @@ class Context(Handle):
             raise EngineError("llama.cpp refused the stack of adapters.")
         self._adapters = tuple(adapters)
 
-    def _drop_adapter(self, adapter: LoraAdapter) -> None:
+    def _drop_adapter(self, adapter: Handle) -> None:
         if any(a is adapter for a, _ in self._adapters):
             self.set_adapters([(a, scale) for a, scale in self._adapters if a is not adapter])
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.disk.handle import Handle
 from engine.errors import BaseError
@@ -16,9 +17,13 @@ from engine.llama.library import lc
 from engine.llama.log import reasons
 from engine.llama.rpc import use_hosts
 
-if TYPE_CHECKING:
-    from engine.llama.adapter import LoraAdapter
-    from engine.llama.context import Context
+
+class AdapterUser(Handle):
+    """A handle to which adapters of its model are applied: a context, as its model sees it."""
+
+    @abstractmethod
+    def _drop_adapter(self, adapter: Handle) -> None:
+        """Stop applying `adapter`, which is about to be freed."""
 
 
 class Model(Handle):
@@ -68,8 +73,8 @@ class Model(Handle):
             raise BaseError(f"{path} cannot be loaded: {reasons.first()}.")
         self.path = path
         self._vocab: Any = lc.llama_model_get_vocab(self._model)
-        self._contexts: list[Context] = []
-        self._adapters: list[LoraAdapter] = []
+        self._contexts: list[AdapterUser] = []
+        self._adapters: list[Handle] = []
         self.n_vocab: int = lc.llama_vocab_n_tokens(self._vocab)
         self.n_params: int = lc.llama_model_n_params(self._model)
         self.size_bytes: int = lc.llama_model_size(self._model)

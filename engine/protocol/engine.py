@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import GenerationEvent, SettleEvent, StackApplied
 from engine.protocol.settings import EngineSettings
-from engine.protocol.values import BaseInfo, ChatMessage, LoadSpec
+from engine.protocol.values import BaseInfo, LoadSpec
 from engine.stack import AdapterStack
-from modelfiles.parameters import Parameters
 
 
 class Engine(Protocol):
@@ -34,31 +34,14 @@ class Engine(Protocol):
         answer; the call returns when it has taken effect.
         """
 
-    def settle(
-        self,
-        messages: Sequence[ChatMessage],
-        parameters: Parameters,
-        template: str | None = None,
-        thinks: bool | None = None,
-        delay_s: float = 0.0,
-    ) -> AsyncIterator[SettleEvent]:
+    def settle(self, request: ChatRequest, delay_s: float = 0.0) -> AsyncIterator[SettleEvent]:
         """Prepare for the next answer in the background; the last event is `Settled`.
 
         Begins `delay_s` after the call and ends early at any other request.
         """
 
-    def generate(
-        self,
-        messages: Sequence[ChatMessage],
-        parameters: Parameters,
-        template: str | None = None,
-        thinks: bool | None = None,
-    ) -> AsyncIterator[GenerationEvent]:
-        """Answer a conversation; the last event is always `Finished`, also after a crash.
-
-        `template` is the TEMPLATE of the Modelfile; None means the base's own chat template.
-        `thinks` turns the thinking of a reasoning model on or off; None leaves it to the template.
-        """
+    def generate(self, request: ChatRequest) -> AsyncIterator[GenerationEvent]:
+        """Answer a conversation; the last event is always `Finished`, also after a crash."""
 
     async def cancel(self) -> None:
         """Stop the running generation; its last event then has the reason `cancelled`."""

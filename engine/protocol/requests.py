@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.settings import EngineSettings
-from engine.protocol.values import ChatMessage, LoadSpec
+from engine.protocol.values import LoadSpec
 from engine.stack import AdapterStack
-from modelfiles.parameters import Parameters
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
@@ -43,11 +43,7 @@ class Settle(msgspec.Struct, frozen=True, tag="settle"):
     """
 
     request_id: int
-    messages: tuple[ChatMessage, ...]
-    """The conversation so far, oldest first; may be empty."""
-    parameters: Parameters = msgspec.field(default_factory=Parameters)
-    template: str | None = None
-    thinks: bool | None = None
+    chat: ChatRequest
     delay_s: float = 0.0
     """Pause before the work begins, so that a stack still being changed costs nothing."""
 
@@ -56,13 +52,7 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     """Answer a conversation; answered by PromptProgress…, Tokens… and Finished."""
 
     request_id: int
-    messages: tuple[ChatMessage, ...]
-    """Oldest first: the system message (if any) at the start, a user message at the end."""
-    parameters: Parameters = msgspec.field(default_factory=Parameters)
-    template: str | None = None
-    """The TEMPLATE of the Modelfile, a Go template; None for the base's own chat template."""
-    thinks: bool | None = None
-    """Whether a reasoning model is asked to think; None leaves it to its template."""
+    chat: ChatRequest
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):

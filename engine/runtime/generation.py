@@ -3,43 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from engine.errors import EngineError
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
-from engine.protocol.values import ChatMessage, FinishReason, GenerationStats
-from engine.runtime.prompt import Prompt, answer_reserve, build_prompt
+from engine.protocol.values import FinishReason, GenerationStats
+from engine.runtime.prompt import Prompt, build_prompt
 from engine.runtime.runtime import Runtime
 from engine.runtime.sampling import Sampling
 from engine.runtime.stop_strings import TextStream
 from engine.runtime.thoughts import Split, ThoughtSplitter
-from modelfiles.parameters import Parameters
 
 
 def generate(
     runtime: Runtime,
-    messages: Sequence[ChatMessage],
-    parameters: Parameters,
+    request: ChatRequest,
     *,
-    template: str | None = None,
-    thinks: bool | None = None,
     is_cancelled: Callable[[], bool] = lambda: False,
     request_id: int = 0,
 ) -> Iterator[GenerationEvent]:
-    """Answer `messages` under the stack in force; the last event is always `Finished`.
+    """Answer a conversation under the stack in force; the last event is always `Finished`.
 
     Args:
         runtime: The base with its stack.
-        messages: Oldest first; the system message, if any, at the start.
-        parameters: Only the sampling parameters, num_predict and stop are read.
-        template: The TEMPLATE of the Modelfile; None for the base's own chat template.
-        thinks: Whether a reasoning model is asked to think; None leaves it to its template.
+        request: The conversation and how to answer it.
         is_cancelled: Called during the prefill and between tokens; True cancels.
         request_id: Copied into every event.
     """
-    answer = _Answer(runtime, parameters, is_cancelled, request_id)
+    answer = _Answer(runtime, request, is_cancelled, request_id)
     try:
-        yield from answer.events(messages, template, thinks)
+        yield from answer.events()
     except EngineError as error:
         yield answer.finished("failed", str(error))
 
@@ -50,12 +44,12 @@ class _Answer:
     def __init__(
         self,
         runtime: Runtime,
-        parameters: Parameters,
+        request: ChatRequest,
         is_cancelled: Callable[[], bool],
         request_id: int,
     ) -> None:
         self._runtime = runtime
-        self._parameters = parameters
+        self._request = request
         self._is_cancelled = is_cancelled
         self._id = request_id
         self._text = self._thinking = ""
@@ -63,19 +57,10 @@ class _Answer:
         self._n_prompt = self._n_reused = self._n_decoded = self._n_dropped = self._n_thought = 0
         self._prefill_s = self._decode_s = 0.0
 
-    def events(
-        self, messages: Sequence[ChatMessage], template: str | None, thinks: bool | None
-    ) -> Iterator[GenerationEvent]:
+    def events(self) -> Iterator[GenerationEvent]:
         """Yield the events of prefill and decode, ending with `Finished`."""
-        n_ctx = self._runtime.context.n_ctx
-        prompt = build_prompt(
-            self._runtime.model,
-            messages,
-            n_ctx=n_ctx,
-            n_answer=answer_reserve(n_ctx, self._parameters.num_predict),
-            template=template,
-            thinks=thinks,
-        )
+        runtime = self._runtime
+        prompt = build_prompt(runtime.model, self._request, runtime.context.n_ctx)
         self._notices, self._n_dropped = prompt.notices, prompt.n_dropped
         self._n_prompt = len(prompt.tokens)
         yield from self._prefill(prompt.tokens)
@@ -103,14 +88,15 @@ class _Answer:
 
     def _decode(self, prompt: Prompt) -> Iterator[GenerationEvent]:
         model, context = self._runtime.model, self._runtime.context
-        stream = TextStream((*prompt.stops, *(self._parameters.stop or ())))
+        parameters = self._request.parameters
+        stream = TextStream((*prompt.stops, *(parameters.stop or ())))
         thoughts = ThoughtSplitter(prompt.tags, is_open=prompt.opens_thought)
-        limit = self._parameters.num_predict
+        limit = parameters.num_predict
         n_room = context.n_ctx - len(prompt.tokens)
         n_most = n_room if limit is None or limit < 0 else min(n_room, limit)
         started = time.perf_counter()
         reason: FinishReason = "length"
-        with Sampling.of(self._parameters).chain(model, prompt.tokens, context.n_ctx) as chain:
+        with Sampling.of(parameters).chain(model, prompt.tokens, context.n_ctx) as chain:
             while self._n_decoded < n_most:
                 if self._is_cancelled():
                     reason = "cancelled"

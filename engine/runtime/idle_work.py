@@ -16,7 +16,7 @@ from typing import Final
 from engine.errors import EngineError
 from engine.protocol.events import EffectMeasured, FormChosen, PromptProgress, Settled, SettleEvent
 from engine.protocol.requests import Settle
-from engine.runtime.prompt import answer_reserve, conversation_prefix
+from engine.runtime.prompt import conversation_prefix
 from engine.runtime.runtime import Runtime
 
 log = logging.getLogger("engine.runtime.idle_work")
@@ -68,17 +68,9 @@ def _evaluate(runtime: Runtime, request: Settle) -> Generator[Step, None, int]:
     """Evaluate the conversation under the stack in force; return how many tokens are ready."""
     if not runtime.settings.prepares or runtime.settings.swap == "keep":
         return 0
-    n_ctx = runtime.context.n_ctx
     n_done, n_reused = 0, 0
     try:
-        tokens = conversation_prefix(
-            runtime.model,
-            request.messages,
-            n_ctx=n_ctx,
-            n_answer=answer_reserve(n_ctx, request.parameters.num_predict),
-            template=request.template,
-            thinks=request.thinks,
-        )
+        tokens = conversation_prefix(runtime.model, request.chat, runtime.context.n_ctx)
         sent_s = float("-inf")
         for step, done in enumerate(runtime.prefill(tokens, needs_logits=False)):
             n_done = done

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from engine.errors import PromptError
 from engine.llama.model import Model
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.values import ChatMessage
 from modelfiles.errors import TemplateError
 from modelfiles.template.choose import ChatFormat, choose_format
@@ -29,43 +32,33 @@ class Prompt:
     """Whether the prompt ends in the opening tag, so that the answer begins inside a thought."""
 
 
-def build_prompt(
-    model: Model,
-    messages: Sequence[ChatMessage],
-    *,
-    n_ctx: int,
-    n_answer: int,
-    template: str | None = None,
-    thinks: bool | None = None,
-) -> Prompt:
-    """Render `messages` with `template`, else the base's chat template, and tokenise them.
+def build_prompt(model: Model, request: ChatRequest, n_ctx: int) -> Prompt:
+    """Render a conversation with its template, else the base's chat template, and tokenise it.
 
-    If they do not fit, the oldest messages are dropped, but never the system message or the last
-    message.
+    If the messages do not fit, with room for the answer (`answer_reserve`), the oldest are dropped,
+    but never the system message or the last message.
 
     Args:
         model: The base, for its template and vocabulary.
-        messages: Oldest first; the system message, if any, first of all.
+        request: The conversation, which ends in the message to answer.
         n_ctx: Context length in tokens.
-        n_answer: Tokens to leave free for the answer.
-        template: The TEMPLATE of the Modelfile, a Go template.
-        thinks: Whether the model is asked to reason; None leaves it to the template.
 
     Raises:
         PromptError: The template cannot render the conversation, or the system message and the
             last message alone do not fit.
     """
+    messages = request.messages
     system = [message for message in messages[:1] if message.role == "system"]
     turns = messages[len(system) :]
     if not turns:
         raise PromptError("There is no message to answer.")
-    limit = n_ctx - n_answer
+    limit = n_ctx - answer_reserve(n_ctx, request.parameters.num_predict)
     chat_format = choose_format(
-        template,
+        request.template,
         model.chat_template,
         bos_token=model.bos_text,
         eos_token=model.eos_text,
-        thinks=thinks,
+        thinks=request.thinks,
     )
 
     def text_without(n_dropped: int) -> str:
@@ -101,39 +94,26 @@ def build_prompt(
     return Prompt(tokens, n_dropped, chat_format.stops, tuple(notices), tags, opens_thought)
 
 
-def conversation_prefix(
-    model: Model,
-    messages: Sequence[ChatMessage],
-    *,
-    n_ctx: int,
-    n_answer: int,
-    template: str | None = None,
-    thinks: bool | None = None,
-) -> list[int]:
+def conversation_prefix(model: Model, request: ChatRequest, n_ctx: int) -> list[int]:
     """Return the tokens that the next prompt of a conversation will begin with; may be empty.
 
     Templates can render earlier turns differently (some drop the thinking), so the conversation is
     rendered twice, with two different next user messages: the common prefix does not depend on
     what the user will write. A conversation that ends in a user message is rendered as it is. The
-    arguments are those of `build_prompt`, except that `messages` may be empty.
+    arguments are those of `build_prompt`, except that there may be no messages.
 
     Raises:
         PromptError: As `build_prompt`.
     """
-
-    def tokens_before(coming: Sequence[ChatMessage]) -> list[int]:
-        return build_prompt(
-            model,
-            [*messages, *coming],
-            n_ctx=n_ctx,
-            n_answer=n_answer,
-            template=template,
-            thinks=thinks,
-        ).tokens
-
+    messages = request.messages
     if messages and messages[-1].role == "user":
-        return tokens_before(())
-    one, other = (tokens_before([ChatMessage("user", text)]) for text in ("a", "0"))
+        return build_prompt(model, request, n_ctx).tokens
+
+    def tokens_before(coming: str) -> list[int]:
+        longer = replace(request, messages=(*messages, ChatMessage("user", coming)))
+        return build_prompt(model, longer, n_ctx).tokens
+
+    one, other = tokens_before("a"), tokens_before("0")
     return one[: common_prefix(one, other)]
 
 

@@ -233,10 +233,7 @@ class Worker:
         try:
             for event in generate(
                 self._loaded_runtime(),
-                request.messages,
-                request.parameters,
-                template=request.template,
-                thinks=request.thinks,
+                request.chat,
                 is_cancelled=lambda: self._is_closing or request.request_id in self._cancelled,
                 request_id=request.request_id,
             ):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import TypeVar
 
 from engine import errors
 from engine.errors import EngineError, WorkerError
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import (
     Configured,
     EffectMeasured,
@@ -29,10 +30,9 @@ from engine.protocol.events import (
 )
 from engine.protocol.requests import Cancel, Configure, Generate, Load, Request, SetStack, Settle
 from engine.protocol.settings import EngineSettings
-from engine.protocol.values import BaseInfo, ChatMessage, GenerationStats, LoadSpec
+from engine.protocol.values import BaseInfo, GenerationStats, LoadSpec
 from engine.stack import AdapterStack
 from engine.worker.process import WorkerProcess
-from modelfiles.parameters import Parameters
 
 _Last = TypeVar("_Last", Configured, Loaded, StackApplied)
 
@@ -105,12 +105,7 @@ class EngineClient:
         return applied
 
     async def settle(
-        self,
-        messages: Sequence[ChatMessage],
-        parameters: Parameters,
-        template: str | None = None,
-        thinks: bool | None = None,
-        delay_s: float = 0.0,
+        self, request: ChatRequest, delay_s: float = 0.0
     ) -> AsyncGenerator[SettleEvent, None]:
         """Prepare for the next answer in the background; the last event is `Settled`.
 
@@ -122,10 +117,10 @@ class EngineClient:
         if worker is None or self._has_base is not worker or self._has_stack is not worker:
             yield Settled(request_id, is_complete=False)
             return
-        request = Settle(request_id, tuple(messages), parameters, template, thinks, delay_s)
         is_over = False
+        asked = Settle(request_id, request, delay_s)
         try:
-            async with contextlib.aclosing(self._ask(worker, request_id, request)) as events:
+            async with contextlib.aclosing(self._ask(worker, request_id, asked)) as events:
                 async for event in events:
                     if isinstance(event, PromptProgress | EffectMeasured | FormChosen | Settled):
                         is_over = isinstance(event, Settled)
@@ -137,26 +132,16 @@ class EngineClient:
                 with contextlib.suppress(WorkerError):
                     await worker.send(Cancel(request_id))
 
-    async def generate(
-        self,
-        messages: Sequence[ChatMessage],
-        parameters: Parameters,
-        template: str | None = None,
-        thinks: bool | None = None,
-    ) -> AsyncGenerator[GenerationEvent, None]:
-        """Answer a conversation; the last event is always `Finished`, also after a crash.
-
-        `template` is the TEMPLATE of the Modelfile; None means the base's own chat template.
-        `thinks` turns the thinking of a reasoning model on or off; None leaves it to the template.
-        """
+    async def generate(self, request: ChatRequest) -> AsyncGenerator[GenerationEvent, None]:
+        """Answer a conversation; the last event is always `Finished`, also after a crash."""
         request_id = next(self._ids)
         text, thinking, n_decoded, is_finished = "", "", 0, False
         self._generation_id = request_id
         worker: WorkerProcess | None = None
         try:
             worker = await self._restored()
-            request = Generate(request_id, tuple(messages), parameters, template, thinks)
-            async with contextlib.aclosing(self._ask(worker, request_id, request)) as events:
+            asked = Generate(request_id, request)
+            async with contextlib.aclosing(self._ask(worker, request_id, asked)) as events:
                 async for event in events:
                     if isinstance(event, Tokens):
                         text += event.text

@@ -7,6 +7,7 @@ import string
 import time
 from dataclasses import dataclass
 
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
 from engine.protocol.values import ChatMessage, GenerationStats
 from engine.runtime.generation import generate
@@ -83,9 +84,9 @@ class Prompts:
         return (ChatMessage("user", start + "".join(rest)),)  # the template adds a newline
 
 
-def parameters(n_predict: int) -> Parameters:
-    """Return parameters for greedy decoding of exactly `n_predict` tokens."""
-    return Parameters(temperature=0.0, num_predict=n_predict)
+def greedy(messages: tuple[ChatMessage, ...], n_predict: int) -> ChatRequest:
+    """Return the request to answer a conversation by exactly `n_predict` tokens, greedily."""
+    return ChatRequest(messages, Parameters(temperature=0.0, num_predict=n_predict))
 
 
 async def ask_client(
@@ -93,7 +94,7 @@ async def ask_client(
 ) -> Cost:
     """Return the cost of an answer through the worker, seen from this process."""
     clock = _Clock()
-    async for event in client.generate(messages, parameters(n_predict)):
+    async for event in client.generate(greedy(messages, n_predict)):
         clock.see(event)
     assert clock.cost is not None  # the last event is Finished
     return clock.cost
@@ -102,7 +103,7 @@ async def ask_client(
 def ask_runtime(runtime: Runtime, messages: tuple[ChatMessage, ...], n_predict: int) -> Cost:
     """Return the cost of an answer computed in this process."""
     clock = _Clock()
-    for event in generate(runtime, messages, parameters(n_predict)):
+    for event in generate(runtime, greedy(messages, n_predict)):
         clock.see(event)
     assert clock.cost is not None  # the last event is Finished
     return clock.cost

@@ -11,7 +11,7 @@ from engine.runtime.runtime import Runtime
 from engine.stack import AdapterStack, stack_of
 from engine.worker.client import EngineClient
 from modelfiles.parameters import Parameters
-from tests.benchmarks.conversation import parameters
+from tests.benchmarks.conversation import greedy
 from tests.benchmarks.measurement import note
 from tests.benchmarks.plan import Plan
 from tests.benchmarks.shapes import Files
@@ -53,7 +53,7 @@ def runtime_for(spec: LoadSpec, settings: EngineSettings) -> Runtime:
 
 async def settle(client: EngineClient) -> None:
     """Wait until the worker has finished its background work on a stack, such as fusing it."""
-    async for _ in client.settle((), parameters(1)):
+    async for _ in client.settle(greedy((), 1)):
         pass
 
 

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from engine.protocol.settings import EngineSettings
 from engine.stack import AdapterStack
 from engine.worker.client import EngineClient
-from tests.benchmarks.conversation import Prompts, ask_client, parameters
+from tests.benchmarks.conversation import Prompts, ask_client, greedy
 from tests.benchmarks.engines import spec_of, stack_of_first
 from tests.benchmarks.measurement import Report, Unit, progress
 from tests.benchmarks.plan import Plan
@@ -103,7 +103,7 @@ def _work(
         await client.set_stack(stack_of_first(files, 8))
 
     async def settle() -> None:
-        async for _ in client.settle(messages, parameters(1)):
+        async for _ in client.settle(greedy(messages, 1)):
             pass
 
     async def evaluate() -> None:

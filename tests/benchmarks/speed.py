@@ -12,7 +12,7 @@ from engine.runtime.prompt import build_prompt
 from engine.runtime.runtime import Runtime
 from engine.worker.client import EngineClient
 from tests.benchmarks.bare import BareCost, BareLoop
-from tests.benchmarks.conversation import Cost, Prompts, ask_client, ask_runtime
+from tests.benchmarks.conversation import Cost, Prompts, ask_client, ask_runtime, greedy
 from tests.benchmarks.engines import (
     SCALE,
     adapters_text,
@@ -122,7 +122,7 @@ class _Engines:
 
     def _tokens(self, n_tokens: int) -> list[int]:
         messages = self._prompts.next(n_tokens)
-        return build_prompt(self._runtime.model, messages, n_ctx=N_CTX, n_answer=1).tokens
+        return build_prompt(self._runtime.model, greedy(messages, 1), N_CTX).tokens
 
     async def _ask(self, client: EngineClient, n: int, form: Form) -> Cost | None:
         await client.set_stack(stack_of_first(self._files, n))

@@ -11,7 +11,7 @@ from engine.protocol.settings import EngineSettings
 from engine.protocol.values import ChatMessage
 from engine.stack import AdapterStack, stack_of
 from engine.worker.client import EngineClient
-from tests.benchmarks.conversation import Cost, Prompts, ask_client, parameters
+from tests.benchmarks.conversation import Cost, Prompts, ask_client, greedy
 from tests.benchmarks.engines import SCALE, client_for, spec_of
 from tests.benchmarks.measurement import Report, Unit, middle, progress, ratio
 from tests.benchmarks.plan import Plan
@@ -77,7 +77,7 @@ class _Swaps:
     async def prepare(self, messages: Messages) -> tuple[float, bool]:
         """Evaluate in the background; return its duration and whether anything is ready."""
         started_s, evaluated_s, n_ready = time.perf_counter(), 0.0, 0
-        async for event in self.client.settle(messages, parameters(N_PREDICT)):
+        async for event in self.client.settle(greedy(messages, N_PREDICT)):
             if isinstance(event, Settled):
                 n_ready = event.n_ready
             elif isinstance(event, PromptProgress):
@@ -111,7 +111,7 @@ class _Swaps:
         Returns None if the engine finishes the answer first.
         """
         is_live, applied_s = False, 0.0
-        async with aclosing(self.client.generate(messages, parameters(N_PREDICT_LIVE))) as events:
+        async with aclosing(self.client.generate(greedy(messages, N_PREDICT_LIVE))) as events:
             async for event in events:
                 if isinstance(event, Tokens) and not applied_s:
                     started_s = time.perf_counter()

@@ -13,7 +13,7 @@ from engine.runtime.generation import generate
 from engine.runtime.runtime import Runtime
 from modelfiles.parameters import Parameters
 from tests.benchmarks.bare import BareLoop
-from tests.benchmarks.conversation import Prompts, ask_runtime, parameters
+from tests.benchmarks.conversation import Prompts, ask_runtime, greedy
 from tests.benchmarks.engines import SCALE, quiet, runtime_for, stack_of_first
 from tests.benchmarks.shapes import TINY, Files, files_of
 
@@ -77,7 +77,7 @@ def test_the_bare_loop_answers_as_the_engine_does(
         BareLoop(files.base, paths, runtime) as bare,
     ):
         runtime.set_stack(stack_of_first(files, n_adapters))
-        *_, finished = generate(runtime, messages, parameters(24))
+        *_, finished = generate(runtime, greedy(messages, 24))
         assert isinstance(finished, Finished)
         bare.apply(n_adapters, SCALE)
         tokens = runtime.model.tokenize(messages[0].content + "\n")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from engine.errors import EngineError
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import (
     Finished,
     GenerationEvent,
@@ -27,7 +28,6 @@ from engine.protocol.values import (
     LoadSpec,
 )
 from engine.stack import AdapterStack
-from modelfiles.parameters import Parameters
 
 BASE = BaseInfo(
     name="scripted",
@@ -64,10 +64,8 @@ class ScriptedEngine:
     base: BaseInfo = BASE
     loads: list[LoadSpec] = field(default_factory=list)
     stacks: list[AdapterStack] = field(default_factory=list)
-    prompts: list[tuple[ChatMessage, ...]] = field(default_factory=list)
-    templates: list[str | None] = field(default_factory=list)
-    wishes_to_think: list[bool | None] = field(default_factory=list)
-    parameters: list[Parameters] = field(default_factory=list)
+    requests: list[ChatRequest] = field(default_factory=list)
+    """What `generate` was asked, oldest first."""
     settings: list[EngineSettings] = field(default_factory=list)
     configure_error: EngineError | None = None
     settle_events: tuple[SettleEvent, ...] = ()
@@ -90,6 +88,11 @@ class ScriptedEngine:
     """Whether every answer is marked as approximate."""
     is_closed: bool = False
     _cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def prompts(self) -> list[tuple[ChatMessage, ...]]:
+        """The messages of each request to `generate`, oldest first."""
+        return [request.messages for request in self.requests]
 
     async def load(
         self, spec: LoadSpec, on_progress: Callable[[float], None] | None = None
@@ -117,15 +120,10 @@ class ScriptedEngine:
         return StackApplied(0, stack.digest, self.swap_s, self.form)
 
     async def settle(
-        self,
-        messages: Sequence[ChatMessage],
-        parameters: Parameters,
-        template: str | None = None,
-        thinks: bool | None = None,
-        delay_s: float = 0.0,
+        self, request: ChatRequest, delay_s: float = 0.0
     ) -> AsyncIterator[SettleEvent]:
         assert self.n_settling == 0, "two things are made ready at once"
-        self.settles.append(Settle(0, tuple(messages), parameters, template, thinks, delay_s))
+        self.settles.append(Settle(0, request, delay_s))
         self.n_settling += 1
         try:
             await asyncio.sleep(0)
@@ -145,18 +143,9 @@ class ScriptedEngine:
             finally:
                 self.n_settling -= 1
 
-    async def generate(
-        self,
-        messages: Sequence[ChatMessage],
-        parameters: Parameters,
-        template: str | None = None,
-        thinks: bool | None = None,
-    ) -> AsyncIterator[GenerationEvent]:
+    async def generate(self, request: ChatRequest) -> AsyncIterator[GenerationEvent]:
         assert self.n_settling == 0, "an answer was asked while something is being made ready"
-        self.prompts.append(tuple(messages))
-        self.templates.append(template)
-        self.wishes_to_think.append(thinks)
-        self.parameters.append(parameters)
+        self.requests.append(request)
         if self.generate_error is not None:
             raise self.generate_error
         self._cancelled.clear()

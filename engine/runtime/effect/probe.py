@@ -21,8 +21,10 @@ from engine.errors import EngineError, GenerationError, PromptError
 from engine.llama.adapter import LoraAdapter
 from engine.llama.context import Context
 from engine.llama.model import Model
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.values import ChatMessage
 from engine.runtime.prompt import build_prompt
+from modelfiles.parameters import Parameters
 
 Logits = npt.NDArray[np.float32]
 Steps = Generator[None, None, float]
@@ -151,13 +153,14 @@ class EffectProbe(Handle):
         """Return the question's tokens, rendered with the chat template if that works."""
         n_room = max(1, self._n_ctx - N_ANSWER)
         if self._model.chat_template is not None:
-            message = ChatMessage("user", QUESTION)
+            question = (ChatMessage("user", QUESTION),)
+            request = ChatRequest(question, Parameters(num_predict=N_ANSWER))
             try:
-                prompt = build_prompt(self._model, [message], n_ctx=n_room, n_answer=0)
+                prompt = build_prompt(self._model, request, self._n_ctx)
             except PromptError:
                 pass  # the template fails or is too long: use the bare question
             else:
-                if prompt.tokens:
+                if 0 < len(prompt.tokens) <= n_room:
                     return prompt.tokens
         return self._model.tokenize(QUESTION)[:n_room] or [0]
 

@@ -11,6 +11,7 @@ import pytest
 from engine.adapters.read import read_adapter
 from engine.gguf.metadata import ValueType
 from engine.llama.context import Context
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import ChatMessage
@@ -143,11 +144,11 @@ def test_added_during_an_answer_it_waits_for_the_next_prompt(runtime: Runtime, t
 
 def test_an_answer_carries_the_notice(runtime: Runtime, tiny: Tiny) -> None:
     runtime.configure(EngineSettings(kv_memory_bytes=0))
-    ask = [ChatMessage("user", "Hello")]
     greedy = Parameters(temperature=0.0, num_predict=4)
-    plain = list(generate(runtime, ask, greedy))[-1]
+    ask = ChatRequest((ChatMessage("user", "Hello"),), greedy)
+    plain = list(generate(runtime, ask))[-1]
     runtime.set_stack(stack_of([(waiting(tiny.first, (1, 2, 3)), 1.0)]))
-    last = list(generate(runtime, ask, greedy))[-1]
+    last = list(generate(runtime, ask))[-1]
     assert isinstance(plain, Finished)
     assert isinstance(last, Finished)
     assert "first stayed off" in last.notices[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import ChatMessage, LoadSpec
@@ -18,20 +19,20 @@ from modelfiles.parameters import Parameters
 from tests.engine.conftest import Tiny
 from tests.support.tiny_models import write_base
 
-ASK = [ChatMessage("user", "Tell me something.")]
+ASK = (ChatMessage("user", "Tell me something."),)
 GREEDY = Parameters(temperature=0.0, num_predict=24)
 
 
 def answer(
-    runtime: Runtime, messages: list[ChatMessage] = ASK, parameters: Parameters = GREEDY
+    runtime: Runtime, messages: tuple[ChatMessage, ...] = ASK, parameters: Parameters = GREEDY
 ) -> Finished:
-    last = list(generate(runtime, messages, parameters))[-1]
+    last = list(generate(runtime, ChatRequest(messages, parameters)))[-1]
     assert isinstance(last, Finished)
     return last
 
 
 def test_pieces_add_up_to_the_whole_answer(runtime: Runtime) -> None:
-    events = list(generate(runtime, ASK, GREEDY))
+    events = list(generate(runtime, ChatRequest(ASK, GREEDY)))
     pieces = [event for event in events if isinstance(event, Tokens)]
     last = events[-1]
     assert isinstance(last, Finished)
@@ -58,7 +59,7 @@ def test_a_seed_repeats_the_text(runtime: Runtime) -> None:
 def test_the_next_turn_evaluates_only_what_is_new(runtime: Runtime) -> None:
     first = answer(runtime)
     assert first.stats.n_reused == 0
-    turns = [*ASK, ChatMessage("assistant", first.text), ChatMessage("user", "And then?")]
+    turns = (*ASK, ChatMessage("assistant", first.text), ChatMessage("user", "And then?"))
     second = answer(runtime, turns)
     assert second.stats.n_reused >= first.stats.n_prompt
     assert second.stats.n_prompt > second.stats.n_reused
@@ -104,7 +105,7 @@ def test_a_stack_set_during_an_answer_is_labelled_and_does_no_harm_later(
     adapted = answer(runtime)
     runtime.set_stack(stack_of([]))
     mixed: Finished | None = None
-    for event in generate(runtime, ASK, GREEDY):
+    for event in generate(runtime, ChatRequest(ASK, GREEDY)):
         if isinstance(event, Tokens) and runtime.stack != stack:
             runtime.set_stack(stack)
         if isinstance(event, Finished):
@@ -146,16 +147,16 @@ def test_an_overlong_conversation_is_shortened_and_says_so(tiny: Tiny) -> None:
         for role in ("user", "assistant")
     ]
     with Runtime(tiny.spec(num_ctx=512)) as runtime:
-        shortened = answer(runtime, [*turns, *ASK])
+        shortened = answer(runtime, (*turns, *ASK))
     assert shortened.reason == "length"
     assert shortened.stats.n_dropped_messages > 0
     assert "oldest" in shortened.notices[0]
 
 
 def test_cancelling_between_prompt_chunks_evaluates_no_more(runtime: Runtime) -> None:
-    long = [ChatMessage("user", "word " * 80)]
+    long = (ChatMessage("user", "word " * 80),)
     seen: list[GenerationEvent] = []
-    events = generate(runtime, long, GREEDY, is_cancelled=lambda: len(seen) >= 2)
+    events = generate(runtime, ChatRequest(long, GREEDY), is_cancelled=lambda: len(seen) >= 2)
     for event in events:
         seen.append(event)
     progress = [event.n_done for event in seen if isinstance(event, PromptProgress)]
@@ -170,7 +171,7 @@ def test_cancelling_between_tokens_keeps_what_there_is(runtime: Runtime) -> None
     whole = answer(runtime)
     seen: list[Tokens] = []
     events: Iterator[GenerationEvent] = generate(
-        runtime, ASK, GREEDY, is_cancelled=lambda: len(seen) >= 5
+        runtime, ChatRequest(ASK, GREEDY), is_cancelled=lambda: len(seen) >= 5
     )
     last: GenerationEvent | None = None
     for event in events:
@@ -185,7 +186,7 @@ def test_cancelling_between_tokens_keeps_what_there_is(runtime: Runtime) -> None
 
 
 def test_a_failure_keeps_the_partial_text_and_the_next_answer_works(runtime: Runtime) -> None:
-    events = generate(runtime, ASK, Parameters(temperature=0.0))
+    events = generate(runtime, ChatRequest(ASK, Parameters(temperature=0.0)))
     text = ""
     finished: Finished | None = None
     n_seen = 0
@@ -208,7 +209,7 @@ def test_a_failure_keeps_the_partial_text_and_the_next_answer_works(runtime: Run
 
 def test_a_message_that_cannot_fit_is_one_sentence(tiny: Tiny) -> None:
     with Runtime(tiny.spec(num_ctx=256)) as runtime:
-        failed = answer(runtime, [ChatMessage("user", "word " * 400)])
+        failed = answer(runtime, (ChatMessage("user", "word " * 400),))
     assert failed.reason == "failed"
     assert "num_ctx" in failed.error
 
@@ -236,7 +237,7 @@ def test_load_parameters_beyond_what_llama_cpp_takes_do_no_harm(tiny: Tiny) -> N
 def test_a_prompt_that_opens_a_thought_gives_no_answer_before_it_is_closed(
     runtime: Runtime, template: str
 ) -> None:
-    events = list(generate(runtime, ASK, GREEDY, template=template))
+    events = list(generate(runtime, ChatRequest(ASK, GREEDY, template)))
     pieces = [event for event in events if isinstance(event, Tokens)]
     last = events[-1]
     assert isinstance(last, Finished)
@@ -246,9 +247,9 @@ def test_a_prompt_that_opens_a_thought_gives_no_answer_before_it_is_closed(
 
 
 def test_a_model_that_does_not_think_has_no_thoughts(runtime: Runtime) -> None:
-    asks = [ChatMessage("user", "What is <think>")]
+    asks = (ChatMessage("user", "What is <think>"),)
     for template in (None, "{{ .Prompt }}"):
-        last = list(generate(runtime, asks, GREEDY, template=template))[-1]
+        last = list(generate(runtime, ChatRequest(asks, GREEDY, template)))[-1]
         assert isinstance(last, Finished)
         assert (last.thinking, last.stats.n_thought) == ("", 0)
         assert last.text

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from engine.errors import EngineError, WorkerError
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import (
     EffectMeasured,
     Finished,
@@ -52,17 +53,18 @@ async def opened(
         await client.close()
 
 
-async def answer(client: EngineClient, messages: Sequence[ChatMessage] = NEXT) -> Finished:
-    last = [event async for event in client.generate(messages, GREEDY)][-1]
+async def answer(client: EngineClient, messages: tuple[ChatMessage, ...] = NEXT) -> Finished:
+    last = [event async for event in client.generate(ChatRequest(messages, GREEDY))][-1]
     assert isinstance(last, Finished)
     assert last.reason != "failed", last.error
     return last
 
 
 async def settled(
-    client: EngineClient, messages: Sequence[ChatMessage] = TALK, delay_s: float = 0.0
+    client: EngineClient, messages: tuple[ChatMessage, ...] = TALK, delay_s: float = 0.0
 ) -> list[SettleEvent]:
-    return [event async for event in client.settle(messages, GREEDY, delay_s=delay_s)]
+    request = ChatRequest(messages, GREEDY)
+    return [event async for event in client.settle(request, delay_s)]
 
 
 def ending(events: Sequence[SettleEvent]) -> Settled:
@@ -215,7 +217,7 @@ async def test_after_a_restart_without_adapters_it_goes_on_in_the_background(tin
     async with opened(tiny) as client:
         assert client.worker_pid is not None
         os.kill(client.worker_pid, signal.SIGKILL)
-        first = [event async for event in client.generate(TALK[:1], GREEDY)][-1]
+        first = [event async for event in client.generate(ChatRequest(TALK[:1], GREEDY))][-1]
         if isinstance(first, Finished) and first.reason == "failed":
             await answer(client)  # the death was only noticed by the question
         assert ending(await settled(client)).is_complete
@@ -237,7 +239,7 @@ def test_background_work_that_fails_costs_nothing_but_itself(error: Exception) -
 
 async def test_a_template_that_cannot_render_is_left_to_the_answer(tiny: Tiny) -> None:
     async with opened(tiny) as client:
-        steps = client.settle(TALK, GREEDY, "{{ shout }}")
+        steps = client.settle(ChatRequest(TALK, GREEDY, "{{ shout }}"))
         assert ending([event async for event in steps]).is_complete
 
 

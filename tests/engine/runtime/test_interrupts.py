@@ -9,6 +9,7 @@ import pytest
 
 from engine.llama.context import Context
 from engine.llama.model import Model
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, PromptProgress
 from engine.protocol.values import ChatMessage
 from engine.runtime.generation import generate
@@ -19,7 +20,7 @@ from tests.engine.conftest import Tiny
 
 TOKENS = [(7 * n) % 250 for n in range(96)]
 GREEDY = Parameters(temperature=0.0, num_predict=8)
-LONG = [ChatMessage("user", "word " * 80)]
+LONG = ChatRequest((ChatMessage("user", "word " * 80),), GREEDY)
 
 
 def after(n_asked: int) -> Callable[[], bool]:
@@ -78,7 +79,7 @@ def test_a_cancel_takes_effect_in_the_middle_of_a_chunk(tiny: Tiny) -> None:
         context = runtime.context
 
         def events() -> list[object]:
-            return list(generate(runtime, LONG, GREEDY, is_cancelled=is_cancelled))
+            return list(generate(runtime, LONG, is_cancelled=is_cancelled))
 
         seen = events()
         last = seen[-1]
@@ -87,9 +88,9 @@ def test_a_cancel_takes_effect_in_the_middle_of_a_chunk(tiny: Tiny) -> None:
         progress = [event.n_done for event in seen if isinstance(event, PromptProgress)]
         assert progress[-1] < PREFILL_CHUNK
         assert context.interrupts is None
-        whole = list(generate(runtime, LONG, GREEDY))[-1]
+        whole = list(generate(runtime, LONG))[-1]
         with Runtime(tiny.spec()) as cold:
-            fresh = list(generate(cold, LONG, GREEDY))[-1]
+            fresh = list(generate(cold, LONG))[-1]
         assert isinstance(whole, Finished)
         assert isinstance(fresh, Finished)
         assert whole.text == fresh.text

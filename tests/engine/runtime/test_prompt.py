@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from engine.errors import PromptError
 from engine.llama.model import Model
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.values import ChatMessage
 from engine.runtime.prompt import build_prompt
+from modelfiles.parameters import Parameters
 from modelfiles.template.choose import PLAIN_STOPS
 from tests.engine.conftest import Tiny
 from tests.support.tiny_models import END_OF_TEXT, write_base
@@ -22,11 +25,22 @@ def model(tiny: Tiny) -> Iterator[Model]:
         yield model
 
 
-def conversation(n_turns: int, system: str | None = "Be brief.") -> list[ChatMessage]:
+def conversation(
+    n_turns: int,
+    system: str | None = "Be brief.",
+    template: str | None = None,
+    n_answer: int | None = 64,
+) -> ChatRequest:
+    """Return what is asked after `n_turns`, with `n_answer` tokens at most to be kept free."""
     messages = [ChatMessage("system", system)] if system else []
     for n in range(n_turns):
         messages += [ChatMessage("user", f"Question {n}?"), ChatMessage("assistant", f"Reply {n}.")]
-    return [*messages, ChatMessage("user", "The last question?")]
+    messages.append(ChatMessage("user", "The last question?"))
+    return ChatRequest(tuple(messages), Parameters(num_predict=n_answer), template)
+
+
+def asked(text: str, template: str | None = None, thinks: bool | None = None) -> ChatRequest:
+    return ChatRequest((ChatMessage("user", text),), template=template, thinks=thinks)
 
 
 def text_of(model: Model, tokens: list[int]) -> str:
@@ -34,7 +48,7 @@ def text_of(model: Model, tokens: list[int]) -> str:
 
 
 def test_the_bases_own_chat_template_is_used(model: Model) -> None:
-    prompt = build_prompt(model, conversation(1), n_ctx=512, n_answer=64)
+    prompt = build_prompt(model, conversation(1), n_ctx=512)
     assert prompt.tokens == model.tokenize(
         "<|im_start|>system\nBe brief.<|im_end|>\n"
         "<|im_start|>user\nQuestion 0?<|im_end|>\n<|im_start|>assistant\nReply 0.<|im_end|>\n"
@@ -54,15 +68,15 @@ def test_there_is_never_a_second_bos_token(
         template = "{{ bos_token }}" + template
     path = write_base(tmp_path / "base.gguf", add_bos=add_bos, chat_template=template)
     with Model(path) as model:
-        tokens = build_prompt(model, [ChatMessage("user", "Hi")], n_ctx=512, n_answer=64).tokens
+        tokens = build_prompt(model, asked("Hi"), n_ctx=512).tokens
         bos = model.tokenize(END_OF_TEXT, add_special=False)
         assert tokens.count(bos[0]) == int(add_bos or template_writes_bos)
 
 
 def test_an_overlong_conversation_loses_its_oldest_turns(model: Model) -> None:
-    messages = conversation(20)
-    whole = build_prompt(model, messages, n_ctx=4096, n_answer=64)
-    prompt = build_prompt(model, messages, n_ctx=400, n_answer=100)
+    request = conversation(20, n_answer=None)
+    whole = build_prompt(model, request, n_ctx=4096)
+    prompt = build_prompt(model, request, n_ctx=400)
     assert len(prompt.tokens) <= 300 < len(whole.tokens)
     kept = text_of(model, prompt.tokens)
     assert kept.startswith("system\nBe brief.")
@@ -71,13 +85,14 @@ def test_an_overlong_conversation_loses_its_oldest_turns(model: Model) -> None:
     assert "Question 0?" not in kept
     assert prompt.n_dropped % 2 == 0, "a conversation begins with a question"
     assert str(prompt.n_dropped) in prompt.notices[0]
-    a_third_more = [messages[0], *messages[1 + prompt.n_dropped - 6 :]]
-    assert len(build_prompt(model, a_third_more, n_ctx=4096, n_answer=64).tokens) > 300
+    messages = request.messages
+    a_third_more = replace(request, messages=(messages[0], *messages[1 + prompt.n_dropped - 6 :]))
+    assert len(build_prompt(model, a_third_more, n_ctx=4096).tokens) > 300
 
 
 def test_a_full_context_begins_at_one_place_for_several_turns(model: Model) -> None:
     """So that the KV cache serves a long chat: another beginning evaluates everything again."""
-    grown = [build_prompt(model, conversation(n), n_ctx=800, n_answer=100) for n in range(30, 60)]
+    grown = [build_prompt(model, conversation(n, n_answer=100), n_ctx=800) for n in range(30, 60)]
     starts = [prompt.n_dropped for prompt in grown]
     assert starts == sorted(starts)
     assert starts[0] > 0
@@ -87,18 +102,18 @@ def test_a_full_context_begins_at_one_place_for_several_turns(model: Model) -> N
 
 
 def test_the_system_message_and_the_last_message_are_never_left_out(model: Model) -> None:
-    messages = conversation(20, system="A rule. " * 10)
-    prompt = build_prompt(model, messages, n_ctx=200, n_answer=50)
+    request = conversation(20, system="A rule. " * 10, n_answer=None)
+    prompt = build_prompt(model, request, n_ctx=200)
     kept = text_of(model, prompt.tokens)
     assert kept.count("A rule.") == 10
     assert "The last question?" in kept
     with pytest.raises(PromptError, match=r"leaves room for 50.*larger num_ctx"):
-        build_prompt(model, messages, n_ctx=100, n_answer=50)
+        build_prompt(model, request, n_ctx=66)
 
 
 def test_a_base_without_a_template_gets_a_plain_transcript_and_says_so(tmp_path: Path) -> None:
     with Model(write_base(tmp_path / "base.gguf", chat_template=None)) as model:
-        prompt = build_prompt(model, conversation(1), n_ctx=512, n_answer=64)
+        prompt = build_prompt(model, conversation(1), n_ctx=512)
         assert text_of(model, prompt.tokens) == (
             "System: Be brief.\nUser: Question 0?\nAssistant: Reply 0.\n"
             "User: The last question?\nAssistant:"
@@ -113,7 +128,7 @@ def test_a_template_that_fails_is_one_sentence(tmp_path: Path) -> None:
         Model(write_base(tmp_path / "base.gguf", chat_template=template)) as model,
         pytest.raises(PromptError, match="Only even numbers of messages"),
     ):
-        build_prompt(model, conversation(1), n_ctx=512, n_answer=64)
+        build_prompt(model, conversation(1), n_ctx=512)
 
 
 def test_a_template_without_a_system_role_gets_the_system_text_in_the_first_message(
@@ -124,13 +139,13 @@ def test_a_template_without_a_system_role_gets_the_system_text_in_the_first_mess
         "{% endif %}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}"
     )
     with Model(write_base(tmp_path / "base.gguf", chat_template=template)) as model:
-        prompt = build_prompt(model, conversation(0), n_ctx=512, n_answer=64)
+        prompt = build_prompt(model, conversation(0), n_ctx=512)
         assert text_of(model, prompt.tokens) == "[user] Be brief.\n\nThe last question?\n"
 
 
 def test_nothing_to_answer_is_an_error(model: Model) -> None:
     with pytest.raises(PromptError, match="no message"):
-        build_prompt(model, [ChatMessage("system", "Be brief.")], n_ctx=512, n_answer=64)
+        build_prompt(model, ChatRequest((ChatMessage("system", "Be brief."),)), n_ctx=512)
 
 
 GO_TEMPLATE = "{{ range .Messages }}[{{ .Role }}] {{ .Content }}\n{{ end }}[assistant]"
@@ -141,7 +156,7 @@ def test_the_template_of_a_modelfile_wins_over_the_bases_own(
     tmp_path: Path, chat_template: str | None
 ) -> None:
     with Model(write_base(tmp_path / "base.gguf", chat_template=chat_template)) as model:
-        prompt = build_prompt(model, conversation(1), n_ctx=512, n_answer=64, template=GO_TEMPLATE)
+        prompt = build_prompt(model, conversation(1, template=GO_TEMPLATE), n_ctx=512)
         assert text_of(model, prompt.tokens) == (
             "[system] Be brief.\n[user] Question 0?\n[assistant] Reply 0.\n"
             "[user] The last question?\n[assistant]"
@@ -155,20 +170,19 @@ def test_a_template_of_a_modelfile_makes_no_second_bos_token_either(
     tmp_path: Path, written: str, add_bos: bool
 ) -> None:
     with Model(write_base(tmp_path / "base.gguf", add_bos=add_bos)) as model:
-        ask = [ChatMessage("user", "Hi")]
         template = f"{written}{GO_TEMPLATE}"
-        prompt = build_prompt(model, ask, n_ctx=512, n_answer=64, template=template)
+        prompt = build_prompt(model, asked("Hi", template), n_ctx=512)
         bos = model.tokenize(END_OF_TEXT, add_special=False)
         assert prompt.tokens.count(bos[0]) == int(add_bos or bool(written))
 
 
 def test_an_empty_template_of_a_modelfile_counts_as_none(model: Model) -> None:
-    plain = build_prompt(model, conversation(1), n_ctx=512, n_answer=64)
-    assert build_prompt(model, conversation(1), n_ctx=512, n_answer=64, template="") == plain
+    plain = build_prompt(model, conversation(1), n_ctx=512)
+    assert build_prompt(model, conversation(1, template=""), n_ctx=512) == plain
 
 
 def test_an_overlong_conversation_loses_its_oldest_turns_under_a_template_too(model: Model) -> None:
-    prompt = build_prompt(model, conversation(20), n_ctx=400, n_answer=100, template=GO_TEMPLATE)
+    prompt = build_prompt(model, conversation(20, template=GO_TEMPLATE, n_answer=100), n_ctx=400)
     kept = text_of(model, prompt.tokens)
     assert kept.startswith("[system] Be brief.\n[user] ")
     assert kept.endswith("The last question?\n[assistant]")
@@ -177,7 +191,7 @@ def test_an_overlong_conversation_loses_its_oldest_turns_under_a_template_too(mo
 
 def test_a_template_of_a_modelfile_that_fails_is_one_sentence_with_its_place(model: Model) -> None:
     with pytest.raises(PromptError) as raised:
-        build_prompt(model, conversation(0), n_ctx=512, n_answer=64, template="{{ .Prompt")
+        build_prompt(model, conversation(0, template="{{ .Prompt"), n_ctx=512)
     assert str(raised.value) == (
         "In the TEMPLATE of the Modelfile, line 1, column 1: unclosed action."
     )
@@ -189,11 +203,10 @@ def test_a_template_is_told_whether_to_think(
 ) -> None:
     jinja = "{{ enable_thinking if enable_thinking is defined else 'unset' }}"
     with Model(write_base(tmp_path / "base.gguf", chat_template=jinja)) as model:
-        ask = [ChatMessage("user", "Hi")]
-        prompt = build_prompt(model, ask, n_ctx=512, n_answer=64, thinks=thinks)
+        prompt = build_prompt(model, asked("Hi", thinks=thinks), n_ctx=512)
         assert text_of(model, prompt.tokens) == flag
         go = "{{ if .Messages }}{{ .IsThinkSet }} {{ .Think }}{{ end }}"
-        prompt = build_prompt(model, ask, n_ctx=512, n_answer=64, template=go, thinks=thinks)
+        prompt = build_prompt(model, asked("Hi", go, thinks), n_ctx=512)
         assert (
             text_of(model, prompt.tokens)
             == {None: "false false", True: "true true", False: "true false"}[thinks]
@@ -212,6 +225,5 @@ def test_a_template_is_told_whether_to_think(
 def test_the_tags_of_thoughts_come_from_the_template(
     model: Model, template: str, closing: str, opens: bool
 ) -> None:
-    ask = [ChatMessage("user", "What is <think>")]
-    prompt = build_prompt(model, ask, n_ctx=512, n_answer=64, template=template)
+    prompt = build_prompt(model, asked("What is <think>", template), n_ctx=512)
     assert (prompt.tags.closing, prompt.opens_thought) == (closing, opens)

@@ -16,6 +16,7 @@ import pytest
 
 from engine.adapters.read import read_adapter
 from engine.errors import AdapterError, BaseError, GenerationError, GgufError, WorkerError
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, PromptProgress, Tokens
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import ChatMessage, LoadSpec
@@ -24,7 +25,7 @@ from engine.worker.client import EngineClient
 from modelfiles.parameters import Parameters
 from tests.engine.conftest import Tiny
 
-ASK = [ChatMessage("user", "Tell me something.")]
+ASK = (ChatMessage("user", "Tell me something."),)
 GREEDY = Parameters(temperature=0.0, num_predict=24)
 ENDLESS = Parameters(temperature=0.0)
 
@@ -42,9 +43,9 @@ async def opened(tiny: Tiny, **parameters: object) -> AsyncIterator[EngineClient
 async def answer(
     client: EngineClient,
     parameters: Parameters = GREEDY,
-    messages: list[ChatMessage] = ASK,
+    messages: tuple[ChatMessage, ...] = ASK,
 ) -> Finished:
-    events = [event async for event in client.generate(messages, parameters)]
+    events = [event async for event in client.generate(ChatRequest(messages, parameters))]
     last = events[-1]
     assert isinstance(last, Finished)
     assert "".join(e.text for e in events if isinstance(e, Tokens)) == last.text
@@ -79,11 +80,11 @@ async def test_a_template_travels_to_the_worker(tiny: Tiny) -> None:
     async with opened(tiny) as client:
         plain = await answer(client)
         template = "{{ range .Messages }}{{ .Content }}{{ end }}"
-        events = [event async for event in client.generate(ASK, GREEDY, template)]
+        events = [event async for event in client.generate(ChatRequest(ASK, GREEDY, template))]
         finished = events[-1]
         assert isinstance(finished, Finished)
         assert finished.stats.n_prompt < plain.stats.n_prompt
-        events = [event async for event in client.generate(ASK, GREEDY, "{{ shout }}")]
+        events = [event async for event in client.generate(ChatRequest(ASK, GREEDY, "{{ shout }}"))]
         finished = events[-1]
         assert isinstance(finished, Finished)
         assert finished.reason == "failed"
@@ -93,7 +94,9 @@ async def test_a_template_travels_to_the_worker(tiny: Tiny) -> None:
 async def test_thoughts_travel_apart_from_the_answer(tiny: Tiny) -> None:
     async with opened(tiny) as client:
         template = "{{ .Prompt }}<think>"
-        events = [event async for event in client.generate(ASK, GREEDY, template, True)]
+        events = [
+            event async for event in client.generate(ChatRequest(ASK, GREEDY, template, True))
+        ]
         finished = events[-1]
         assert isinstance(finished, Finished)
         thinking = "".join(e.thinking for e in events if isinstance(e, Tokens))
@@ -103,8 +106,8 @@ async def test_thoughts_travel_apart_from_the_answer(tiny: Tiny) -> None:
 
 async def test_prompt_progress_counts_up_to_the_prompt(tiny: Tiny) -> None:
     async with opened(tiny) as client:
-        long = [ChatMessage("user", "word " * 80)]
-        events = [event async for event in client.generate(long, GREEDY)]
+        long = (ChatMessage("user", "word " * 80),)
+        events = [event async for event in client.generate(ChatRequest(long, GREEDY))]
     progress = [event for event in events if isinstance(event, PromptProgress)]
     done = [event.n_done for event in progress]
     assert done[0] == 0
@@ -115,7 +118,7 @@ async def test_prompt_progress_counts_up_to_the_prompt(tiny: Tiny) -> None:
 async def test_cancel_stops_an_answer_and_keeps_its_text(tiny: Tiny) -> None:
     async with opened(tiny, num_ctx=32768) as client:
         last = None
-        async for event in client.generate(ASK, ENDLESS):
+        async for event in client.generate(ChatRequest(ASK, ENDLESS)):
             last = event
             if isinstance(event, Tokens):
                 await client.cancel()
@@ -128,7 +131,7 @@ async def test_cancel_stops_an_answer_and_keeps_its_text(tiny: Tiny) -> None:
 
 async def test_leaving_an_answer_early_stops_the_worker(tiny: Tiny) -> None:
     async with opened(tiny, num_ctx=32768) as client:
-        events = client.generate(ASK, ENDLESS)
+        events = client.generate(ChatRequest(ASK, ENDLESS))
         async for event in events:
             if isinstance(event, Tokens):
                 break
@@ -145,7 +148,7 @@ async def test_a_killed_worker_costs_one_sentence_and_the_next_turn_works(tiny: 
         killed = client.worker_pid
         assert killed is not None
         text, last = "", None
-        async for event in client.generate(ASK, ENDLESS):
+        async for event in client.generate(ChatRequest(ASK, ENDLESS)):
             last = event
             if isinstance(event, Tokens):
                 if not text:

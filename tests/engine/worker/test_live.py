@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import msgspec
 
 from engine.errors import AdapterError
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, StackApplied, Tokens
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import ChatMessage
@@ -28,7 +28,7 @@ async def changed_meanwhile(
     change: asyncio.Task[StackApplied] | None = None
     was_done = False
     last: object = None
-    async for event in client.generate(ASK, LONG):
+    async for event in client.generate(ChatRequest(ASK, LONG)):
         if isinstance(event, Tokens) and change is None:
             change = asyncio.create_task(client.set_stack(stack))
         was_done = change is not None and change.done()
@@ -38,8 +38,8 @@ async def changed_meanwhile(
     return last, await change, was_done
 
 
-async def whole(client: EngineClient, messages: Sequence[ChatMessage] = ASK) -> Finished:
-    last = [event async for event in client.generate(messages, LONG)][-1]
+async def whole(client: EngineClient, messages: tuple[ChatMessage, ...] = ASK) -> Finished:
+    last = [event async for event in client.generate(ChatRequest(messages, LONG))][-1]
     assert isinstance(last, Finished)
     return last
 
@@ -85,7 +85,7 @@ async def test_a_stack_refused_in_the_middle_leaves_the_answer_as_it_is(tiny: Ti
         plain = await whole(client)
         change: asyncio.Task[StackApplied] | None = None
         last: object = None
-        async for event in client.generate(ASK, LONG):
+        async for event in client.generate(ChatRequest(ASK, LONG)):
             if isinstance(event, Tokens) and change is None:
                 change = asyncio.create_task(client.set_stack(stack_of([(wrong, 1.0)])))
             last = event
@@ -115,7 +115,7 @@ async def test_live_can_be_switched_on_while_an_answer_is_written(tiny: Tiny) ->
         plain = await whole(client)
         change: asyncio.Task[StackApplied] | None = None
         last: object = None
-        async for event in client.generate(ASK, LONG):
+        async for event in client.generate(ChatRequest(ASK, LONG)):
             if isinstance(event, Tokens) and change is None:
                 await client.configure(EngineSettings(is_live=True))
                 change = asyncio.create_task(client.set_stack(stack_of([(tiny.first, 1.0)])))
@@ -134,7 +134,7 @@ async def test_a_stack_never_overtakes_one_that_was_set_before_it(tiny: Tiny) ->
         cold = await whole(client)
     async with opened(tiny, num_ctx=2048) as client:
         changes: list[asyncio.Task[StackApplied]] = []
-        async for event in client.generate(ASK, LONG):
+        async for event in client.generate(ChatRequest(ASK, LONG)):
             if isinstance(event, Tokens) and not changes:
                 changes.append(asyncio.create_task(client.set_stack(earlier)))
                 await asyncio.sleep(0)  # it is sent, and waits for the end of the answer

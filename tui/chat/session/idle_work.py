@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from engine.errors import EngineError
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.engine import Engine
 from engine.protocol.events import EffectMeasured, FormChosen, PromptProgress, SettleEvent
-from engine.protocol.values import ChatMessage
-from modelfiles.model import Model
 from tui.chat.session.meter import Meter
 from tui.chat.session.observer import Observer
 from tui.chat.session.stack_facts import StackFacts
@@ -33,13 +32,7 @@ class Settling:
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: set[str] = set()
 
-    def begin(
-        self,
-        messages: tuple[ChatMessage, ...],
-        model: Model,
-        thinks: bool | None,
-        delay_s: float,
-    ) -> None:
+    def begin(self, request: ChatRequest, delay_s: float) -> None:
         """Prepare for an answer under the stack in force, replacing the current run."""
         self.cancel()
         before = frozenset(self._tasks)
@@ -48,10 +41,7 @@ class Settling:
             # One run at a time: wait for the engine to end the one that was cancelled.
             if before:
                 await asyncio.wait(before)
-            events = self._engine.settle(
-                messages, model.parameters, model.template, thinks, delay_s
-            )
-            await self._follow(events)
+            await self._follow(self._engine.settle(request, delay_s))
 
         task = asyncio.create_task(run(), name="settle")
         self._tasks.add(task)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import EngineError
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.engine import Engine
 from engine.protocol.events import Finished, Tokens
 from engine.protocol.values import BaseInfo
@@ -288,15 +289,13 @@ class ChatSession:
         self._enter(Phase.PREFILL)
         await self._settling.end()
         await self._mixing.apply()
-        prompt = self.conversation.prompt()
+        request = self._request(model)
         self._answering = writing = Answering(
             self.conversation, self.meter, self._facts, self._clock, model, self._mixing.accepted
         )
         self._observer.entry_added(writing.answer)
         try:
-            async for event in self.engine.generate(
-                prompt, model.parameters, model.template, self.thinks
-            ):
+            async for event in self.engine.generate(request):
                 writing.take(event)
                 if isinstance(event, Tokens):
                     self._observer.answer_grew(writing.answer)
@@ -379,7 +378,12 @@ class ChatSession:
         """Let the engine prepare for the next answer, replacing any earlier preparation."""
         model = self.model
         if model is not None and self.phase is Phase.READY:
-            self._settling.begin(self.conversation.prompt(), model, self.thinks, delay_s)
+            self._settling.begin(self._request(model), delay_s)
+
+    def _request(self, model: Model) -> ChatRequest:
+        """Return the conversation so far and how `model` is to answer it."""
+        messages = self.conversation.prompt()
+        return ChatRequest(messages, model.parameters, model.template, self.thinks)
 
     def _restart(self) -> None:
         if self.model is not None:

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.engine import Engine
 from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
 from engine.protocol.settings import EngineSettings
-from engine.protocol.values import BaseInfo, ChatMessage, LoadSpec
+from engine.protocol.values import BaseInfo, LoadSpec
 from engine.stack import AdapterStack
 from modelfiles.model import Model
 from tui.conversation import Conversation
@@ -33,31 +34,30 @@ class Answer:
         return (*self.info.notices, *self.finished.notices)
 
 
-def messages_of(model: Model, prompt: str) -> tuple[ChatMessage, ...]:
-    """Return the messages for the model: its system message, its history, then the prompt."""
+def request_of(model: Model, prompt: str, thinks: bool | None = None) -> ChatRequest:
+    """Return what the model is asked: its system message, its history, then the prompt."""
     conversation = Conversation()
     conversation.restart(model.system, model.messages)
     conversation.ask(prompt)
-    return conversation.prompt()
+    return ChatRequest(conversation.prompt(), model.parameters, model.template, thinks)
 
 
 async def answer(
     engine: Engine,
     model: Model,
     stack: AdapterStack,
-    prompt: str,
+    request: ChatRequest,
     *,
     on_text: Callable[[str], None],
     on_progress: Callable[[str, float], None],
     on_thought: Callable[[str], None] = ignore,
-    thinks: bool | None = None,
     settings: EngineSettings = EngineSettings(),  # noqa: B008  # immutable
 ) -> Answer:
-    """Answer `prompt` and close the engine, whatever happens; raise `EngineError` on failure.
+    """Answer `request` and close the engine, whatever happens; raise `EngineError` on failure.
 
     `on_text` gets the answer piece by piece, `on_progress` the current step before it and its
-    fraction (0 to 1), `on_thought` what a reasoning model thinks before it answers. `thinks` asks
-    it to think or not; None leaves that to its template. `settings` are the engine's.
+    fraction (0 to 1), `on_thought` what a reasoning model thinks before it answers. `settings` are
+    the engine's.
 
     Cancelling the task, which is what Ctrl+C does, stops the generation and returns the answer so
     far, with the reason `cancelled`; while loading it raises `CancelledError`.
@@ -69,8 +69,7 @@ async def answer(
             lambda fraction: on_progress(f"loading {model.name}", fraction),
         )
         await engine.set_stack(stack)
-        messages = messages_of(model, prompt)
-        events = engine.generate(messages, model.parameters, model.template, thinks)
+        events = engine.generate(request)
         task = asyncio.create_task(_follow(events, on_text, on_progress, on_thought))
         try:
             finished = await asyncio.shield(task)

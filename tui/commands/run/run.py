@@ -21,7 +21,7 @@ from tui.commands.fetching import convert_and_tell, pull_and_tell
 from tui.commands.lora_options import add_lora_options, stack_of_model, with_loras
 from tui.commands.run.answer_report import answer_document, statistics_lines
 from tui.commands.run.answer_stream import AnswerStream
-from tui.commands.run.one_answer import Answer, answer, ignore
+from tui.commands.run.one_answer import Answer, answer, ignore, request_of
 from tui.errors import UsageError
 from tui.local_engine import new_engine
 from tui.settings import read_settings
@@ -160,11 +160,10 @@ def _ask(model: Model, prompt: str, settings: EngineSettings, args: argparse.Nam
                     new_engine(),
                     model,
                     stack,
-                    prompt,
+                    request_of(model, prompt, args.think),
                     on_text=show,
                     on_progress=progress.show,
                     on_thought=ignore if args.hides_thinking else show_thought,
-                    thinks=args.think,
                     settings=settings,
                 )
             )

@@ -388,7 +388,7 @@ def test_a_full_disk_is_an_error_in_words_and_leaves_nothing(stack: Stack, tmp_p
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from engine.adapters.fusing.fuse import fuse\n"
-        "from engine.adapters.fusing.plan import part_of\n"
+        "from engine.adapters.scaled_adapter import part_of\n"
         "from engine.adapters.read import read_adapter\n"
         "from engine.errors import EngineError\n"
         "out, *paths = map(Path, sys.argv[1:])\n"

@@ -251,7 +251,7 @@ def test_a_change_in_any_tensor_or_part_changes_the_fingerprint(tmp_path: Path) 
 
 PROGRAM = (
     "import sys, json, msgspec\n"
-    "from engine.protocol.events import LoadSpec\n"
+    "from engine.protocol.values import LoadSpec\n"
     "from engine.runtime.runtime import Runtime\n"
     "from engine.protocol.settings import EngineSettings\n"
     "from engine.stack import AdapterStack\n"

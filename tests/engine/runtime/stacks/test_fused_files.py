@@ -165,7 +165,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 from engine.adapters.fusing.fuse import fuse
-from engine.adapters.fusing.plan import part_of
+from engine.adapters.scaled_adapter import part_of
 from engine.adapters.read import read_adapter
 from engine.runtime.stacks.fused_files import FusedCache
 

@@ -128,7 +128,7 @@ def test_another_process_computes_the_same_within_the_order_of_summation(
     here = logits(runtime, tokens)
     program = (
         "import sys, json, msgspec\n"
-        "from engine.protocol.events import LoadSpec\n"
+        "from engine.protocol.values import LoadSpec\n"
         "from engine.runtime.runtime import Runtime\n"
         "from engine.stack import AdapterStack\n"
         "spec, stack, text = json.load(sys.stdin)\n"

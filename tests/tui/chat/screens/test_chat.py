@@ -54,7 +54,7 @@ async def test_a_model_with_a_template_is_asked_with_it(tmp_path: Path) -> None:
     model = tiny_model(tmp_path, template="{{ .Prompt }}")
     async with chat(engine, model) as (app, pilot):
         await say(app, pilot, "Hi")
-    assert engine.templates == ["{{ .Prompt }}"]
+    assert [request.template for request in engine.requests] == ["{{ .Prompt }}"]
 
 
 async def test_a_thought_is_one_line_above_the_answer_until_it_is_unfolded(model: Model) -> None:

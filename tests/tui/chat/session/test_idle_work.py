@@ -47,18 +47,18 @@ async def test_a_load_an_answer_and_a_change_are_each_prepared_for(model: Model)
     await settled(engine, 3)
     assert session.new_chat()
     await settled(engine, 4)
-    said = [[message.content for message in settle.messages] for settle in engine.settles]
+    said = [[message.content for message in settle.chat.messages] for settle in engine.settles]
     assert said == [["Be brief."], *[["Be brief.", "Hi", "a"]] * 2, ["Be brief."]]
     assert [settle.delay_s for settle in engine.settles] == [0, 0, STACK_PAUSE_S, 0]
-    assert {settle.parameters for settle in engine.settles} == {model.parameters}
-    assert {settle.template for settle in engine.settles} == {None}
+    assert {settle.chat.parameters for settle in engine.settles} == {model.parameters}
+    assert {settle.chat.template for settle in engine.settles} == {None}
 
 
 async def test_the_history_of_the_model_is_prepared_too(tmp_path: Path) -> None:
     engine = ScriptedEngine([["a"]])
     session, _ = await opened(engine, tiny_model(tmp_path, messages=HISTORY))
     await settled(engine, 1)
-    assert [m.content for m in engine.settles[0].messages] == [m.content for m in HISTORY]
+    assert [m.content for m in engine.settles[0].chat.messages] == [m.content for m in HISTORY]
     await session.close()
 
 

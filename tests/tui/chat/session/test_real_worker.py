@@ -6,13 +6,13 @@ import dataclasses
 import os
 import re
 import signal
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import GenerationEvent, Tokens
-from engine.protocol.values import ChatMessage
 from engine.worker.client import EngineClient
 from modelfiles.model import Model
 from modelfiles.parameters import Parameters
@@ -139,14 +139,8 @@ class MortalEngine(EngineClient):
 
     is_armed = True
 
-    async def generate(
-        self,
-        messages: Sequence[ChatMessage],
-        parameters: Parameters,
-        template: str | None = None,
-        thinks: bool | None = None,
-    ) -> AsyncGenerator[GenerationEvent, None]:
-        async for event in super().generate(messages, parameters, template, thinks):
+    async def generate(self, request: ChatRequest) -> AsyncGenerator[GenerationEvent, None]:
+        async for event in super().generate(request):
             if isinstance(event, Tokens) and self.is_armed and self.worker_pid is not None:
                 self.is_armed = False
                 os.kill(self.worker_pid, signal.SIGKILL)

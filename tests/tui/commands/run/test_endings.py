@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import GenerationEvent, Tokens
-from engine.protocol.values import BaseInfo, ChatMessage, LoadSpec
-from modelfiles.parameters import Parameters
+from engine.protocol.values import BaseInfo, LoadSpec
 from tests.support.command_line import write_model_files
 from tests.support.scripted_engine import ScriptedEngine
 from tui.cli import main
@@ -24,14 +24,8 @@ Patch = pytest.MonkeyPatch
 class InterruptedEngine(ScriptedEngine):
     """Gets the program a Ctrl+C after the first piece of the answer."""
 
-    async def generate(
-        self,
-        messages: Sequence[ChatMessage],
-        parameters: Parameters,
-        template: str | None = None,
-        thinks: bool | None = None,
-    ) -> AsyncIterator[GenerationEvent]:
-        async for event in super().generate(messages, parameters, template, thinks):
+    async def generate(self, request: ChatRequest) -> AsyncIterator[GenerationEvent]:
+        async for event in super().generate(request):
             yield event
             if isinstance(event, Tokens):
                 signal.raise_signal(signal.SIGINT)
@@ -134,7 +128,7 @@ def test_thoughts_come_before_the_answer_between_two_lines(
     assert run(engine, folder, monkeypatch, *options) == 0
     expected = "Thinking...\nHm, well.\n...done thinking.\n\nYes.\n"
     assert capsys.readouterr() == (expected, "")
-    assert engine.wishes_to_think == [wish]
+    assert [request.thinks for request in engine.requests] == [wish]
 
 
 @pytest.mark.parametrize("option", ["--hide-thinking", "--hidethinking"])

@@ -13,7 +13,7 @@ from engine.stack import AdapterStack
 from modelfiles.model import Message, Model
 from modelfiles.parameters import Parameters
 from tests.support.scripted_engine import BASE, ScriptedEngine
-from tui.commands.run.one_answer import Answer, answer, messages_of
+from tui.commands.run.one_answer import Answer, answer, request_of
 
 MODEL = Model(
     "tiny:latest", Path("/base.gguf"), parameters=Parameters(seed=1), template="{{ .Prompt }}"
@@ -26,14 +26,19 @@ async def ask(
     on_progress: Callable[[str, float], None] = lambda title, fraction: None,
 ) -> Answer:
     return await answer(
-        engine, MODEL, AdapterStack(), "Hello", on_text=on_text, on_progress=on_progress
+        engine,
+        MODEL,
+        AdapterStack(),
+        request_of(MODEL, "Hello"),
+        on_text=on_text,
+        on_progress=on_progress,
     )
 
 
 def test_the_model_is_sent_its_system_message_then_its_history_then_the_prompt() -> None:
     history = (Message("user", "Hi"), Message("assistant", "Ho"))
     model = Model("tiny:latest", Path("/base.gguf"), system="Be brief.", messages=history)
-    sent = [(message.role, message.content) for message in messages_of(model, "Go on")]
+    sent = [(message.role, message.content) for message in request_of(model, "Go on").messages]
     assert sent == [
         ("system", "Be brief."),
         ("user", "Hi"),
@@ -50,8 +55,8 @@ async def test_an_answer_comes_in_pieces_and_the_engine_is_closed() -> None:
     assert pieces == ["One", " two"]
     assert stages == [("loading tiny:latest", 0.5), ("reading the prompt", 1.0)]
     assert (given.finished.text, given.info, len(given.stack)) == ("One two", BASE, 0)
-    assert engine.prompts == [messages_of(MODEL, "Hello")]
-    assert engine.templates == ["{{ .Prompt }}"]
+    assert engine.requests == [request_of(MODEL, "Hello")]
+    assert engine.requests[0].template == "{{ .Prompt }}"
     assert [(spec.base, spec.parameters.seed) for spec in engine.loads] == [("/base.gguf", 1)]
     assert engine.is_closed
 
@@ -64,15 +69,14 @@ async def test_thoughts_are_told_apart_from_the_answer() -> None:
         engine,
         MODEL,
         AdapterStack(),
-        "Hello",
+        request_of(MODEL, "Hello", thinks=True),
         on_text=pieces.append,
         on_progress=lambda title, fraction: None,
         on_thought=thoughts.append,
-        thinks=True,
     )
     assert (pieces, thoughts) == (["Yes."], ["Hm, ", "well."])
     assert (given.finished.text, given.finished.thinking) == ("Yes.", "Hm, well.")
-    assert engine.wishes_to_think == [True]
+    assert [request.thinks for request in engine.requests] == [True]
 
 
 async def test_cancelling_an_answer_keeps_its_beginning() -> None:

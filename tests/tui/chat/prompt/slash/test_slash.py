@@ -88,8 +88,8 @@ async def test_a_parameter_of_the_sampler_loads_nothing(model: Model) -> None:
         await type_in(app, pilot, "/set parameter stop a b")
         await told(app, pilot, "Set parameter 'stop' to 'a b'.")
         await say(app, pilot, "Again")
-    assert [p.temperature for p in engine.parameters] == [0.3, 0.3]
-    assert [p.stop for p in engine.parameters] == [None, ("a", "b")]
+    assert [r.parameters.temperature for r in engine.requests] == [0.3, 0.3]
+    assert [r.parameters.stop for r in engine.requests] == [None, ("a", "b")]
     assert len(engine.loads) == 1
 
 
@@ -140,7 +140,7 @@ async def test_thinking_is_asked_for_or_against(model: Model) -> None:
         await say(app, pilot, "Two")
         await type_in(app, pilot, "/set nothink")
         await say(app, pilot, "Three")
-    assert engine.wishes_to_think == [None, True, False]
+    assert [request.thinks for request in engine.requests] == [None, True, False]
 
 
 async def test_what_a_command_shows_is_no_part_of_the_chat(model: Model) -> None:
