@@ -34,7 +34,7 @@ MAX_KEPT_BYTES: Final = 512 * 2**20
 90 MB on a 1B base and 0.7 GB on an 8B one."""
 MAX_ONE_BY_ONE: Final = 8
 """Adapters given one by one to an architecture whose graph has no room reserved for them."""
-_FIXED_GRAPHS: Final = frozenset(
+FIXED_GRAPHS: Final = frozenset(
     {
         *("qwen3next", "qwen35", "qwen35moe", "qwen4exp", "kimi-linear", "kimi-k3", "glm5-next"),
         *("bailingmoe3", "deepseek4", "nanbeige", "minimax-01", "minimax-m3", "hy_v4", "hrm_text"),
@@ -208,7 +208,7 @@ class StackForms:
 
     def _must_fuse(self, stack: AdapterStack) -> bool:
         """Whether llama.cpp would abort on `stack` given one by one."""
-        is_fixed = self._header.architecture in _FIXED_GRAPHS
+        is_fixed = self._header.architecture in FIXED_GRAPHS
         return is_fixed and len(stack.effective) > MAX_ONE_BY_ONE
 
     def want(self, stack: AdapterStack) -> None:

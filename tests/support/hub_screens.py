@@ -21,6 +21,7 @@ from tests.support.hub_shelf import fill, write_named_base
 from tui.app import ChatApp
 from tui.screens.hub import HubScreen
 from tui.screens.hub_adapter import HubAdapterScreen
+from tui.widgets.hub_rows import HubRows
 
 
 @contextmanager
@@ -48,7 +49,7 @@ async def looked_at(app: ChatApp, pilot: Pilot[int], repo: str) -> HubAdapterScr
     search = app.screen
     assert isinstance(search, HubScreen)
     search.query_one(Input).value = repo
-    rows = search._rows
+    rows = search.query_one(HubRows)
     await wait_until(
         pilot, lambda: rows.selected is not None and rows.selected.name == repo, "the row"
     )
