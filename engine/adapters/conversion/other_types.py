@@ -52,7 +52,7 @@ DEFAULT_RANK: Final = 0.99
 INSTALL: Final = "pip install 'lora-tui[peft]'"
 _PACKAGES: Final = ("torch", "peft", "transformers", "safetensors")
 _WEIGHTS: Final = "adapter_model.safetensors"
-_CHILD: Final = "engine.adapters.conversion.other_types_child"
+CHILD: Final = "engine.adapters.conversion.other_types_child"
 # Why a method cannot be written as something that is added to the weights: first those whose
 # effect PEFT can merge into a model, then those that are no weights.
 _OF_WEIGHTS: Final = {
@@ -255,7 +255,7 @@ def _run(order: Mapping[str, Any], folder: Path, on_progress: OnProgress) -> dic
     }
     with TemporaryFile() as complaints:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", _CHILD, json.dumps(order)],
+            [sys.executable, "-P", "-m", CHILD, json.dumps(order)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=complaints,
