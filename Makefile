@@ -15,7 +15,7 @@ chat: $(VENV)/.chat-ready ## Set up, then open the chat on the bundled demo mode
 	@$(BIN)/tui run demo
 
 test: lint types ## Set up, then run the linter, the type checker and every test
-	$(BIN)/python -m pytest -m "not reference" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not reference" -n auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .

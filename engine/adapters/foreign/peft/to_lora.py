@@ -29,7 +29,7 @@ DEFAULT_RANK: Final = 0.99
 """Share of the energy to keep if no rank is given."""
 
 _WEIGHTS: Final = "adapter_model.safetensors"
-_CHILD: Final = "engine.adapters.foreign.peft.to_lora_child"
+CHILD: Final = "engine.adapters.foreign.peft.to_lora_child"
 
 OnProgress = Callable[[str, float], None]
 
@@ -187,7 +187,7 @@ def _run(order: Mapping[str, Any], folder: Path, on_progress: OnProgress) -> dic
     }
     with TemporaryFile() as complaints:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", _CHILD, json.dumps(order)],
+            [sys.executable, "-P", "-m", CHILD, json.dumps(order)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=complaints,

@@ -161,7 +161,7 @@ def test_what_is_no_case_for_peft_is_refused(tmp_path: Path) -> None:
 def test_a_process_that_dies_is_one_sentence_and_leaves_nothing(
     loha: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(to_lora_module, "_CHILD", "engine.no_such_module")
+    monkeypatch.setattr(to_lora_module, "CHILD", "engine.no_such_module")
     message = refusal(loha, write_base_folder(tmp_path / "base"))
     assert "cannot be made a LoRA, PEFT's process ended: " in message
     assert "No module named engine.no_such_module" in message
@@ -177,7 +177,7 @@ def test_an_interruption_ends_the_process_and_leaves_nothing(
         pids.append(int(title))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(to_lora_module, "_CHILD", "tests.support.endless_child")
+    monkeypatch.setattr(to_lora_module, "CHILD", "tests.support.endless_child")
     base = write_base_folder(tmp_path / "base")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(KeyboardInterrupt):
@@ -193,7 +193,7 @@ def test_nothing_of_the_current_folder_is_run(
 ) -> None:
     (tmp_path / "hostile.py").write_text("print('{}')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(to_lora_module, "_CHILD", "hostile")
+    monkeypatch.setattr(to_lora_module, "CHILD", "hostile")
     assert "No module named hostile" in refusal(loha, write_base_folder(tmp_path / "base"))
 
 
