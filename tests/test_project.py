@@ -115,6 +115,11 @@ def test_wheels_are_not_built_without_a_folder(tmp_path: Path, empty_venv: Path)
     assert "make wheels DIR=FOLDER" in done.stderr
 
 
+def test_the_manual_is_shipped() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert settings["package-data"]["tui.manual"] == ["*.md"]
+
+
 def test_the_demo_stays_small() -> None:
     weights = sum(file.stat().st_size for file in (ROOT / "modelfiles" / "demo").glob("*.gguf"))
     assert 0 < weights < 12e6

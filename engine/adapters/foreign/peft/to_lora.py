@@ -20,7 +20,12 @@ from typing import IO, Any, Final
 import engine
 from engine.adapters.foreign.find import CONFIG
 from engine.adapters.foreign.peft.config import read_config
-from engine.adapters.foreign.peft.methods import CONVERTIBLE, install_command, missing_packages, remedy
+from engine.adapters.foreign.peft.methods import (
+    CONVERTIBLE,
+    install_command,
+    missing_packages,
+    remedy,
+)
 from engine.disk.whole_output import new_folder
 from engine.errors import AdapterError
 from modelfiles.wording import shown
