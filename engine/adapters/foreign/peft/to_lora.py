@@ -20,7 +20,12 @@ from typing import IO, Any, Final
 import engine
 from engine.adapters.foreign.find import CONFIG
 from engine.adapters.foreign.peft.config import read_config
-from engine.adapters.foreign.peft.methods import CONVERTIBLE, INSTALL, missing_packages, remedy
+from engine.adapters.foreign.peft.methods import (
+    CONVERTIBLE,
+    install_command,
+    missing_packages,
+    remedy,
+)
 from engine.disk.whole_output import new_folder
 from engine.errors import AdapterError
 from modelfiles.wording import shown
@@ -101,7 +106,7 @@ def to_lora(
         raise AdapterError(
             f"{folder} is a {method} adapter, which PEFT can turn into a LoRA, but "
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed: "
-            f"{INSTALL}."
+            f"{install_command()}."
         )
     base = _require_base(folder, method, weights)
     with new_folder(out_folder, "The LoRA form") as beside:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from engine.adapters.foreign.peft import to_lora as to_lora_module
-from engine.adapters.foreign.peft.methods import CONVERTIBLE, INSTALL, remedy
+from engine.adapters.foreign.peft.methods import CONVERTIBLE, install_command, remedy
 from engine.adapters.foreign.peft.to_lora import needs_weights, peft_type_of, to_lora
 from engine.adapters.foreign.read import read_source
 from engine.errors import AdapterError
@@ -77,10 +77,20 @@ def refusal(folder: Path, weights: Path | None = None, rank: int | float = 4) ->
 def test_without_the_extra_it_says_what_is_missing_and_how_to_install_it(loha: Path) -> None:
     assert refusal(loha) == (
         f"{loha} is a LOHA adapter, which PEFT can turn into a LoRA, but torch and peft and "
-        f"transformers and safetensors are not installed: {INSTALL}."
+        f"transformers and safetensors are not installed: {install_command()}."
     )
-    with pytest.raises(AdapterError, match=r"'LOHA', not LORA: pip install 'lora-tui\[peft\]'"):
+    with pytest.raises(
+        AdapterError, match=r"'LOHA', not LORA: \S+ -m pip install .*\[peft\]', then "
+    ):
         read_source(loha)
+
+
+def test_in_a_checkout_pip_is_given_the_checkout(tmp_path: Path) -> None:
+    folder = tmp_path / "my checkout"
+    folder.mkdir()
+    assert install_command(folder).endswith(" -m pip install 'lora-tui[peft]'")
+    (folder / "pyproject.toml").touch()
+    assert install_command(folder).endswith(f" -m pip install -e '{folder}[peft]'")
 
 
 @pytest.mark.usefixtures("with_extra")
