@@ -72,6 +72,7 @@ else
 	@$(PIP) wheel --quiet $(READY_MADE) --no-deps --wheel-dir "$(DIR)" $(LLAMA) 2>/dev/null || { \
 	  $(NEED_COMPILER); $(PIP) wheel --quiet --no-deps --wheel-dir "$(DIR)" $(LLAMA); }
 endif
+	@rm -rf build/lib  # where setuptools keeps files that are gone from the source, and packs them
 	@$(PIP) wheel --quiet $(READY_MADE) --find-links "$(DIR)" --wheel-dir "$(DIR)" . $(BUILD_TOOLS)
 	@echo "To install from it: pip install --no-index --find-links \"$(DIR)\" lora-tui"
 
