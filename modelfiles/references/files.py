@@ -11,7 +11,7 @@ from modelfiles.errors import ModelfileError, ReferenceNotFoundError
 from modelfiles.references.hub import Download, HubReference, Kind
 from modelfiles.references.pulled_adapters import PulledAdapter
 from modelfiles.references.split_files import missing_shards, shards_of
-from modelfiles.wording import printable, quoted
+from modelfiles.wording import printable, quoted, shortened
 
 GGUF_MAGIC = b"GGUF"
 
@@ -201,7 +201,7 @@ def expand(reference: str, folder: Path, where: str) -> Path:
         return (folder / Path(reference).expanduser()).absolute()
     except RuntimeError:
         raise ReferenceNotFoundError(
-            f"{where}{plain(reference)}: there is no such user's home folder"
+            f"{where}{shortened(reference)}: there is no such user's home folder"
         ) from None
 
 
@@ -231,8 +231,3 @@ def looks_like_path(reference: str) -> bool:
 def line_prefix(line: int | None) -> str:
     """Return the prefix of an error about a line, or an empty text without a line."""
     return f"(line {line}): " if line is not None else ""
-
-
-def plain(reference: str) -> str:
-    """Return a reference for messages: printable, shortened, without quotes."""
-    return quoted(reference)[1:-1]

@@ -29,13 +29,12 @@ from modelfiles.references.files import (
     is_there,
     line_prefix,
     looks_like_path,
-    plain,
     pulled_at,
 )
 from modelfiles.references.hub import Download
 from modelfiles.references.model_name import ModelName, free_name
 from modelfiles.references.split_files import shards_of
-from modelfiles.wording import printable, quoted
+from modelfiles.wording import printable, quoted, shortened
 
 if TYPE_CHECKING:
     # At run time this would be a cycle: the library resolves packaged models with this module.
@@ -92,10 +91,7 @@ def resolve(
         template=modelfile.template or parent.template,
         messages=modelfile.messages or parent.messages,
         licenses=parent.licenses + modelfile.licenses,
-        renderer=modelfile.renderer or parent.renderer,
-        parser=modelfile.parser or parent.parser,
-        requires=modelfile.requires or parent.requires,
-        drafts=_drafts(modelfile, folder) or parent.drafts,
+        kept=modelfile.kept.with_drafts(_drafts(modelfile, folder)).over(parent.kept),
     )
 
 
@@ -124,7 +120,7 @@ def _base(
             modelfile.base_line,
         )
     reference = names[-1] if names else modelfile.base
-    what = f"FROM {plain(reference)}".rstrip()
+    what = f"FROM {shortened(reference)}".rstrip()
     if not names:
         base = gguf_at(expand(reference, folder, where), f"{where}{what}")
         n_parts = len(shards_of(base))
@@ -154,7 +150,7 @@ def _base(
         on_choice(f"{where}{what} is {origin}{hidden}")
         return found.model
     base = downloaded(hub, download, f"{where}{what}")
-    on_choice(f"{where}{what} is {plain(base.name)} of the Hugging Face Hub")
+    on_choice(f"{where}{what} is {shortened(base.name)} of the Hugging Face Hub")
     return Model(name="", base=base)
 
 
@@ -217,11 +213,11 @@ def _adapter(
     if line.argument is not None:
         whole = expand(line.argument, folder, where)
         if is_there(whole, where):
-            what = f"{where}ADAPTER {plain(line.argument)}"
+            what = f"{where}ADAPTER {shortened(line.argument)}"
             file, called_after = adapter_at(whole, what, base, convert)
             return _Found(file, adapter_id(called_after), 1.0, None)
     path = expand(line.reference, folder, where)
-    what = f"{where}ADAPTER {plain(line.reference)}"
+    what = f"{where}ADAPTER {shortened(line.reference)}"
     if line.reference and is_there(path, where):
         file, called_after = adapter_at(path, what, base, convert)
         return _Found(file, adapter_id(called_after), line.scale, line.name)
@@ -229,7 +225,7 @@ def _adapter(
     if head and is_there(expand(head.strip(), folder, where), where):
         raise ModelfileError(
             f"{where}the scale must be a finite number, not {quoted(tail)}, for the adapter"
-            f" {plain(head.strip())}",
+            f" {shortened(head.strip())}",
             line.line,
         )
     found = pulled_at(line.reference, what, base, convert, pull)
@@ -240,9 +236,10 @@ def _adapter(
 
 def _drafts(modelfile: Modelfile, folder: Path) -> tuple[Path, ...]:
     paths = []
-    lines = modelfile.draft_lines or (None,) * len(modelfile.drafts)
-    for reference, line in zip(modelfile.drafts, lines, strict=False):
-        what = f"{line_prefix(line)}DRAFT {plain(reference)}"
+    drafts = modelfile.kept.drafts
+    lines = modelfile.draft_lines or (None,) * len(drafts)
+    for reference, line in zip(drafts, lines, strict=False):
+        what = f"{line_prefix(line)}DRAFT {shortened(reference)}"
         path = expand(reference, folder, line_prefix(line))
         if not is_there(path, line_prefix(line)):
             raise ReferenceNotFoundError(
