@@ -19,7 +19,7 @@ from engine.errors import AdapterError, BaseError, GenerationError, GgufError, W
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, PromptProgress, Tokens
 from engine.protocol.settings import EngineSettings
-from engine.protocol.values import ChatMessage, LoadSpec
+from engine.protocol.values import BaseReference, ChatMessage, LoadSpec
 from engine.stack import AdapterStack, stack_of
 from engine.worker.client import EngineClient
 from modelfiles.parameters import Parameters
@@ -59,9 +59,10 @@ async def test_load_reports_progress_and_what_the_base_is(tiny: Tiny) -> None:
     await client.close()
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
-    assert (info.name, info.architecture, info.n_ctx) == ("Tiny", "llama", 512)
-    assert info.has_chat_template
-    assert info.n_params > 0
+    facts = info.facts
+    assert (facts.name, facts.architecture, info.n_ctx) == ("Tiny", "llama", 512)
+    assert facts.chat_template
+    assert facts.n_params > 0
     assert info.description == "llama 108K F32"
 
 
@@ -188,7 +189,7 @@ async def test_a_base_refused_by_a_new_worker_leaves_the_one_before(
         before = await answer(client)
         await killed(client)
         with pytest.raises(GgufError):
-            await client.load(LoadSpec(str(tmp_path / "missing.gguf")))
+            await client.load(LoadSpec(BaseReference(str(tmp_path / "missing.gguf"))))
         assert (await answer(client)).text == before.text
 
 
@@ -244,7 +245,7 @@ async def test_a_refused_base_leaves_the_loaded_one(tiny: Tiny, tmp_path: Path) 
         before = await answer(client)
         for path in (garbage, tmp_path / "missing.gguf", tiny.first.file):
             with pytest.raises((BaseError, GgufError), match=path.name):
-                await client.load(LoadSpec(str(path)))
+                await client.load(LoadSpec(BaseReference(str(path))))
         assert (await answer(client)).text == before.text
 
 
@@ -253,7 +254,7 @@ async def test_a_path_that_is_not_unicode_is_one_sentence(tiny: Tiny, tmp_path: 
     path.write_bytes(tiny.base.read_bytes())
     async with opened(tiny) as client:
         with pytest.raises(WorkerError, match="UTF-8"):
-            await client.load(LoadSpec(str(path)))
+            await client.load(LoadSpec(BaseReference(str(path))))
         assert (await answer(client)).reason == "length"
 
 
