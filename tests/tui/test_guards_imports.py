@@ -27,6 +27,25 @@ ALLOWED_IN_ENGINE = {
     "psutil",
 }
 
+OPENERS = {
+    "engine.adapters.inspection.inspect.inspect",
+    "engine.adapters.inspection.inspect.measured",
+    "engine.adapters.inspection.overlap.overlaps",
+    "engine.adapters.read",
+    "engine.gguf.base_facts.read_base_facts",
+    "engine.gguf.header",
+    "engine.gguf.model_header",
+    "engine.gguf.weights",
+    "engine.hub.search.base_names.identity_of",
+    "engine.hub.search.fit.fit_of",
+    "engine.resolve.adapter.read_new_adapter",
+    "engine.resolve.adapter.read_stack",
+    "engine.resolve.hub_adapter.named_adapter",
+    "engine.resolve.hub_adapter.pulled_for_rack",
+    "engine.worker",
+}
+"""Modules and functions that open a model's file, or know which engine runs it."""
+
 
 def imported(source: str) -> set[str]:
     """Return the dotted names a module imports, wherever in it, also for type checking only."""
@@ -81,6 +100,17 @@ def test_a_wing_imports_only_what_it_may(path: Path) -> None:
     elif path.parts[0] == "engine":
         assert found <= ALLOWED_IN_ENGINE
     assert not found & HEAVY
+
+
+ABOVE_THE_SEAM = [path for path in PRODUCT if path.is_relative_to("tui/chat")]
+ABOVE_THE_SEAM += [Path("tui/commands/run/one_answer.py"), Path("tui/conversation.py")]
+
+
+@pytest.mark.parametrize("path", ABOVE_THE_SEAM, ids=str)
+def test_nothing_above_the_engines_seam_opens_a_model_file(path: Path) -> None:
+    names = imported((ROOT / path).read_text("utf-8"))
+    wholes = {name.rpartition(".")[0] for name in names}
+    assert not (names | wholes) & OPENERS
 
 
 def test_llama_cpp_is_imported_in_one_module() -> None:

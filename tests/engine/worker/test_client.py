@@ -16,6 +16,8 @@ import pytest
 
 from engine.adapters.read import read_adapter
 from engine.errors import AdapterError, BaseError, GenerationError, GgufError, WorkerError
+from engine.gguf.model_header import require_base
+from engine.hub.search.base_names import identity_of
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, PromptProgress, Tokens
 from engine.protocol.settings import EngineSettings
@@ -24,6 +26,8 @@ from engine.stack import AdapterStack, stack_of
 from engine.worker.client import EngineClient
 from modelfiles.parameters import Parameters
 from tests.engine.conftest import Tiny
+from tests.support.hub_shelf import write_named_base
+from tests.support.tiny_models import write_base
 
 ASK = (ChatMessage("user", "Tell me something."),)
 GREEDY = Parameters(temperature=0.0, num_predict=24)
@@ -247,6 +251,45 @@ async def test_a_refused_base_leaves_the_loaded_one(tiny: Tiny, tmp_path: Path) 
             with pytest.raises((BaseError, GgufError), match=path.name):
                 await client.load(LoadSpec(BaseReference(str(path))))
         assert (await answer(client)).text == before.text
+
+
+async def test_whoever_knows_why_a_base_is_refused_adds_a_clause(tiny: Tiny) -> None:
+    refused: list[BaseReference] = []
+
+    def why_refused(base: BaseReference) -> str:
+        refused.append(base)
+        return "" if base.name else "it needs another program"
+
+    client = EngineClient(why_refused=why_refused)
+    adapter = tiny.first.path
+    with pytest.raises(BaseError, match="name the base it was trained on: it needs another pro"):
+        await client.load(LoadSpec(BaseReference(adapter)))
+    with pytest.raises(BaseError, match=r"name the base it was trained on\.$"):
+        await client.load(LoadSpec(BaseReference(adapter, "mine")))
+    await client.close()
+    assert refused == [BaseReference(adapter), BaseReference(adapter, "mine")]
+
+
+async def test_a_base_without_a_name_of_its_own_has_that_of_its_reference(tmp_path: Path) -> None:
+    named, nameless = tmp_path / "named.gguf", tmp_path / "nameless.gguf"
+    write_base(named)
+    nameless.write_bytes(named.read_bytes().replace(b"general.name", b"general.nome"))
+    client = EngineClient()
+    names = []
+    for path, name in ((named, "mine"), (nameless, "mine"), (nameless, "")):
+        info = await client.load(LoadSpec(BaseReference(str(path), name)))
+        names.append(info.facts.name)
+    await client.close()
+    assert names == ["Tiny", "mine", "nameless"]
+
+
+async def test_load_tells_the_names_of_the_base_on_the_hub(tmp_path: Path) -> None:
+    write_named_base(tmp_path / "base.gguf")
+    client = EngineClient()
+    info = await client.load(LoadSpec(BaseReference(str(tmp_path / "base.gguf"))))
+    await client.close()
+    assert info.repositories == identity_of(require_base(tmp_path / "base.gguf")).repositories
+    assert info.repositories
 
 
 async def test_a_path_that_is_not_unicode_is_one_sentence(tiny: Tiny, tmp_path: Path) -> None:
