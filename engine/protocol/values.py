@@ -20,6 +20,11 @@ Form = Literal["none", "single", "layered", "fused"]
 """How the stack is passed to llama.cpp: no adapter, one, several separately, or one fused."""
 
 
+NEXT_TO_NONE_NATS = 1e-4
+"""Effects below this are less than rounding alone causes: one stack layered and fused differs by
+2.4e-4 on a Q8_0 base. The weakest of the demo's adapters has 4e-3 nats at a scale of 0.25."""
+
+
 class ChatMessage(msgspec.Struct, frozen=True):
     """One message of a conversation; `role` is `system`, `user` or `assistant`."""
 

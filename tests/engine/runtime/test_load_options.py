@@ -61,7 +61,7 @@ def test_keys_and_values_are_both_kept_in_the_type() -> None:
     def size_bytes(kv_type: str) -> int:
         with demo(kv_cache_type=kv_type) as runtime:
             logits(runtime)
-            return int(lc.llama_state_seq_get_size(runtime.context._context, 0))
+            return runtime.context.state_size_bytes()
 
     f32, f16, q8_0 = (size_bytes(name) for name in ("f32", "f16", "q8_0"))
     assert f16 / f32 == pytest.approx(1 / 2, rel=0.01)

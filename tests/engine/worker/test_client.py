@@ -171,10 +171,10 @@ async def test_a_killed_worker_costs_one_sentence_and_the_next_turn_works(tiny: 
 async def killed(client: EngineClient) -> None:
     """Kill the worker and wait until the client knows."""
     assert client.worker_pid is not None
-    worker = client._worker
     os.kill(client.worker_pid, signal.SIGKILL)
-    assert worker is not None
-    await worker._process.wait()
+    async with asyncio.timeout(60):
+        while client.worker_pid is not None:
+            await asyncio.sleep(0.001)
 
 
 async def test_a_worker_killed_between_turns_is_not_noticed(tiny: Tiny) -> None:
@@ -315,10 +315,9 @@ async def test_the_worker_ends_with_its_parent(tiny: Tiny) -> None:
     """A parent that is killed cannot close anything; its pipes close by themselves."""
     program = (
         "import asyncio, os, signal, sys\n"
-        "from engine.worker.client import EngineClient\n"
+        "from engine.worker.process import WorkerProcess\n"
         "async def main():\n"
-        "    client = EngineClient()\n"
-        "    worker = await client._started()\n"
+        "    worker = await WorkerProcess.start()\n"
         "    print(worker.pid, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "asyncio.run(main())\n"
@@ -349,15 +348,17 @@ async def test_a_folder_called_engine_does_not_stand_in_for_ours(
         assert (await answer(client)).reason == "length"
 
 
-async def test_the_workers_messages_reach_the_log(tmp_path: Path) -> None:
+async def test_the_workers_messages_reach_the_log(tiny: Tiny, tmp_path: Path) -> None:
     log_path = tmp_path / "worker.log"
     client = EngineClient(log_path=log_path)
-    worker = await client._started()
-    stdin = worker._process.stdin
-    assert stdin is not None
-    stdin.write(b"not a request\n")
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    await client.configure(EngineSettings(cache_folder=str(no_folder)))
+    await client.load(tiny.spec())
+    applied = await client.set_stack(stack_of([(tiny.first, 1.0), (tiny.second, 1.0)]))
     await client.close()
-    assert "cannot be read" in log_path.read_text()
+    assert applied.form == "layered"
+    assert "a stack cannot be fused" in log_path.read_text()
 
 
 async def test_of_two_settings_given_at_once_the_later_one_counts(tiny: Tiny) -> None:

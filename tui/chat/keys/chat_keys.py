@@ -114,7 +114,16 @@ CHAT_KEYS: tuple[Key, ...] = (
         Place.CHAT,
         is_priority=True,
     ),
-    Key("chat.help", "f1", "help", "show the keys", Place.CHAT, "F1", "keys", is_priority=True),
+    Key(
+        "chat.help",
+        "f1",
+        "help",
+        "show the keys and the manual",
+        Place.CHAT,
+        "F1",
+        "keys",
+        is_priority=True,
+    ),
     Key(
         "chat.palette",
         "ctrl+p",

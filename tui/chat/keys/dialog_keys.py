@@ -69,5 +69,8 @@ DIALOG_KEYS: tuple[Key, ...] = (
         Place.HUB_ADAPTER,
         "Esc",
     ),
+    Key("help.manual", "m", "manual", "read the manual", Place.HELP),
     Key("help.close", "escape,f1,q", "close", "back to the chat", Place.HELP, "Esc"),
+    Key("manual.close", "escape,q", "close", "back to the keys", Place.MANUAL, "Esc"),
+    Key("manual_page.close", "escape,q", "close", "back to the list", Place.MANUAL_PAGE, "Esc"),
 )

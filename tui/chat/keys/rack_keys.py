@@ -85,7 +85,7 @@ RACK_KEYS: tuple[Key, ...] = (
         Place.RACK,
         hint="live",
     ),
-    Key("rack.help", "question_mark", "help", "show the keys", Place.RACK, "?"),
+    Key("rack.help", "question_mark", "help", "show the keys and the manual", Place.RACK, "?"),
     Key("rack.leave", "escape", "leave", "back to the prompt", Place.RACK, "Esc"),
     Key("scale.cancel", "escape", "cancel", "keep the old scale", Place.SCALE, "Esc"),
 )
