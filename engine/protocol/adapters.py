@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    # A protocol needs no numpy and no client of the Hub.
     from engine.adapters.inspection.inspect import Inspection
     from engine.adapters.inspection.overlap import Overlap
     from engine.hub.pull.adapter import RemoteAdapter

@@ -6,29 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from engine.adapters.inspection.base_norms import BaseNorms
+from engine.adapters.inspection.inspect import Inspection, inspect, measured
+from engine.adapters.inspection.overlap import Overlap, overlaps
 from engine.gguf.header import GgufHeader
 from engine.gguf.model_header import require_base
+from engine.hub.pull.adapter import RemoteAdapter
+from engine.hub.search.fit import Fit, fit_of
+from engine.llama.cpu import physical_cores
 from engine.resolve.adapter import NewAdapter, read_stack
 from engine.resolve.hub_adapter import Watch, named_adapter, pulled_for_rack
 from engine.stack import Adapter, AdapterStack
 from modelfiles.model import Model
 
-if TYPE_CHECKING:
-    # These import numpy, which a chat without inspections never needs.
-    from engine.adapters.inspection.base_norms import BaseNorms
-    from engine.adapters.inspection.inspect import Inspection
-    from engine.adapters.inspection.overlap import Overlap
-    from engine.hub.pull.adapter import RemoteAdapter
-    from engine.hub.search.fit import Fit
-
 
 def new_base_norms() -> BaseNorms:
     """Return the norms for the client's process, which leaves half of the cores to the worker."""
-    from engine.adapters.inspection.base_norms import BaseNorms
-    from engine.llama.cpu import physical_cores
-
     return BaseNorms(n_threads=max(1, physical_cores() // 2))
 
 
@@ -39,10 +33,10 @@ class AdapterFiles:
 
     Args:
         model: The model, loaded or about to be.
-        norms: Returns norms of the base's weights from earlier calls; those read here are added.
+        norms: Norms of the base's weights from earlier calls; those read here are added.
     """
 
-    def __init__(self, model: Model, norms: Callable[[], BaseNorms]) -> None:
+    def __init__(self, model: Model, norms: BaseNorms) -> None:
         self._model = model
         self._norms = norms
 
@@ -68,8 +62,6 @@ class AdapterFiles:
 
     def fit(self, remote: RemoteAdapter) -> Fit:
         """Return whether an adapter on the Hub fits the base, by the beginning of its file."""
-        from engine.hub.search.fit import fit_of
-
         fit = fit_of(remote.repo, remote.choice, remote.revision, self._base)
         # The base's path in the store is internal: a digest of 64 digits.
         name = self._base.text("general.name") or self._model.name
@@ -77,24 +69,18 @@ class AdapterFiles:
 
     def inspect(self, adapter: Adapter, watch: Watch) -> Inspection:
         """Return what an adapter changes, with the norms of its deltas."""
-        from engine.adapters.inspection.inspect import inspect, measured
-
         found = inspect(adapter.file, adapter.name, self._base)
         return measured(found, is_cancelled=watch.is_cancelled)
 
     def compare(self, inspections: Sequence[Inspection], watch: Watch) -> tuple[Overlap, ...]:
         """Return how far every two of the inspected adapters overlap."""
-        from engine.adapters.inspection.overlap import overlaps
-
         return overlaps(inspections, on_fraction=watch.on_progress, is_cancelled=watch.is_cancelled)
 
     def relate(self, inspection: Inspection, watch: Watch) -> Inspection:
         """Return an inspection with the norms of the base's weights."""
-        from engine.adapters.inspection.inspect import measured
-
         return measured(
             inspection,
-            self._norms(),
+            self._norms,
             on_fraction=watch.on_progress,
             is_cancelled=watch.is_cancelled,
         )

@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncGenerator, Callable
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from engine import errors
 from engine.errors import BaseError, EngineError, WorkerError
@@ -36,10 +35,7 @@ from engine.protocol.values import BaseInfo, BaseReference, GenerationStats, Loa
 from engine.stack import AdapterStack
 from engine.worker.adapter_files import AdapterFiles, new_base_norms
 from engine.worker.process import WorkerProcess
-
-if TYPE_CHECKING:
-    from engine.adapters.inspection.base_norms import BaseNorms
-    from modelfiles.model import Model
+from modelfiles.model import Model
 
 _Last = TypeVar("_Last", Configured, Loaded, StackApplied)
 
@@ -61,6 +57,7 @@ class EngineClient:
         log_path: Path | None = None,
     ) -> None:
         self._why_refused = why_refused
+        self._norms = new_base_norms()
         self._log_path = log_path
         self._worker: WorkerProcess | None = None
         self._starting = asyncio.Lock()
@@ -82,13 +79,9 @@ class EngineClient:
         worker = self._worker
         return worker.pid if worker is not None and worker.is_alive else None
 
-    @cached_property
-    def _base_norms(self) -> BaseNorms:
-        return new_base_norms()
-
     def adapters(self, model: Model) -> AdapterFiles:
         """Return what finds, checks and inspects adapters for a model's base, loaded or not."""
-        return AdapterFiles(model, lambda: self._base_norms)
+        return AdapterFiles(model, self._norms)
 
     async def load(
         self, spec: LoadSpec, on_progress: Callable[[float], None] | None = None

@@ -130,7 +130,7 @@ class ScriptedEngine:
         return replace(self.base, facts=base_facts(header), repositories=names)
 
     def adapters(self, model: Model) -> AdapterFiles:
-        return AdapterFiles(model, lambda: self.norms)
+        return AdapterFiles(model, self.norms)
 
     async def configure(self, settings: EngineSettings) -> None:
         await asyncio.sleep(0)

@@ -293,7 +293,7 @@ async def test_the_adapter_that_is_looked_at_comes_first(
             order.append(inspection.name)
         return measured(inspection, *norms, **options)
 
-    monkeypatch.setattr("engine.adapters.inspection.inspect.measured", spy)
+    monkeypatch.setattr("engine.worker.adapter_files.measured", spy)
     async with chat(engine, model) as (app, pilot):
         engine.norms = BaseNorms(gate)
         await pilot.press("tab", "down", "i")
