@@ -14,8 +14,9 @@ setup: $(VENV)/.ready ## Make the virtual environment (may compile llama.cpp onc
 chat: $(VENV)/.chat-ready ## Set up, then open the chat on the bundled demo model
 	@$(BIN)/tui run demo
 
+# The tests start hundreds of processes, each of which would compile the program where bytecode is off.
 test: lint types ## Set up, then run the linter, the type checker and every test
-	$(BIN)/python -m pytest -m "not reference" -n auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not reference" -n auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
