@@ -31,7 +31,7 @@ from engine.errors import GenerationError, HubError
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, Tokens
 from engine.protocol.settings import EngineSettings
-from engine.protocol.values import BaseInfo, ChatMessage, GenerationStats, LoadSpec
+from engine.protocol.values import BaseInfo, BaseReference, ChatMessage, GenerationStats, LoadSpec
 from engine.runtime.generation import generate
 from engine.runtime.runtime import Runtime
 from engine.stack import Adapter, AdapterStack, stack_of
@@ -204,7 +204,9 @@ def open_base(
     """
     chosen = parameters or Parameters()
     file = Path(path).expanduser().absolute()
-    return Base(Runtime(LoadSpec(str(file), chosen), settings=settings), chosen, file)
+    return Base(
+        Runtime(LoadSpec(BaseReference(str(file)), chosen), settings=settings), chosen, file
+    )
 
 
 def search_adapters(

@@ -33,6 +33,7 @@ examples:
   tui pull hf.co/user/sql-lora          bring one here, for --lora sql-lora
   tui create mine -f Modelfile          make a model from a Modelfile
   tui show mine                         see its base, adapters and parameters
+  tui help                              list the pages of the manual
 
 exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted"""
 

@@ -35,7 +35,7 @@ class SettingsError(UsageError):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Every setting with its default; README and chat use these descriptions."""
+    """Every setting with its default; manual and chat use these descriptions."""
 
     fuse: Annotated[
         FuseMode,
@@ -152,7 +152,7 @@ SETTINGS: tuple[Setting, ...] = tuple(
     _setting(key, annotated, getattr(Settings(), key))
     for key, annotated in get_type_hints(Settings, include_extras=True).items()
 )
-"""Every setting, once: the check of the file, `/set`, `/show settings` and the README use it."""
+"""Every setting, once: the check of the file, `/set`, `/show settings` and the manual use it."""
 
 
 def setting_of(key: str) -> Setting:

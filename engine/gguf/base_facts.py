@@ -1,4 +1,4 @@
-"""Read the facts that `tui show` prints about a base model, from its GGUF header alone."""
+"""Read what a base model says of itself, from its GGUF header alone."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class BaseFacts:
     """A base model as its header describes it; None where the header does not say."""
 
-    path: str
     name: str
+    """`general.name`, else the file's stem."""
     architecture: str
     n_params: int
     size_bytes: int
@@ -35,11 +35,14 @@ def read_base_facts(path: Path) -> BaseFacts:
     """Read the facts of the base in `path`; raise `BaseError` or `GgufError` if it is not one."""
     from engine.gguf.model_header import require_base
 
-    header = require_base(path)
+    return base_facts(require_base(path))
+
+
+def base_facts(header: GgufHeader) -> BaseFacts:
+    """Return the facts of the base with this header."""
     architecture = header.architecture or "unknown"
     return BaseFacts(
-        path=str(path),
-        name=header.text("general.name") or path.stem,
+        name=header.text("general.name") or header.path.stem,
         architecture=architecture,
         n_params=sum(math.prod(tensor.shape) for tensor in header.tensors.values()),
         size_bytes=header.file_size_bytes,

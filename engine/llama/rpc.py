@@ -33,7 +33,7 @@ def use_hosts(hosts: Sequence[str], backends: Backends | None = None) -> Any:
             raise BaseError(
                 f"rpc_hosts {','.join(hosts)} cannot be used: this llama.cpp was built without RPC."
                 ' Install one with it: CMAKE_ARGS="-DGGML_RPC=on" pip install --force-reinstall'
-                " --no-binary llama-cpp-python llama-cpp-python"
+                " --no-deps --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
             )
         return None
     known = {device.description for device in backends.devices() if device.backend == _RPC}

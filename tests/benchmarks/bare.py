@@ -41,15 +41,15 @@ class BareLoop:
         if reports_amx():
             leave_out_amx()
         self._model: Any = lc.llama_model_load_from_file(os.fsencode(base), model_params)
-        theirs: Any = like.context._context
+        theirs = like.context
         params = lc.llama_context_default_params()
-        params.n_ctx = lc.llama_n_ctx(theirs)
-        params.n_batch = lc.llama_n_batch(theirs)
-        params.n_ubatch = lc.llama_n_ubatch(theirs)
-        params.n_threads = lc.llama_n_threads(theirs)
-        params.n_threads_batch = lc.llama_n_threads_batch(theirs)
-        if like.context.uses_flash_attention is not None:
-            params.flash_attn_type = int(like.context.uses_flash_attention)
+        params.n_ctx = theirs.n_ctx
+        params.n_batch = theirs.n_batch
+        params.n_ubatch = theirs.n_ubatch
+        params.n_threads = theirs.n_threads
+        params.n_threads_batch = theirs.n_threads_batch
+        if theirs.uses_flash_attention is not None:
+            params.flash_attn_type = int(theirs.uses_flash_attention)
         params.no_perf = True
         self._context: Any = lc.llama_init_from_model(self._model, params)
         self._adapters = [

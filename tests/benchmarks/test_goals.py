@@ -23,13 +23,11 @@ def test_what_the_engine_does_not_offer_is_not_reached() -> None:
 
 
 def test_a_goal_that_was_not_measured_is_not_judged() -> None:
-    lines: list[str] = []
-    report = Report(lines.append)
+    report = Report(lambda _line: None)
     report.add(f"decode_{SMALL.key}_8_adapters_fused_over_bare", 2.3)
     judge(report, [SMALL])
     flags = {key: value for key, value in report.figures.items() if key.startswith("goal")}
     assert flags == {f"goal_8_fused_over_bare_{SMALL.key}_reached": True}
-    assert sum("yes" in line for line in lines) == 1
 
 
 def test_every_goal_of_every_shape_has_a_key_of_its_own() -> None:

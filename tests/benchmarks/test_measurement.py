@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.measurement import Report, Unit, in_turn, middle, ratio, text_of
+from tests.benchmarks.measurement import Report, Unit, in_turn, middle, ratio
 
 
 class Recorder:
@@ -93,25 +93,3 @@ def test_the_json_is_one_flat_object(tmp_path: Path) -> None:
     report.write_json(tmp_path / "figures.json")
     written = json.loads((tmp_path / "figures.json").read_text())
     assert written == {"read_s": 0.5, "missing": None, "is_quick": True}
-
-
-def test_a_table_is_aligned() -> None:
-    lines: list[str] = []
-    Report(lines.append).table("sizes", ("what", "size"), [["a", "10 MB"], ["longer", "9 MB"]])
-    assert lines == ["\nsizes", "  what     size", "  a       10 MB", "  longer   9 MB"]
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (0.0123, Unit.SECONDS, "12.3 ms"),
-        (2.5, Unit.SECONDS, "2.50 s"),
-        (12.9e6, Unit.BYTES, "12.9 MB"),
-        (80.5, Unit.TOKENS_PER_S, "80.5"),
-        (0.968, Unit.RATIO, "0.968"),
-        (30.04, Unit.RATIO, "30.0"),
-        (None, Unit.RATIO, "not available"),
-    ],
-)
-def test_a_figure_reads_in_a_unit_of_its_size(value: float | None, unit: Unit, text: str) -> None:
-    assert text_of(value, unit) == text

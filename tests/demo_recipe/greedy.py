@@ -13,19 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-import llama_cpp
 import numpy as np
+
+from engine.llama.library import lc
 
 N_CTX = 1024
 MAX_TOKENS = 96
 _SPECIAL_TOKENS = 3
-
-
-def _silent(_level: int, _text: bytes, _data: ctypes.c_void_p) -> None:
-    return
-
-
-_SILENT = llama_cpp.llama_log_callback(_silent)  # referenced here, as llama.cpp keeps calling it
 
 
 class GreedyModel:
@@ -39,24 +33,22 @@ class GreedyModel:
         Raises OSError if llama.cpp cannot load a file.
         """
         self._max_tokens = max_tokens
-        llama_cpp.llama_log_set(_SILENT, ctypes.c_void_p(0))
-        llama_cpp.llama_backend_init()
-        parameters = llama_cpp.llama_model_default_params()
+        parameters = lc.llama_model_default_params()
         # Repacked Q8_0 weights use AMX where the processor has it, and some llama.cpp builds
         # crash there in ldtilecfg on prompts of two or more tokens.
         parameters.use_extra_bufts = False
-        self._model = llama_cpp.llama_model_load_from_file(str(base).encode(), parameters)
+        self._model = lc.llama_model_load_from_file(str(base).encode(), parameters)
         if not self._model:
             raise OSError(f"llama.cpp cannot load {base}")
-        context = llama_cpp.llama_context_default_params()
+        context = lc.llama_context_default_params()
         context.n_ctx, context.n_batch, context.n_ubatch = N_CTX, N_CTX, 512
         context.n_threads = context.n_threads_batch = 1
-        self._context = llama_cpp.llama_init_from_model(self._model, context)
-        self._memory = llama_cpp.llama_get_memory(self._context)
-        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self._context = lc.llama_init_from_model(self._model, context)
+        self._memory = lc.llama_get_memory(self._context)
+        self._vocab = lc.llama_model_get_vocab(self._model)
         self._adapters = {}
         for name, path in adapters.items():
-            adapter = llama_cpp.llama_adapter_lora_init(self._model, str(path).encode())
+            adapter = lc.llama_adapter_lora_init(self._model, str(path).encode())
             if not adapter:
                 raise OSError(f"llama.cpp cannot load {path}")
             self._adapters[name] = adapter
@@ -70,16 +62,14 @@ class GreedyModel:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        llama_cpp.llama_free(self._context)
-        llama_cpp.llama_model_free(self._model)
+        lc.llama_free(self._context)
+        lc.llama_model_free(self._model)
 
     def tokens(self, text: str) -> list[int]:
         """Return the token ids of a text; special tokens in it are parsed."""
         data = text.encode()
-        buffer = (llama_cpp.llama_token * (len(data) + 8))()
-        count = llama_cpp.llama_tokenize(
-            self._vocab, data, len(data), buffer, len(buffer), False, True
-        )
+        buffer = (lc.llama_token * (len(data) + 8))()
+        count = lc.llama_tokenize(self._vocab, data, len(data), buffer, len(buffer), False, True)
         return list(buffer[:count])
 
     @contextmanager
@@ -109,7 +99,7 @@ class GreedyModel:
 
     def completion(self, prompt: list[int]) -> str:
         """Return the greedy continuation of token ids, up to a special token or ``max_tokens``."""
-        llama_cpp.llama_memory_clear(self._memory, True)
+        lc.llama_memory_clear(self._memory, True)
         token = self._next(prompt)
         pieces: list[bytes] = []
         while token >= _SPECIAL_TOKENS and len(pieces) < self._max_tokens:
@@ -119,7 +109,7 @@ class GreedyModel:
 
     def forced(self, count: int) -> None:
         """Decode ``count`` tokens without stopping at a special token, for timing."""
-        llama_cpp.llama_memory_clear(self._memory, True)
+        lc.llama_memory_clear(self._memory, True)
         token = self._next(self.tokens("Hello"))
         for _ in range(count):
             token = self._next([token])
@@ -127,24 +117,24 @@ class GreedyModel:
     def _set(self, scales: Mapping[str, float]) -> None:
         count = len(scales)
         handles = [self._adapters[name] for name in scales]
-        llama_cpp.llama_set_adapters_lora(
+        lc.llama_set_adapters_lora(
             self._context,
-            (llama_cpp.llama_adapter_lora_p_ctypes * count)(*handles) if count else None,
+            (lc.llama_adapter_lora_p_ctypes * count)(*handles) if count else None,
             count,
             (ctypes.c_float * count)(*scales.values()) if count else None,
         )
 
     def _next(self, tokens: list[int]) -> int:
-        buffer = (llama_cpp.llama_token * len(tokens))(*tokens)
-        batch = llama_cpp.llama_batch_get_one(buffer, len(tokens))
-        status = llama_cpp.llama_decode(self._context, batch)
+        buffer = (lc.llama_token * len(tokens))(*tokens)
+        batch = lc.llama_batch_get_one(buffer, len(tokens))
+        status = lc.llama_decode(self._context, batch)
         if status != 0:
             raise OSError(f"llama_decode failed with status {status}")
-        logits = llama_cpp.llama_get_logits_ith(self._context, -1)
-        count = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        logits = lc.llama_get_logits_ith(self._context, -1)
+        count = lc.llama_vocab_n_tokens(self._vocab)
         return int(np.argmax(np.ctypeslib.as_array(logits, shape=(count,))))
 
     def _piece(self, token: int) -> bytes:
         buffer = ctypes.create_string_buffer(64)
-        length = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, 64, 0, False)
+        length = lc.llama_token_to_piece(self._vocab, token, buffer, 64, 0, False)
         return buffer.raw[:length]

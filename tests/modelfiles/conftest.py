@@ -5,22 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from modelfiles.library import Library
 from modelfiles.store.created import ModelStore
 from modelfiles.store.packaged import PackagedModels
 from tests.modelfiles.user_files import Folder
-
-# The same examples everywhere and no time limits, since machines differ by more than tests do.
-settings.register_profile(
-    "steady",
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-settings.load_profile("steady")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from tests.support.hub_in_process import point_at
 from tests.support.hub_shelf import fill, write_named_base
 from tui.chat.app import ChatApp
 from tui.chat.hub.adapter_screen import HubAdapterScreen
+from tui.chat.hub.rows import HubRows
 from tui.chat.hub.search_screen import HubScreen
 
 
@@ -48,7 +49,7 @@ async def looked_at(app: ChatApp, pilot: Pilot[int], repo: str) -> HubAdapterScr
     search = app.screen
     assert isinstance(search, HubScreen)
     search.query_one(Input).value = repo
-    rows = search._rows
+    rows = search.query_one(HubRows)
     await wait_until(
         pilot, lambda: rows.selected is not None and rows.selected.name == repo, "the row"
     )

@@ -61,6 +61,7 @@ COMMANDS: Final[dict[str, Command]] = {
         Command("push", "tui.commands.hub.push", "publish an adapter on the Hugging Face Hub"),
         Command("search", "tui.commands.hub.search", "search the Hugging Face Hub for adapters"),
         Command("pull", "tui.commands.hub.pull", "download an adapter or a model of the Hub"),
+        Command("help", "tui.commands.help", "show the manual"),
     )
 }
 """What can stand after `tui`, in the order of its help."""

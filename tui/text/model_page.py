@@ -42,7 +42,7 @@ def document(model: Model, base: BaseFacts, adapters: Sequence[Adapter]) -> dict
     return {
         "name": model.name,
         "base": {
-            "path": printable(base.path),
+            "path": printable(str(model.base)),
             "name": base.name,
             "architecture": base.architecture,
             "parameters": base.n_params,

@@ -1,4 +1,4 @@
-"""Convert Markdown to plain text, for the demo card, which is also part of the README."""
+"""Convert Markdown to plain text, for the demo card, which is also a page of the manual."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ from engine.gguf.weights import WeightFile, decoded
 from engine.stack import to_float32
 from modelfiles.wording import shown
 
-_CHUNK_VALUES: Final = 1 << 18
+CHUNK_VALUES: Final = 1 << 18
 """Values of B folded at a time: 2 MB as float64 stay in the processor's cache."""
 _F16_MIN_NORMAL: Final = 0x0400
 """Bits of 2**-14: a factor whose largest value is smaller would lose precision or become 0."""
@@ -278,6 +278,6 @@ def _rows(
 
 def _ranges(n_outer: int, n_values: int) -> Iterator[tuple[int, int]]:
     """Split `n_outer` rows of `n_values` into ranges of about one chunk."""
-    step = max(1, _CHUNK_VALUES // n_values)
+    step = max(1, CHUNK_VALUES // n_values)
     for start in range(0, n_outer, step):
         yield start, min(start + step, n_outer)

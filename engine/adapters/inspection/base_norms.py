@@ -25,7 +25,7 @@ from engine.gguf.weights import Bytes, WeightFile, decoded
 
 Decode = Callable[[Bytes, GgmlType, int], npt.NDArray[np.floating[Any]]]
 """Dequantises whole stored rows to floats of shape (n_rows, row_length), as `decoded` does."""
-_CHUNK_VALUES: Final = 1 << 20
+CHUNK_VALUES: Final = 1 << 20
 """Values decoded at a time: 4 MB as float32."""
 
 
@@ -120,6 +120,6 @@ class BaseNorms:
 def _chunks(tensor: TensorInfo) -> Iterator[tuple[int, int]]:
     """Yield offset in the tensor's data and size, in bytes, of each chunk of whole rows."""
     row_bytes = tensor.type.size_bytes((tensor.ne[0],))
-    step = max(1, _CHUNK_VALUES // max(1, tensor.ne[0])) * max(1, row_bytes)
+    step = max(1, CHUNK_VALUES // max(1, tensor.ne[0])) * max(1, row_bytes)
     for start in range(0, tensor.size_bytes, step):
         yield start, min(step, tensor.size_bytes - start)

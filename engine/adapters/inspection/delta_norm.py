@@ -18,7 +18,7 @@ import numpy.typing as npt
 from engine.adapters.factors import Factors
 
 Doubles = npt.NDArray[np.float64]
-_MAX_SOLVED: Final = 2048
+MAX_SOLVED: Final = 2048
 """Largest matrix side for which eigenvalues are computed: the time is cubic, and a side of 2048
 takes some seconds."""
 
@@ -93,7 +93,7 @@ def _grams(a: Doubles, b: Doubles) -> tuple[Doubles, Doubles]:
 
 def _largest_eigenvalue(of_inputs: Doubles, of_outputs: Doubles) -> float:
     """Return the largest eigenvalue of the product of two positive semi-definite matrices."""
-    if len(of_inputs) > _MAX_SOLVED:
+    if len(of_inputs) > MAX_SOLVED:
         return float("nan")
     values, vectors = np.linalg.eigh(of_inputs)
     root = vectors * np.sqrt(np.clip(values, 0.0, None))

@@ -37,7 +37,7 @@ MAX_KEPT_BYTES: Final = 512 * 2**20
 take 90 MB on a 1B base and 0.7 GB on an 8B one."""
 MAX_ONE_BY_ONE: Final = 8
 """Most adapters applied layered on an architecture whose graph reserves no room for them."""
-_FIXED_GRAPHS: Final = frozenset(
+FIXED_GRAPHS: Final = frozenset(
     {
         *("qwen3next", "qwen35", "qwen35moe", "qwen4exp", "kimi-linear", "kimi-k3", "glm5-next"),
         *("bailingmoe3", "deepseek4", "nanbeige", "minimax-01", "minimax-m3", "hy_v4", "hrm_text"),
@@ -211,7 +211,7 @@ class StackForms:
 
     def _must_fuse(self, stack: AdapterStack) -> bool:
         """Return whether llama.cpp might abort on `stack` applied layered."""
-        is_fixed = self._header.architecture in _FIXED_GRAPHS
+        is_fixed = self._header.architecture in FIXED_GRAPHS
         return is_fixed and len(stack.effective) > MAX_ONE_BY_ONE
 
     def want(self, stack: AdapterStack) -> None:

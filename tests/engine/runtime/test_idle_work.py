@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import io
+import contextlib
 import os
+import queue
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,12 +18,15 @@ from engine.errors import EngineError, WorkerError
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import (
     EffectMeasured,
+    Event,
     Finished,
     FormChosen,
     PromptProgress,
     Settled,
     SettleEvent,
+    StackApplied,
 )
+from engine.protocol.requests import Load, SetStack, Settle
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import ChatMessage
 from engine.stack import AdapterStack, stack_of
@@ -223,18 +227,51 @@ async def test_after_a_restart_without_adapters_it_goes_on_in_the_background(tin
         assert ending(await settled(client)).is_complete
 
 
+class Sent:
+    """Where a worker writes its events."""
+
+    def __init__(self) -> None:
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def write(self, line: bytes) -> None:
+        self._lines.put(line)
+
+    def flush(self) -> None:
+        """Do nothing: what is written is there at once."""
+
+    def next_of(self, kind: type[Event]) -> Event | None:
+        """Wait for the next event of that kind; None where none comes."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                event = msgspec.json.decode(self._lines.get(timeout=60), type=Event)
+                if isinstance(event, kind):
+                    return event
+        return None
+
+
 @pytest.mark.parametrize("error", [EngineError("There is no such number."), MemoryError()])
-def test_background_work_that_fails_costs_nothing_but_itself(error: Exception) -> None:
-    def failing() -> Iterator[None]:
+def test_background_work_that_fails_costs_nothing_but_itself(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def failing(*_arguments: object) -> Iterator[None]:
         yield
         raise error
 
-    events = io.BytesIO()
-    worker = Worker(io.BytesIO(), events)
-    worker._settling = 7, failing()
-    while worker._settling is not None:
-        worker._settle_a_step()
-    assert msgspec.json.decode(events.getvalue(), type=Settled) == Settled(7, is_complete=False)
+    sent = Sent()
+    seen: list[Event | None] = []
+
+    def requests() -> Iterator[bytes]:
+        yield msgspec.json.encode(Load(6, tiny.spec()))
+        yield msgspec.json.encode(Settle(7, ChatRequest(TALK, GREEDY)))
+        seen.append(sent.next_of(Settled))
+        yield msgspec.json.encode(SetStack(8, AdapterStack()))
+        seen.append(sent.next_of(StackApplied))
+
+    monkeypatch.setattr("engine.worker.__main__.settle", failing)
+    Worker(requests(), sent).run()
+    settled, applied = seen
+    assert settled == Settled(7, is_complete=False)
+    assert isinstance(applied, StackApplied), "the base is still there"
 
 
 async def test_a_template_that_cannot_render_is_left_to_the_answer(tiny: Tiny) -> None:

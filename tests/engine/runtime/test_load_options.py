@@ -14,7 +14,7 @@ from engine.errors import BaseError, EngineError
 from engine.llama.backends import Backends, Device, DeviceKind
 from engine.llama.library import lc
 from engine.llama.log import pass_on
-from engine.protocol.values import LoadSpec
+from engine.protocol.values import BaseReference, LoadSpec
 from engine.runtime.load_options import (
     OFFLOADED_PREFILL_CHUNK,
     PREFILL_CHUNK,
@@ -32,7 +32,7 @@ PROMPT = [int(token) for token in np.random.default_rng(0).integers(20, 2000, 20
 
 def demo(**parameters: object) -> Runtime:
     values = {"num_thread": 1, "num_ctx": 256, **parameters}
-    return Runtime(LoadSpec(str(DEMO), Parameters(**values)))
+    return Runtime(LoadSpec(BaseReference(str(DEMO)), Parameters(**values)))
 
 
 def logits(runtime: Runtime, tokens: Sequence[int] = PROMPT) -> NDArray[np.float32]:
@@ -61,7 +61,7 @@ def test_keys_and_values_are_both_kept_in_the_type() -> None:
     def size_bytes(kv_type: str) -> int:
         with demo(kv_cache_type=kv_type) as runtime:
             logits(runtime)
-            return int(lc.llama_state_seq_get_size(runtime.context._context, 0))
+            return runtime.context.state_size_bytes()
 
     f32, f16, q8_0 = (size_bytes(name) for name in ("f32", "f16", "q8_0"))
     assert f16 / f32 == pytest.approx(1 / 2, rel=0.01)

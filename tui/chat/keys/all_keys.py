@@ -1,4 +1,4 @@
-"""The table of all keys of the chat, from which bindings, help, footer and README are made."""
+"""The table of all keys of the chat, from which bindings, help, footer and manual are made."""
 
 from __future__ import annotations
 

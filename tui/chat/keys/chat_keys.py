@@ -60,7 +60,7 @@ CHAT_KEYS: tuple[Key, ...] = (
     _chat("chat.down", "pagedown", "page_down", "scroll down", "PgDn"),
     _chat("chat.first", "ctrl+home", "first", "go to the first message"),
     _chat("chat.latest", "ctrl+end", "latest", "go to the latest message and follow the answer"),
-    _chat("chat.help", "f1", "help", "show the keys", "F1", "keys"),
+    _chat("chat.help", "f1", "help", "show the keys and the manual", "F1", "keys"),
     _chat("chat.palette", "ctrl+p", "palette", "themes and other commands"),
     _chat("chat.quit", "ctrl+q", "quit", "quit", hint="quit"),
     _prompt("prompt.send", "enter", "send", "send the message", "Enter"),

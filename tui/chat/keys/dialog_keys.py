@@ -49,5 +49,8 @@ DIALOG_KEYS: tuple[Key, ...] = (
         "cancel what goes on, else back to the list",
         "Esc",
     ),
+    Key(Place.HELP, "help.manual", "m", "manual", "read the manual"),
     Key(Place.HELP, "help.close", "escape,f1,q", "close", "back to the chat", "Esc"),
+    Key(Place.MANUAL, "manual.close", "escape,q", "close", "back to the keys", "Esc"),
+    Key(Place.MANUAL_PAGE, "manual_page.close", "escape,q", "close", "back to the list", "Esc"),
 )

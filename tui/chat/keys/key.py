@@ -19,6 +19,8 @@ class Place(StrEnum):
     HUB = "While finding adapters on the Hub"
     HUB_ADAPTER = "While looking at an adapter of the Hub"
     HELP = "In this help"
+    MANUAL = "In the list of the manual's pages"
+    MANUAL_PAGE = "While reading a page of the manual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Key:
     action: str
     """Action of the widget or screen that owns the place."""
     description: str
-    """What the key does, for the help and the README."""
+    """What the key does, for the help and the manual."""
     shown: str = ""
     """The keys as shown to the user; empty shows `keys`."""
     hint: str = ""

@@ -52,7 +52,7 @@ RACK_KEYS: tuple[Key, ...] = (
         "live: changes apply during an answer (approximate), or no longer",
         hint="live",
     ),
-    _rack("rack.help", "question_mark", "help", "show the keys", "?"),
+    _rack("rack.help", "question_mark", "help", "show the keys and the manual", "?"),
     _rack("rack.leave", "escape", "leave", "back to the prompt", "Esc"),
     Key(Place.SCALE, "scale.cancel", "escape", "cancel", "keep the old scale", "Esc"),
 )

@@ -362,8 +362,8 @@ class ChatScreen(CopyingScreen):
         self.app.action_command_palette()
 
     def action_help(self) -> None:
-        """Show the keys."""
-        self.app.push_screen(HelpScreen())
+        """Show the keys, first those of the rack if it is used."""
+        self.app.push_screen(HelpScreen(Place.RACK if self._is_in_rack else None))
 
     async def action_quit(self) -> None:
         """Quit."""

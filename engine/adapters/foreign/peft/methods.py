@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
+import engine
 from engine.adapters.foreign.peft.fields import MERGE
 
 CONVERTIBLE: Final = frozenset(
@@ -14,9 +18,6 @@ CONVERTIBLE: Final = frozenset(
     )
 )
 """The `peft_type`s that `convert_to_lora` accepts (`supports_lora_conversion` of PEFT 0.21)."""
-
-
-INSTALL: Final = "pip install 'lora-tui[peft]'"
 
 
 _PACKAGES: Final = ("torch", "peft", "transformers", "safetensors")
@@ -54,7 +55,7 @@ def remedy(peft_type: str) -> str:
     """Return advice, worded as a clause, on an adapter of another method than LoRA."""
     method = peft_type.upper()
     if method in CONVERTIBLE:
-        first = "" if not missing_packages() else f"{INSTALL}, then "
+        first = "" if not missing_packages() else f"{install_command()}, then "
         return (
             f"{first}convert it with 'tui convert' and --weights FOLDER, the base's folder for "
             "transformers"
@@ -69,3 +70,15 @@ def remedy(peft_type: str) -> str:
 def missing_packages() -> tuple[str, ...]:
     """Return the packages of the extra `[peft]` that are not installed, without importing any."""
     return tuple(name for name in _PACKAGES if find_spec(name) is None)
+
+
+def install_command(folder: Path = Path(engine.__file__).parent.parent) -> str:
+    """Return what to type to have the extra `[peft]` in the environment that runs this program.
+
+    `folder` is where the program lies. In a checkout pip is given the checkout: no index may know
+    the package. Elsewhere the package is installed, and pip adds the extra to it.
+    """
+    python = shlex.quote(sys.executable or "python")
+    if (folder / "pyproject.toml").is_file():
+        return f"{python} -m pip install -e {shlex.quote(f'{folder}[peft]')}"
+    return f"{python} -m pip install 'lora-tui[peft]'"

@@ -20,7 +20,12 @@ from typing import IO, Any, Final
 import engine
 from engine.adapters.foreign.find import CONFIG
 from engine.adapters.foreign.peft.config import read_config
-from engine.adapters.foreign.peft.methods import CONVERTIBLE, INSTALL, missing_packages, remedy
+from engine.adapters.foreign.peft.methods import (
+    CONVERTIBLE,
+    install_command,
+    missing_packages,
+    remedy,
+)
 from engine.disk.whole_output import new_folder
 from engine.errors import AdapterError
 from modelfiles.wording import shown
@@ -29,7 +34,7 @@ DEFAULT_RANK: Final = 0.99
 """Share of the energy to keep if no rank is given."""
 
 _WEIGHTS: Final = "adapter_model.safetensors"
-_CHILD: Final = "engine.adapters.foreign.peft.to_lora_child"
+CHILD: Final = "engine.adapters.foreign.peft.to_lora_child"
 
 OnProgress = Callable[[str, float], None]
 
@@ -101,7 +106,7 @@ def to_lora(
         raise AdapterError(
             f"{folder} is a {method} adapter, which PEFT can turn into a LoRA, but "
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed: "
-            f"{INSTALL}."
+            f"{install_command()}."
         )
     base = _require_base(folder, method, weights)
     with new_folder(out_folder, "The LoRA form") as beside:
@@ -187,7 +192,7 @@ def _run(order: Mapping[str, Any], folder: Path, on_progress: OnProgress) -> dic
     }
     with TemporaryFile() as complaints:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", _CHILD, json.dumps(order)],
+            [sys.executable, "-P", "-m", CHILD, json.dumps(order)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=complaints,

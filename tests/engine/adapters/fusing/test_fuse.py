@@ -237,7 +237,7 @@ def test_a_large_tensor_is_folded_in_many_chunks(
 ) -> None:
     parts = parts_of(stack)
     whole = fuse(parts, tmp_path / "whole.gguf").path.read_bytes()
-    monkeypatch.setattr("engine.adapters.fusing.fuse._CHUNK_VALUES", 100)
+    monkeypatch.setattr("engine.adapters.fusing.fuse.CHUNK_VALUES", 100)
     assert fuse(parts, tmp_path / "chunks.gguf").path.read_bytes() == whole
 
 

@@ -47,7 +47,7 @@ def test_norms_are_those_of_numpy(
     n_threads: int,
     decode: Callable[[Bytes, GgmlType, int], Floats],
 ) -> None:
-    monkeypatch.setattr(base_norms, "_CHUNK_VALUES", 1000)  # several chunks, the last one short
+    monkeypatch.setattr(base_norms, "CHUNK_VALUES", 1000)  # several chunks, the last one short
     base = write_base(tmp_path / "base.gguf", dtype=dtype)
     found = BaseNorms(decode, n_threads).of(read_header(base), NAMES)
     weights = tensors_of(base)
@@ -121,7 +121,7 @@ def test_a_base_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
 def test_a_cancelled_reading_keeps_the_tensors_it_has_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base_norms, "_CHUNK_VALUES", 1000)
+    monkeypatch.setattr(base_norms, "CHUNK_VALUES", 1000)
     header = read_header(write_base(tmp_path / "base.gguf"))
     decode, fractions = Counting(), list[float]()
     norms = BaseNorms(decode)

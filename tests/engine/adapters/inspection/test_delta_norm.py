@@ -61,7 +61,7 @@ def test_a_rank_beyond_the_deltas_size_takes_no_more_memory_than_the_factors() -
 
 
 def test_a_huge_rank_has_no_spectral_norm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.adapters.inspection.delta_norm._MAX_SOLVED", 4)
+    monkeypatch.setattr("engine.adapters.inspection.delta_norm.MAX_SOLVED", 4)
     one = factors(2, 12, 5, 16)
     assert np.isnan(delta_norm(one).spectral)
     assert delta_norm(one).frobenius == pytest.approx(np.linalg.norm(dense(one)), rel=1e-9)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,33 @@ def second(model: Model, tiny: Tiny) -> LoraAdapter:
 @pytest.fixture
 def probe(model: Model) -> EffectProbe:
     return EffectProbe(model, n_threads=1)
+
+
+@pytest.fixture
+def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Every run of tokens that a context evaluates from here on."""
+    runs: list[list[int]] = []
+
+    def recorded(name: str) -> Callable[[Context, Sequence[int]], object]:
+        run = getattr(Context, name)
+
+        def record(context: Context, tokens: Sequence[int]) -> object:
+            runs.append(list(tokens))
+            return run(context, tokens)
+
+        return record
+
+    for name in ("decode", "evaluate"):
+        monkeypatch.setattr(Context, name, recorded(name))
+    return runs
+
+
+def probed(probe: EffectProbe, adapter: LoraAdapter, evaluated: list[list[int]]) -> list[int]:
+    """Measure an adapter twice; return what the second time evaluates, the base being known."""
+    finished(probe.measure([(adapter, 1.0)]))
+    evaluated.clear()
+    assert finished(probe.measure([(adapter, 1.0)])) > 0.0
+    return [token for run in evaluated for token in run]
 
 
 def effect_on(base: Path, adapter: Path, scale: float = 1.0) -> float:
@@ -140,19 +168,11 @@ def test_the_conversation_goes_on_as_if_nothing_had_been_measured(
 
 
 def test_between_two_pauses_a_chunk_is_evaluated_at_most(
-    probe: EffectProbe, first: LoraAdapter, monkeypatch: pytest.MonkeyPatch
+    probe: EffectProbe, first: LoraAdapter, evaluated: list[list[int]]
 ) -> None:
-    evaluated: list[int] = []
-    run = Context._run
-
-    def count(self: Context, batch: object, **options: bool) -> bool:
-        evaluated.append(batch.n_tokens)
-        return run(self, batch, **options)
-
-    monkeypatch.setattr(Context, "_run", count)
     n_at_pauses = [len(evaluated) for _ in probe.measure([(first, 1.0)])]
     assert n_at_pauses == list(range(1, len(evaluated) + 1))
-    assert max(evaluated) == CHUNK
+    assert max(map(len, evaluated)) == CHUNK
     assert len(evaluated) > 2 * N_ANSWER
 
 
@@ -170,11 +190,15 @@ def test_a_measurement_given_up_leaves_the_next_one_right(
 
 
 def test_the_base_is_evaluated_once(
-    probe: EffectProbe, first: LoraAdapter, second: LoraAdapter
+    probe: EffectProbe,
+    first: LoraAdapter,
+    second: LoraAdapter,
+    evaluated: list[list[int]],
 ) -> None:
     n_first = len(list(probe.measure([(first, 1.0)])))
+    evaluated.clear()
     n_second = len(list(probe.measure([(second, 1.0)])))
-    assert n_second == -(-len(probe._tokens or ()) // CHUNK)
+    assert n_second == len(evaluated) == -(-sum(map(len, evaluated)) // CHUNK)
     assert n_first > 2 * n_second
 
 
@@ -192,13 +216,23 @@ def test_what_is_closed_meanwhile_ends_a_measurement(
 
 
 def test_closing_the_probe_frees_its_context(
-    model: Model, probe: EffectProbe, first: LoraAdapter
+    model: Model, probe: EffectProbe, first: LoraAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert model._contexts == []
-    finished(probe.measure([(first, 1.0)]))
-    assert len(model._contexts) == 1
+    made: list[Context] = []
+
+    def make(model: Model, **options: Any) -> Context:
+        made.append(Context(model, **options))
+        return made[-1]
+
+    monkeypatch.setattr("engine.runtime.effect.probe.Context", make)
+    assert finished(probe.measure([])) == 0.0
+    assert made == []
+    for _ in range(2):
+        finished(probe.measure([(first, 1.0)]))
+    (context,) = made
+    assert not context.is_closed
     probe.close()
-    assert model._contexts == []
+    assert context.is_closed
 
 
 def test_numbers_out_of_range_are_said_instead_of_measured(
@@ -224,7 +258,7 @@ def test_a_recurrent_model_is_measured_from_an_empty_state_each_time(tmp_path: P
     ids=["none", "empty", "refuses", "broken", "too-long"],
 )
 def test_without_a_usable_chat_template_the_bare_question_serves(
-    tmp_path: Path, tiny: Tiny, template: str | None
+    tmp_path: Path, template: str | None, evaluated: list[list[int]]
 ) -> None:
     base = write_base(tmp_path / "base.gguf", chat_template=template)
     with Model(base, n_gpu_layers=0) as model:
@@ -232,28 +266,29 @@ def test_without_a_usable_chat_template_the_bare_question_serves(
         probe = EffectProbe(model, n_threads=1)
         assert finished(probe.measure([(adapter, 1.0)])) > 0.1
         question = model.tokenize(QUESTION)
-        assert (probe._tokens or [])[: len(question)] == question
+        assert probed(probe, adapter, evaluated)[: len(question)] == question
 
 
 @pytest.mark.parametrize("n_ctx_train", [4, 40, 64])
 def test_the_probe_is_no_longer_than_the_base_was_trained_for(
-    tmp_path: Path, n_ctx_train: int
+    tmp_path: Path, n_ctx_train: int, evaluated: list[list[int]]
 ) -> None:
     base = write_base(tmp_path / "base.gguf", n_ctx_train=n_ctx_train)
     with Model(base, n_gpu_layers=0) as model:
         adapter = LoraAdapter(model, write_adapter(tmp_path / "adapter.gguf", base))
         probe = EffectProbe(model, n_threads=1)
         assert finished(probe.measure([(adapter, 1.0)])) > 0.1
-        assert 0 < len(probe._tokens or ()) <= n_ctx_train
+        assert 0 < len(probed(probe, adapter, evaluated)) <= n_ctx_train
 
 
-def test_a_base_that_answers_nothing_is_probed_with_the_question(tmp_path: Path) -> None:
+def test_a_base_that_answers_nothing_is_probed_with_the_question(
+    tmp_path: Path, evaluated: list[list[int]]
+) -> None:
     base = write_base(tmp_path / "base.gguf", ends_at_once=True)
     with Model(base, n_gpu_layers=0) as model:
         adapter = LoraAdapter(model, write_adapter(tmp_path / "adapter.gguf", base))
         probe = EffectProbe(model, n_threads=1)
-        assert finished(probe.measure([(adapter, 1.0)])) > 0.0
-        assert probe._tokens == model.tokenize(QUESTION_AS_CHAT)
+        assert probed(probe, adapter, evaluated) == model.tokenize(QUESTION_AS_CHAT)
 
 
 # Measured: 1.71, 0.69, 2.08 and 0.28 nats.

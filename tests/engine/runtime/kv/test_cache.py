@@ -193,10 +193,13 @@ def test_a_failure_leaves_nothing_held(bench: Bench) -> None:
 def test_a_snapshot_that_llama_cpp_refuses_is_dropped(bench: Bench) -> None:
     bench.ask(TOKENS, 0)
     bench.ask(OTHER, 0)
-    (snapshot,) = bench.kv.snapshots._snapshots
+    cells = cells_of(TOKENS, [(len(TOKENS), 0)])
+    found = bench.kv.snapshots.longest(cells)
+    assert found is not None
+    snapshot, _n_tokens = found
     snapshot.data[:4] = 0  # its magic number
     assert bench.ask(TOKENS, 0) == 0
-    assert snapshot not in bench.kv.snapshots._snapshots
+    assert bench.kv.snapshots.longest(cells) is None
 
 
 def test_other_memories_give_back_whole_states_exactly(other_bench: Bench) -> None:

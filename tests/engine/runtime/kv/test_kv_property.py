@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from engine.adapters.read import read_adapter
 from engine.llama.adapter import LoraAdapter
 from engine.protocol.settings import EngineSettings, FuseMode
-from engine.protocol.values import LoadSpec
+from engine.protocol.values import BaseReference, LoadSpec
 from engine.runtime.runtime import Runtime
 from engine.stack import Adapter, AdapterStack, StackEntry, stack_of, to_float32
 from modelfiles.parameters import Parameters
@@ -169,14 +169,19 @@ class Walk:
     def _held(self) -> list[tuple[int, dict[LoraAdapter, float]]]:
         """Return each token held with the adapters it was computed under, fused taken apart."""
         forms = self._runtime.forms
+        stacks = {
+            variant.digest: variant
+            for stack in self._stacks
+            for variant in (stack, stack.with_enabled(stack.entries[-1].adapter.name, False))
+        }
+        entries = self.context.entries()
         parts: dict[LoraAdapter, dict[LoraAdapter, float]] = {}
-        for stack in self._stacks:
-            for variant in (stack, stack.with_enabled(stack.entries[-1].adapter.name, False)):
-                if (fused := forms._fused.get(variant.digest)) is not None:
-                    parts[fused] = dict(forms.pairs(variant, "layered"))
+        for adapter in {adapter for _token, on in entries for adapter in on}:
+            digest = adapter.path.name.partition("-")[0]  # a fused adapter's file begins with it
+            if digest in stacks:
+                parts[adapter] = dict(forms.pairs(stacks[digest], "layered"))
         return [
-            (token, parts.get(next(iter(on)), on) if len(on) == 1 else on)
-            for token, on in self.context.entries()
+            (token, parts.get(next(iter(on)), on) if len(on) == 1 else on) for token, on in entries
         ]
 
     def _wanted(
@@ -189,11 +194,11 @@ class Walk:
         self, tokens: list[int], prompt: list[int] | None = None
     ) -> list[tuple[Applied, list[int]]]:
         """Return the parts of `tokens` that are under one list of adapters each."""
-        loaded = self._runtime.forms._single
+        forms = self._runtime.forms
         parts: list[tuple[Applied, list[int]]] = []
         for i, token in enumerate(tokens):
             applied = tuple(
-                (loaded[entry.adapter.sha256], to_float32(entry.scale))
+                (forms.adapter(entry.adapter.sha256), to_float32(entry.scale))
                 for entry in self._runtime.stack.active
                 if self._is_on(entry, i, tokens if prompt is None else prompt)
             )
@@ -298,7 +303,7 @@ def engine(
         settings = EngineSettings(
             kv_disk_bytes=1_000_000, cache_folder=str(tmp_path_factory.mktemp("cache"))
         )
-        with Runtime(LoadSpec(str(base), parameters), settings=settings) as runtime:
+        with Runtime(LoadSpec(BaseReference(str(base)), parameters), settings=settings) as runtime:
             yield runtime, adapters
 
 

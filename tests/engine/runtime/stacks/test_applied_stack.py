@@ -18,6 +18,7 @@ from engine.llama.model import Model
 from engine.protocol.settings import EngineSettings
 from engine.runtime.runtime import Runtime
 from engine.runtime.stacks import applied_stack
+from engine.runtime.stacks.fuser import Fuser
 from engine.stack import AdapterStack, stack_of
 from tests.engine.conftest import Tiny
 from tests.engine.runtime.stacks.test_stack_logits import PROMPT, Logits, logits
@@ -60,7 +61,7 @@ def test_the_layered_form_serves_until_the_fused_one_is_ready(
 ) -> None:
     tokens = runtime.model.tokenize(PROMPT)
     with monkeypatch.context() as patch:
-        patch.setattr(runtime.forms._fuser, "ready", lambda _digest: None)
+        patch.setattr(Fuser, "ready", lambda _fuser, _digest: None)
         assert runtime.set_stack(both) == "layered"
         layered = logits(runtime, tokens)
         assert runtime.forms.form == "layered"
@@ -95,7 +96,7 @@ def test_going_back_and_forth_does_not_build_again(
     runtime: Runtime, both: AdapterStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert runtime.set_stack(both) == "fused"
-    monkeypatch.setattr(runtime.forms._fuser, "build_now", pytest.fail)
+    monkeypatch.setattr(Fuser, "build_now", pytest.fail)
     assert runtime.set_stack(both.bypassed()) == "none"
     assert runtime.set_stack(both) == "fused"
 
@@ -163,24 +164,13 @@ def test_an_adapter_whose_file_has_gone_leaves_the_stack_before_in_force(
     assert runtime.forms.form == "fused"
 
 
-def test_a_stack_that_cannot_be_fused_is_served_one_by_one(
-    runtime: Runtime, both: AdapterStack, monkeypatch: pytest.MonkeyPatch
+def test_a_stack_that_cannot_be_fused_is_served_one_by_one_and_not_waited_for(
+    runtime: Runtime, both: AdapterStack, tmp_path: Path
 ) -> None:
-    def full(_stack: AdapterStack) -> None:
-        raise AdapterError("The disk is full.")
-
-    monkeypatch.setattr(runtime.forms._fuser, "build_now", full)
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    runtime.configure(EngineSettings(cache_folder=str(no_folder)))
     assert runtime.set_stack(both) == "layered"
-
-
-def test_a_stack_that_could_not_be_fused_is_not_waited_for(
-    runtime: Runtime, both: AdapterStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_stack: AdapterStack) -> None:
-        raise AdapterError("The disk is full.")
-
-    monkeypatch.setattr(runtime.forms._fuser, "build_now", full)
-    runtime.set_stack(both)
     assert not runtime.forms.is_building
 
 
@@ -219,6 +209,18 @@ def test_the_stack_of_a_prompt_that_invokes_an_adapter_is_fused_for_its_answer(
     assert runtime.forms.form == "fused"
 
 
+def loading(monkeypatch: pytest.MonkeyPatch) -> list[LoraAdapter]:
+    """Return a list that gets every adapter loaded from here on."""
+    loaded: list[LoraAdapter] = []
+
+    def load(model: Model, path: Path) -> LoraAdapter:
+        loaded.append(LoraAdapter(model, path))
+        return loaded[-1]
+
+    monkeypatch.setattr(applied_stack, "LoraAdapter", load)
+    return loaded
+
+
 def test_a_fused_adapter_in_use_stays_loaded_while_another_is_measured(
     runtime: Runtime,
     both: AdapterStack,
@@ -231,27 +233,36 @@ def test_a_fused_adapter_in_use_stays_loaded_while_another_is_measured(
     runtime.set_stack(stack)
     fused = logits(runtime, tokens)
     monkeypatch.setattr(applied_stack, "MAX_KEPT_BYTES", 0)
+    loaded = loading(monkeypatch)
     # The whole stack is what the effect is measured of, and here it is fused as well.
-    runtime.forms._fuser.build_now(stack)
+    runtime.forms.want(stack)
     for _ in runtime.effects.measure_stack(stack):
         pass
     runtime.kv.clear()
     assert np.array_equal(logits(runtime, tokens), fused)
-    assert len(runtime.forms._fused) == 1
+    (other,) = loaded
+    assert other.path.name.startswith(stack.digest)
+    assert other.is_closed, "one is kept, and that is the one in use"
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, stack: AdapterStack) -> list[Path]:
+    """Have the fused adapter of `stack` refused; return a list that gets every file tried."""
+    tried: list[Path] = []
+
+    def load(model: Model, path: Path) -> LoraAdapter:
+        tried.append(path)
+        if path.name.startswith(stack.digest):
+            raise AdapterError("There is not enough memory.")
+        return LoraAdapter(model, path)
+
+    monkeypatch.setattr(applied_stack, "LoraAdapter", load)
+    return tried
 
 
 def test_a_fused_adapter_that_cannot_be_loaded_is_tried_once(
     runtime: Runtime, both: AdapterStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried: list[Path] = []
-
-    def refuse(_model: Model, path: Path) -> LoraAdapter:
-        tried.append(path)
-        if path.name.startswith(both.digest):
-            raise AdapterError("There is not enough memory.")
-        return LoraAdapter(_model, path)
-
-    monkeypatch.setattr(applied_stack, "LoraAdapter", refuse)
+    tried = refusing(monkeypatch, both)
     assert runtime.set_stack(both) == "layered"
     n_before = len(tried)
     runtime.poll()
@@ -264,9 +275,9 @@ def test_a_graph_without_room_refuses_a_stack_whose_fused_adapter_cannot_be_load
 ) -> None:
     single = stack_of([(tiny.first, 1.0)])
     runtime.set_stack(single)
-    monkeypatch.setattr(applied_stack, "_FIXED_GRAPHS", frozenset({"llama"}))
+    monkeypatch.setattr(applied_stack, "FIXED_GRAPHS", frozenset({"llama"}))
     monkeypatch.setattr(applied_stack, "MAX_ONE_BY_ONE", 1)
-    monkeypatch.setattr(runtime.forms, "_take", lambda _digest: False)
+    refusing(monkeypatch, both)
     with pytest.raises(AdapterError, match="at most 1 adapters"):
         runtime.set_stack(both)
     assert runtime.stack == single
@@ -280,7 +291,7 @@ def test_a_graph_without_room_gets_every_part_of_a_stack_fused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(applied_stack, "_FIXED_GRAPHS", frozenset({"llama"}))
+    monkeypatch.setattr(applied_stack, "FIXED_GRAPHS", frozenset({"llama"}))
     monkeypatch.setattr(applied_stack, "MAX_ONE_BY_ONE", 1)
     stack = uninvoked(tiny, both, tmp_path)
     runtime.configure(EngineSettings(fuse="never"))
@@ -308,8 +319,8 @@ def test_fused_adapters_are_kept_from_the_setting_on(
 def test_without_memory_to_fuse_it_a_stack_is_served_one_by_one(
     runtime: Runtime, both: AdapterStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def exhausted(_stack: AdapterStack) -> None:
+    def exhausted(_fuser: Fuser, _stack: AdapterStack) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(runtime.forms._fuser, "build_now", exhausted)
+    monkeypatch.setattr(Fuser, "build_now", exhausted)
     assert runtime.set_stack(both) == "layered"

@@ -98,9 +98,7 @@ def test_use_counts_without_looking_like_a_change(
 def test_the_new_file_stays_even_beyond_the_budget(
     tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "engine.runtime.stacks.fused_files.FusedCache.spared_s", -1.0
-    )  # recent use saves nothing
+    monkeypatch.setattr(FusedCache, "spared_s", -1.0)  # recent use saves nothing
     cache = FusedCache(tmp_path / "cache", 1)
     age(cache.build("a", write), 1)
     cache.build("b", write)

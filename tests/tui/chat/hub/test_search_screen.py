@@ -339,7 +339,7 @@ async def test_nothing_found_says_what_to_try(
         await wait_until(pilot, lambda: "Nothing was found for “zebra”" in told(screen), "words")
         assert "ctrl+e for adapters of any base" in told(screen)
         hub.repos.clear()
-        screen._visit.listing.clear()
+        await pilot.press("ctrl+e", "ctrl+e")  # what was found before is forgotten
         await pilot.press(*["backspace"] * 5, "ctrl+r")
         await wait_until(pilot, lambda: "Nobody has published" in told(screen), "words")
         assert "ctrl+e" in told(screen)

@@ -18,6 +18,7 @@ from tui.chat.rack.rack import Rack
 from tui.chat.rack.scale_input import ScaleInput
 from tui.chat.screens.chat import ChatScreen
 from tui.chat.screens.help import HelpScreen, help_rows
+from tui.chat.screens.manual import ManualPageScreen, ManualScreen
 from tui.chat.screens.models import ModelsScreen
 
 OWNERS: dict[Place, type[DOMNode]] = {
@@ -31,6 +32,8 @@ OWNERS: dict[Place, type[DOMNode]] = {
     Place.HUB: HubWords,
     Place.HUB_ADAPTER: HubAdapterScreen,
     Place.HELP: HelpScreen,
+    Place.MANUAL: ManualScreen,
+    Place.MANUAL_PAGE: ManualPageScreen,
 }
 
 
@@ -65,10 +68,15 @@ def test_ids_are_unique_and_descriptions_are_there() -> None:
     assert all(key.description and key.label for key in KEYS)
 
 
-def test_the_help_shows_every_key_but_its_own() -> None:
+def test_the_help_shows_every_key_but_its_own_and_the_manuals() -> None:
     shown = [(row.block.first.strip(), row.block.content.plain) for row in help_rows()]
-    listed = [key for key in KEYS if key.place is not Place.HELP]
+    own = (Place.HELP, Place.MANUAL, Place.MANUAL_PAGE)
+    listed = [key for key in KEYS if key.place not in own]
     assert [row for row in shown if row[0]] == [(key.label, key.description) for key in listed]
+
+
+def test_a_blank_stands_between_every_key_and_what_it_does() -> None:
+    assert all(row.block.first.endswith(" ") for row in help_rows() if row.block.first)
 
 
 def test_the_footer_takes_its_words_from_the_table() -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from modelfiles.model import Model
-from tests.support.chat import chat, notices, say, screen_text, tiny_model, wait_until
+from tests.support.chat import chat, notices, say, tiny_model, wait_until
 from tests.support.scripted_engine import ScriptedEngine
 from tui.chat.prompt.prompt import Prompt
 from tui.chat.screens import copying
-from tui.chat.screens.help import HelpScreen
 from tui.chat.themes import DARK, LIGHT, theme_for
 
 
@@ -59,16 +58,6 @@ async def test_ctrl_c_copies_what_is_selected_and_does_not_quit(model: Model) ->
         await wait_until(pilot, lambda: len(notices(app)) == 2, "two notices")
         assert app.clipboard == "some words"
         assert app.is_running
-
-
-async def test_f1_and_the_question_mark_of_the_rack_show_the_keys(model: Model) -> None:
-    async with chat(ScriptedEngine([["Yes."]]), model) as (app, pilot):
-        for keys in (["f1"], ["tab", "question_mark"]):
-            await pilot.press(*keys)
-            await wait_until(pilot, lambda: isinstance(app.screen, HelpScreen), "the help")
-            await wait_until(pilot, lambda: "bypass all adapters" in screen_text(app), "the keys")
-            await pilot.press("escape")
-            await wait_until(pilot, lambda: app.screen is app.chat, "the chat")
 
 
 def test_the_theme_follows_the_terminal() -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 import pytest
+from textual.pilot import Pilot
 
 from engine.errors import BaseError
 from modelfiles.errors import ModelNotFoundError
-from modelfiles.library import Library
 from modelfiles.model import AdapterSpec, ListedModel, Model
 from modelfiles.parameters import Parameters
 from tests.support.chat import chat, notices, ready, say, screen_text, tiny_model, wait_until
@@ -41,7 +40,7 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
     first = tiny_model(tmp_path, "pirate", "formal", name="first:latest")
     pirate = first.adapters[0]
     second = replace(
@@ -57,18 +56,19 @@ def shelf(tmp_path: Path) -> Shelf:
         first, name="third:latest", base=write_base(other_folder / "b.gguf"), adapters=()
     )
     models = {model.name: model for model in (first, second, third)}
-    return Shelf(models, broken="lost:latest")
+    shelf = Shelf(models, broken="lost:latest")
+    monkeypatch.setattr("modelfiles.library.open_library", lambda: shelf)
+    return shelf
 
 
 def replace_parameters(parameters: Parameters) -> Parameters:
     return Parameters(temperature=1.0).over(parameters)
 
 
-async def choose(app: ChatApp, pilot: object, shelf: Shelf, name: str) -> None:
-    screen = ModelsScreen(cast(Library, shelf), "first:latest")
-    app.push_screen(screen, app.chat._chosen)
+async def choose(app: ChatApp, pilot: Pilot[int], shelf: Shelf, name: str) -> None:
+    app.chat.action_models()
     await wait_until(pilot, lambda: "lost:latest" in screen_text(app), "the list")
-    screen.query_one("#model-list").highlighted = [*shelf.models, "lost:latest"].index(name)
+    app.screen.query_one("#model-list").highlighted = [*shelf.models, "lost:latest"].index(name)
     await pilot.press("enter")
 
 
@@ -92,7 +92,7 @@ async def test_a_model_on_another_base_is_loaded(shelf: Shelf) -> None:
         await wait_until(pilot, lambda: "third:latest ·" in screen_text(app), "the title")
         await ready(app, pilot)
         assert "Press + to add one by its path," in screen_text(app)
-    assert [load.base for load in engine.loads] == [
+    assert [load.base.path for load in engine.loads] == [
         str(shelf.models[name].base) for name in ("first:latest", "third:latest")
     ]
 

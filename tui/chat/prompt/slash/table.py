@@ -1,4 +1,4 @@
-"""The table of all chat commands, from which parser, help, completion and README are made."""
+"""The table of all chat commands, from which parser, help, completion and manual are made."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from engine.adapters.foreign.peft import to_lora as to_lora_module
-from engine.adapters.foreign.peft.methods import CONVERTIBLE, INSTALL, remedy
+from engine.adapters.foreign.peft.methods import CONVERTIBLE, install_command, remedy
 from engine.adapters.foreign.peft.to_lora import needs_weights, peft_type_of, to_lora
 from engine.adapters.foreign.read import read_source
 from engine.errors import AdapterError
@@ -77,10 +77,20 @@ def refusal(folder: Path, weights: Path | None = None, rank: int | float = 4) ->
 def test_without_the_extra_it_says_what_is_missing_and_how_to_install_it(loha: Path) -> None:
     assert refusal(loha) == (
         f"{loha} is a LOHA adapter, which PEFT can turn into a LoRA, but torch and peft and "
-        f"transformers and safetensors are not installed: {INSTALL}."
+        f"transformers and safetensors are not installed: {install_command()}."
     )
-    with pytest.raises(AdapterError, match=r"'LOHA', not LORA: pip install 'lora-tui\[peft\]'"):
+    with pytest.raises(
+        AdapterError, match=r"'LOHA', not LORA: \S+ -m pip install .*\[peft\]', then "
+    ):
         read_source(loha)
+
+
+def test_in_a_checkout_pip_is_given_the_checkout(tmp_path: Path) -> None:
+    folder = tmp_path / "my checkout"
+    folder.mkdir()
+    assert install_command(folder).endswith(" -m pip install 'lora-tui[peft]'")
+    (folder / "pyproject.toml").touch()
+    assert install_command(folder).endswith(f" -m pip install -e '{folder}[peft]'")
 
 
 @pytest.mark.usefixtures("with_extra")
@@ -161,7 +171,7 @@ def test_what_is_no_case_for_peft_is_refused(tmp_path: Path) -> None:
 def test_a_process_that_dies_is_one_sentence_and_leaves_nothing(
     loha: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(to_lora_module, "_CHILD", "engine.no_such_module")
+    monkeypatch.setattr(to_lora_module, "CHILD", "engine.no_such_module")
     message = refusal(loha, write_base_folder(tmp_path / "base"))
     assert "cannot be made a LoRA, PEFT's process ended: " in message
     assert "No module named engine.no_such_module" in message
@@ -177,7 +187,7 @@ def test_an_interruption_ends_the_process_and_leaves_nothing(
         pids.append(int(title))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(to_lora_module, "_CHILD", "tests.support.endless_child")
+    monkeypatch.setattr(to_lora_module, "CHILD", "tests.support.endless_child")
     base = write_base_folder(tmp_path / "base")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(KeyboardInterrupt):
@@ -193,7 +203,7 @@ def test_nothing_of_the_current_folder_is_run(
 ) -> None:
     (tmp_path / "hostile.py").write_text("print('{}')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(to_lora_module, "_CHILD", "hostile")
+    monkeypatch.setattr(to_lora_module, "CHILD", "hostile")
     assert "No module named hostile" in refusal(loha, write_base_folder(tmp_path / "base"))
 
 
