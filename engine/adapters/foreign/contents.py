@@ -48,7 +48,7 @@ _OTHERS: Final = (
     (r"(^|\.)(exp_avg(_sq)?|momentum_buffer)$", "the state of an optimizer", "name the weights"),
     (r"\.lora_(up|down)\.weight$", "a LoRA in kohya's naming", "save it with PEFT"),
 )
-_FACTOR: Final = re.compile(r"\.(lora_\w+|A|B)(\.|$)")
+_FACTOR: Final = re.compile(r"\.(lora_\w+|A|B)(\.|$)|_[AB](\.weight)?$")
 
 
 def other_lora(names: Collection[str]) -> tuple[str, str] | None:

@@ -42,7 +42,8 @@ def read_source(path: Path) -> LoraSource:
     invocation_tokens: tuple[int, ...] = ()
     notices = list(files.notices)
     if is_mlx:
-        modules, dropped = mlx_modules(files.config, fields, _tensors(weights))
+        modules, dropped, told = mlx_modules(files.config, fields, _tensors(weights))
+        notices += told
         base_name = name_of_base(fields.get("model"))
     else:
         if files.config.name == PARAMS:
