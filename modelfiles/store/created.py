@@ -28,7 +28,6 @@ from modelfiles.errors import (
     PackagedModelError,
     StoreError,
 )
-from modelfiles.language.modelfile import generated_text
 from modelfiles.model import ListedModel, Model
 from modelfiles.references.model_name import DEFAULT_TAG, ModelName
 from modelfiles.references.split_files import shards_of
@@ -163,10 +162,6 @@ class ModelStore:
                     # Another process removed it after the folder was read.
                     continue
         return sorted(listed, key=lambda model: model.modified, reverse=True)
-
-    def modelfile_text(self, name: str) -> str:
-        """Return a Modelfile that recreates this model."""
-        return generated_text(self.get(name))
 
     def not_found(self, name: ModelName, more: Iterable[ModelName] = ()) -> ModelNotFoundError:
         """Return the error for an unknown model name, with the nearest known name.

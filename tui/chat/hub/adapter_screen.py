@@ -23,7 +23,8 @@ from engine.gguf.header import GgufHeader
 from engine.hub.search.fit import Fit, Verdict, fit_of
 from engine.hub.search.search import Repository
 from engine.resolve.adapter import NewAdapter
-from engine.resolve.hub_adapter import Watch, is_pulled, pulled_for_rack
+from engine.resolve.hub_adapter import is_pulled, pulled_for_rack
+from engine.resolve.watch import Watch
 from engine.stack import AdapterStack
 from modelfiles.errors import ModelfilesError
 from tui.chat.hub.page import (

@@ -19,7 +19,8 @@ from textual.widgets import Input, Static
 
 from engine.errors import Cancelled, EngineError
 from engine.resolve.adapter import NewAdapter
-from engine.resolve.hub_adapter import Watch, named_adapter
+from engine.resolve.hub_adapter import named_adapter
+from engine.resolve.watch import Watch
 from engine.stack import AdapterStack
 from modelfiles.errors import ModelfilesError
 from tui.chat.hub.transfer import Transfer
