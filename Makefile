@@ -14,8 +14,9 @@ setup: $(VENV)/.ready ## Make the virtual environment (may compile llama.cpp onc
 chat: $(VENV)/.chat-ready ## Set up, then open the chat on the bundled demo model
 	@$(BIN)/tui run demo
 
+# The tests start hundreds of processes, each of which would compile the program where bytecode is off.
 test: lint types ## Set up, then run the linter, the type checker and every test
-	$(BIN)/python -m pytest -m "not reference" -n auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not reference" -n auto --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
@@ -72,6 +73,7 @@ else
 	@$(PIP) wheel --quiet $(READY_MADE) --no-deps --wheel-dir "$(DIR)" $(LLAMA) 2>/dev/null || { \
 	  $(NEED_COMPILER); $(PIP) wheel --quiet --no-deps --wheel-dir "$(DIR)" $(LLAMA); }
 endif
+	@rm -rf build/lib  # where setuptools keeps files that are gone from the source, and packs them
 	@$(PIP) wheel --quiet $(READY_MADE) --find-links "$(DIR)" --wheel-dir "$(DIR)" . $(BUILD_TOOLS)
 	@echo "To install from it: pip install --no-index --find-links \"$(DIR)\" lora-tui"
 

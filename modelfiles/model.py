@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from modelfiles.parameters import Parameters
 
 Role = Literal["system", "user", "assistant"]
 Origin = Literal["created", "package", "ollama"]
+File = TypeVar("File")
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,32 @@ class AdapterSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept(Generic[File]):
+    """The directives that only Ollama acts on; stored, shown and written back, without effect."""
+
+    renderer: str | None = None
+    """RENDERER and PARSER name built-in code of Ollama."""
+    parser: str | None = None
+    requires: str | None = None
+    """The required Ollama version; not enforced."""
+    drafts: tuple[File, ...] = ()
+    """Draft models for speculative decoding; not run."""
+
+    def with_drafts(self, drafts: tuple[Other, ...]) -> "Kept[Other]":
+        """Return the record with each draft model given as another kind of file."""
+        return Kept(self.renderer, self.parser, self.requires, drafts)
+
+    def over(self, parent: "Kept[File]") -> "Kept[File]":
+        """Return the record with the values of `parent` where this one sets none."""
+        return Kept(
+            self.renderer or parent.renderer,
+            self.parser or parent.parser,
+            self.requires or parent.requires,
+            self.drafts or parent.drafts,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A resolved model: a base file, a stack of adapters, parameters and prompt texts."""
 
@@ -44,13 +72,13 @@ class Model:
     """The TEMPLATE of the Modelfile, verbatim; None if the base's own chat template applies."""
     messages: tuple[Message, ...] = ()
     licenses: tuple[str, ...] = ()
-    renderer: str | None = None
-    """RENDERER and PARSER name built-in code of Ollama; kept to write the Modelfile back whole."""
-    parser: str | None = None
-    requires: str | None = None
-    """The Ollama version the Modelfile asks for; shown, not enforced."""
-    drafts: tuple[Path, ...] = ()
-    """Draft models for speculative decoding; stored and shown, not run."""
+    kept: Kept[Path] = Kept()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The paths of the base (its first shard), the adapters and the drafts, each once."""
+        paths = (self.base, *(adapter.path for adapter in self.adapters), *self.kept.drafts)
+        return tuple(dict.fromkeys(paths))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import msgspec
 
 from modelfiles.errors import ParameterError
-from modelfiles.wording import hint, quoted
+from modelfiles.wording import hint, quoted, shortened
 
 Value = int | float | bool | str
 
@@ -139,17 +139,10 @@ OWN = MappingProxyType(
 """Parameters that Ollama does not have, each with its description."""
 
 DEPRECATED = frozenset(
-    {
-        "f16_kv",
-        "logits_all",
-        "low_vram",
-        "mirostat",
-        "mirostat_eta",
-        "mirostat_tau",
-        "penalize_newline",
-        "use_mlock",
-        "vocab_only",
-    }
+    (
+        *("f16_kv", "logits_all", "low_vram", "mirostat", "mirostat_eta", "mirostat_tau"),
+        *("penalize_newline", "use_mlock", "vocab_only"),
+    )
 )
 """Former Ollama parameters; they are accepted with a warning and have no effect."""
 
@@ -205,7 +198,7 @@ def parse_value(name: str, text: str) -> Value:
     """
     kind = KINDS.get(name)
     if kind is None:
-        raise ParameterError(f"unknown parameter '{_shown(name)}'{hint(name, KINDS)}")
+        raise ParameterError(f"unknown parameter '{shortened(name)}'{hint(name, KINDS)}")
     if name == "kv_cache_type":
         if text not in KV_CACHE_TYPES:
             known = ", ".join(KV_CACHE_TYPES)
@@ -219,16 +212,16 @@ def parse_value(name: str, text: str) -> Value:
         return text
     if kind is bool:
         if text not in _BOOLEANS:
-            raise ParameterError(f"invalid bool value [{_shown(text)}]: {name} is true or false")
+            raise ParameterError(f"invalid bool value [{shortened(text)}]: {name} is true or false")
         return _BOOLEANS[text]
     # Python refuses to convert more than 4300 digits; no bound here has more than 19.
     if kind is int:
         if not _INTEGER.match(text) or len(text) > 40:
-            raise ParameterError(f"invalid int value [{_shown(text)}]: {name} is a whole number")
+            raise ParameterError(f"invalid int value [{shortened(text)}]: {name} is a whole number")
         return _within(name, int(text), _RANGES.get(name, _WIDEST_INTEGER))
     number = float(text) if _FLOAT.match(text) else math.nan
     if not math.isfinite(number):
-        raise ParameterError(f"invalid float value [{_shown(text)}]: {name} is a number")
+        raise ParameterError(f"invalid float value [{shortened(text)}]: {name} is a number")
     return _within(name, number, _RANGES.get(name, _WIDEST_FLOAT))
 
 
@@ -268,7 +261,3 @@ def _within(name: str, value: int | float, bounds: tuple[float, float]) -> int |
     if not low <= value <= high:
         raise ParameterError(f"{name} must lie between {low} and {high}, not {value}")
     return value
-
-
-def _shown(text: str) -> str:
-    return quoted(text)[1:-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _MAX_QUOTED = 60
 
@@ -29,16 +29,26 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
+def shortened(text: object) -> str:
+    """Return `text` printable and shortened to at most 60 characters, without quotes."""
+    return _cut(printable(text))
+
+
 def quoted(text: str) -> str:
     """Return `text` in double quotes, printable and shortened to at most 60 characters."""
-    flat = printable(text)
-    if len(flat) > _MAX_QUOTED:
-        flat = flat[: _MAX_QUOTED - 1] + "…"
-    return f'"{flat}"'
+    return f'"{shortened(text)}"'
 
 
 def shown(text: str) -> str:
     """Return text from a file quoted for a message: escaped, and shortened if long."""
-    if len(text) > _MAX_QUOTED:
-        text = text[: _MAX_QUOTED - 1] + "…"
-    return repr(text)
+    return repr(_cut(text))
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return names separated by commas, those after the first `most` as `and 3 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_QUOTED else text[: _MAX_QUOTED - 1] + "…"

@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
+from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -16,6 +18,28 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 Made = subprocess.CompletedProcess[str]
+BUILT_BY_ITSELF = """\
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "llama-cpp-python"
+version = "99.0"
+"""
+BACKEND = """\
+import os, zipfile
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    name, information = "llama_cpp_python-99.0-py3-none-any.whl", "llama_cpp_python-99.0.dist-info"
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
+        built = f"{os.environ.get('CMAKE_ARGS')} {os.urandom(8).hex()}"
+        wheel.writestr("llama_cpp_built.txt", built)
+        wheel.writestr(f"{information}/METADATA", open("PKG-INFO").read())
+        wheel.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{information}/RECORD", "llama_cpp_built.txt,,\\n")
+    return name
+"""
+"""Builds a package that says what CMAKE_ARGS was, and something else each time."""
 TRAINING_ONLY = {"torch", "peft", "transformers", "tokenizers", "safetensors"}
 
 
@@ -48,17 +72,24 @@ def empty_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_without_compiler(folder: Path, venv: Path, target: str, **environ: str) -> Made:
     """Run make where neither a compiler nor a network is, in a copy of a virtual environment."""
     tools = folder / "bin"
-    tools.mkdir()
-    for tool in ("sh", "make", "cat", "touch"):
-        found = shutil.which(tool)
-        assert found, f"{tool} is needed to run this test"
-        (tools / tool).symlink_to(found)
-    (tools / "python3").symlink_to(sys.executable)
-    shutil.copytree(venv, folder / "venv", symlinks=True)
+    if not tools.exists():
+        tools.mkdir()
+        for tool in ("sh", "make", "cat", "rm", "touch"):
+            found = shutil.which(tool)
+            assert found, f"{tool} is needed to run this test"
+            (tools / tool).symlink_to(found)
+        (tools / "python3").symlink_to(sys.executable)
+        shutil.copytree(venv, folder / "venv", symlinks=True)
     return subprocess.run(
         [tools / "make", f"VENV={folder / 'venv'}", target.format(venv=folder / "venv")],
         cwd=ROOT,
-        env={"PATH": str(tools), "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", **environ},
+        env={
+            "PATH": str(tools),
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_CACHE_DIR": str(folder / "cache"),
+            "PIP_NO_INDEX": "1",
+            **environ,
+        },
         capture_output=True,
         text=True,
     )
@@ -73,6 +104,20 @@ def write_wheel(folder: Path, version: str) -> None:
         wheel.writestr(f"{information}/METADATA", f"Metadata-Version: 2.1\n{name}")
         wheel.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr(f"{information}/RECORD", "")
+
+
+def write_source(folder: Path) -> None:
+    """Write source of llama-cpp-python that is built at once."""
+    files = {
+        "PKG-INFO": "Metadata-Version: 2.1\nName: llama-cpp-python\nVersion: 99.0\n",
+        "pyproject.toml": BUILT_BY_ITSELF,
+        "backend.py": BACKEND,
+    }
+    with tarfile.open(folder / "llama_cpp_python-99.0.tar.gz", "w:gz") as source:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(f"llama_cpp_python-99.0/{name}")
+            entry.size = len(text.encode())
+            source.addfile(entry, BytesIO(text.encode()))
 
 
 @pytest.mark.parametrize("target", ["test", "chat", "wheels"])
@@ -107,6 +152,28 @@ def test_an_old_package_and_one_built_for_something_else_do_not_fit(
     done = make_without_compiler(tmp_path, empty_venv, "{venv}/.llama-ready", **links)
     assert done.returncode != 0
     assert "no C++\ncompiler" in done.stderr
+
+
+def test_llama_cpp_is_built_anew_for_other_cmake_args_and_only_for_those(
+    tmp_path: Path, empty_venv: Path
+) -> None:
+    write_source(tmp_path)
+    links = {"PIP_FIND_LINKS": str(tmp_path), "CXX": "sh"}  # any program: nothing is compiled
+
+    def built_for(**environ: str) -> str:
+        done = make_without_compiler(
+            tmp_path, empty_venv, "{venv}/.llama-ready", **links, **environ
+        )
+        assert done.returncode == 0, done.stderr
+        [built] = (tmp_path / "venv").rglob("llama_cpp_built.txt")
+        return built.read_text()
+
+    assert built_for().startswith("None ")  # which pip keeps in its cache
+    for_cuda = built_for(CMAKE_ARGS="-DGGML_CUDA=on")
+    assert for_cuda.startswith("-DGGML_CUDA=on ")
+    assert built_for(CMAKE_ARGS="-DGGML_CUDA=on") == for_cuda
+    assert built_for() == for_cuda
+    assert built_for(CMAKE_ARGS="-DGGML_VULKAN=on").startswith("-DGGML_VULKAN=on ")
 
 
 def test_wheels_are_not_built_without_a_folder(tmp_path: Path, empty_venv: Path) -> None:

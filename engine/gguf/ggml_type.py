@@ -117,13 +117,8 @@ _BLOCKS = {
 # Integers, doubles and the two types that only hold activations have no dot product in ggml's CPU
 # backend: multiplying by them jumps to a null pointer.
 _NOT_WEIGHTS = frozenset(
-    {
-        GgmlType.I8,
-        GgmlType.I16,
-        GgmlType.I32,
-        GgmlType.I64,
-        GgmlType.F64,
-        GgmlType.Q8_1,
-        GgmlType.Q8_K,
-    }
+    (
+        *(GgmlType.I8, GgmlType.I16, GgmlType.I32, GgmlType.I64, GgmlType.F64),
+        *(GgmlType.Q8_1, GgmlType.Q8_K),
+    )
 )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
+from engine.protocol.adapters import Adapters
+from engine.protocol.capabilities import Capabilities
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import GenerationEvent, SettleEvent, StackApplied
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import BaseInfo, LoadSpec
 from engine.stack import AdapterStack
+from modelfiles.model import Model
 
 
 class Engine(Protocol):
@@ -18,6 +21,13 @@ class Engine(Protocol):
     Every method raises subclasses of `engine.errors.EngineError` with a sentence for the user.
     After a crash of the worker the next call starts a new one with the same base and stack.
     """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine can do."""
+
+    def adapters(self, model: Model) -> Adapters:
+        """Return what finds, checks and inspects adapters for a model's base, loaded or not."""
 
     async def load(
         self, spec: LoadSpec, on_progress: Callable[[float], None] | None = None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Self
 
 from engine.adapters.fusing.plan import BType
+from engine.disk.handle import Handle
 from engine.errors import BaseError
+from engine.gguf.base_facts import base_facts
 from engine.gguf.ggml_type import GgmlType
 from engine.gguf.header import GgufHeader
 from engine.gguf.model_header import require_base
+from engine.hub.search.base_names import identity_of
 from engine.llama.context import Context
 from engine.llama.model import Model
 from engine.protocol.settings import EngineSettings
@@ -35,7 +37,7 @@ from modelfiles.parameters import Parameters
 log = logging.getLogger("engine.runtime.runtime")
 
 
-class Runtime:
+class Runtime(Handle):
     """One base, one context, the adapters of the stack and the KV cache.
 
     Args:
@@ -59,7 +61,7 @@ class Runtime:
     ) -> None:
         started = time.perf_counter()
         parameters = spec.parameters
-        path = Path(spec.base)
+        path = Path(spec.base.path)
         kv_type_of(parameters)  # fail before gigabytes are loaded
         self._header = require_base(path)
         self.model = Model(
@@ -92,17 +94,16 @@ class Runtime:
         self.effects = Effects(self.model, self.forms, self.probe, n_threads=n_threads)
         self._prompt: tuple[int, ...] = ()  # the last one: decides which adapters are invoked
         self._key = stack_key(self.stack.digest)  # key of the stack applied to the context
+        facts = base_facts(self._header)
+        if self._header.text("general.name") is None and spec.base.name:
+            facts = replace(facts, name=spec.base.name)
         self.info = BaseInfo(
-            name=self.model.metadata("general.name") or path.stem,
-            architecture=self.model.metadata("general.architecture") or "",
+            facts=facts,
             description=_description(self.model),
-            n_params=self.model.n_params,
-            size_bytes=self.model.size_bytes,
             n_ctx=self.context.n_ctx,
-            n_ctx_train=self.model.n_ctx_train,
             n_threads=n_threads,
             load_s=time.perf_counter() - started,
-            has_chat_template=self.model.chat_template is not None,
+            repositories=identity_of(self._header).repositories,
             notices=_notices(parameters, self.context),
         )
 
@@ -245,16 +246,10 @@ class Runtime:
         self.forms.apply(stack)
         self._key = stack_key(stack.digest)
 
-    def close(self) -> None:
-        """Free everything in the order llama.cpp requires."""
+    def _free(self) -> None:
+        # In the order that llama.cpp requires.
         self.forms.close()
         self.model.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
 
 
 def _description(model: Model) -> str:

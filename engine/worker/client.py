@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine import errors
-from engine.errors import EngineError, WorkerError
+from engine.errors import BaseError, EngineError, WorkerError
+from engine.protocol.capabilities import Capabilities
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import (
     Configured,
@@ -30,9 +31,11 @@ from engine.protocol.events import (
 )
 from engine.protocol.requests import Cancel, Configure, Generate, Load, Request, SetStack, Settle
 from engine.protocol.settings import EngineSettings
-from engine.protocol.values import BaseInfo, GenerationStats, LoadSpec
+from engine.protocol.values import BaseInfo, BaseReference, GenerationStats, LoadSpec
 from engine.stack import AdapterStack
+from engine.worker.adapter_files import AdapterFiles, new_base_norms
 from engine.worker.process import WorkerProcess
+from modelfiles.model import Model
 
 _Last = TypeVar("_Last", Configured, Loaded, StackApplied)
 
@@ -41,10 +44,20 @@ class EngineClient:
     """Runs one worker process; if it dies, starts a new one and restores its state.
 
     Args:
+        why_refused: Returns a clause to add to the error when a base is refused; may be empty.
         log_path: File to which the worker's messages are appended; its folder must exist.
     """
 
-    def __init__(self, *, log_path: Path | None = None) -> None:
+    capabilities = Capabilities()
+
+    def __init__(
+        self,
+        *,
+        why_refused: Callable[[BaseReference], str] = lambda _: "",
+        log_path: Path | None = None,
+    ) -> None:
+        self._why_refused = why_refused
+        self._norms = new_base_norms()
         self._log_path = log_path
         self._worker: WorkerProcess | None = None
         self._starting = asyncio.Lock()
@@ -66,6 +79,10 @@ class EngineClient:
         worker = self._worker
         return worker.pid if worker is not None and worker.is_alive else None
 
+    def adapters(self, model: Model) -> AdapterFiles:
+        """Return what finds, checks and inspects adapters for a model's base, loaded or not."""
+        return AdapterFiles(model, self._norms)
+
     async def load(
         self, spec: LoadSpec, on_progress: Callable[[float], None] | None = None
     ) -> BaseInfo:
@@ -75,6 +92,10 @@ class EngineClient:
             await self._configured(worker)
         try:
             info = await self._load(worker, spec, on_progress)
+        except BaseError as error:
+            if not (why := self._why_refused(spec.base)):
+                raise
+            raise BaseError(f"{str(error).rstrip('.')}: {why}.") from error
         except asyncio.CancelledError:
             # The worker keeps loading this base, so the previous one must be loaded again.
             self._has_base = self._has_stack = None

@@ -19,17 +19,8 @@ from modelfiles.errors import ModelfileError
 from modelfiles.wording import hint, quoted
 
 DIRECTIVES = (
-    "from",
-    "license",
-    "template",
-    "system",
-    "adapter",
-    "draft",
-    "renderer",
-    "parser",
-    "parameter",
-    "message",
-    "requires",
+    *("from", "license", "template", "system", "adapter", "draft", "renderer", "parser"),
+    *("parameter", "message", "requires"),
 )
 ROLES = ("system", "user", "assistant")
 

@@ -10,8 +10,8 @@ from typing import cast
 
 from modelfiles.errors import ModelfileError, ParameterError
 from modelfiles.language.adapter_line import AdapterLine
-from modelfiles.language.commands import Command, parse, read_value
-from modelfiles.model import Message, Model, Role
+from modelfiles.language.commands import DIRECTIVES, Command, parse, read_value
+from modelfiles.model import Kept, Message, Model, Role
 from modelfiles.parameters import DEPRECATED, Parameters, Value, build_parameters, parse_value
 from modelfiles.wording import printable, quoted
 
@@ -34,11 +34,7 @@ class Modelfile:
     template: str | None = None
     messages: tuple[Message, ...] = ()
     licenses: tuple[str, ...] = ()
-    renderer: str | None = None
-    parser: str | None = None
-    requires: str | None = None
-    """The required Ollama version; stored and shown, without effect here."""
-    drafts: tuple[str, ...] = ()
+    kept: Kept[str] = Kept()  # noqa: RUF009  # immutable
     earlier_bases: tuple[str, ...] = ()
     """FROM lines before the last one, in order."""
     base_line: int | None = field(default=None, compare=False)
@@ -55,19 +51,17 @@ class Modelfile:
         invalid ADAPTER line, a repeated adapter name, and an invalid REQUIRES; without one, if
         there is no FROM.
         """
-        texts = {
-            name: [c for c in commands if c.name == name and not c.is_parameter]
-            for name in ("model", "license", "template", "system", "draft", "renderer", "parser")
-        }
+        texts = {name: [c for c in commands if _is(c, name)] for name in ("model", *DIRECTIVES)}
 
         def last(name: str) -> str | None:
             return texts[name][-1].args if texts[name] else None
 
+        _require_versions(texts["requires"])
         parameters, warnings = _parameters(c for c in commands if c.is_parameter)
         bases = texts["model"]
         if not bases:
             raise ModelfileError("no FROM line")
-        adapters = tuple(AdapterLine.parse(c) for c in commands if _is(c, "adapter"))
+        adapters = tuple(AdapterLine.parse(c) for c in texts["adapter"])
         _require_distinct_names(adapters)
         return cls(
             base=bases[-1].args,
@@ -75,12 +69,14 @@ class Modelfile:
             parameters=parameters,
             system=last("system"),
             template=last("template"),
-            messages=tuple(_message(c) for c in commands if _is(c, "message")),
+            messages=tuple(_message(c) for c in texts["message"]),
             licenses=tuple(c.args for c in texts["license"]),
-            renderer=last("renderer"),
-            parser=last("parser"),
-            requires=_requires([c for c in commands if _is(c, "requires")]),
-            drafts=tuple(c.args for c in texts["draft"]),
+            kept=Kept(
+                last("renderer"),
+                last("parser"),
+                last("requires"),
+                tuple(c.args for c in texts["draft"]),
+            ),
             earlier_bases=tuple(c.args for c in bases[:-1]),
             base_line=bases[-1].line,
             template_line=texts["template"][-1].line if texts["template"] else None,
@@ -104,10 +100,7 @@ class Modelfile:
             template=model.template,
             messages=model.messages,
             licenses=model.licenses,
-            renderer=model.renderer,
-            parser=model.parser,
-            requires=model.requires,
-            drafts=tuple(str(path) for path in model.drafts),
+            kept=model.kept.with_drafts(tuple(map(str, model.kept.drafts))),
         )
 
     def to_text(self) -> str:
@@ -118,13 +111,13 @@ class Modelfile:
         """
         lines = [_line("FROM ", base) for base in (*self.earlier_bases, self.base)]
         lines += [adapter.to_text() for adapter in self.adapters]
-        lines += [_line("DRAFT ", draft) for draft in self.drafts]
+        lines += [_line("DRAFT ", draft) for draft in self.kept.drafts]
         for directive, text in (
             ("TEMPLATE", self.template),
             ("SYSTEM", self.system),
-            ("RENDERER", self.renderer),
-            ("PARSER", self.parser),
-            ("REQUIRES", self.requires),
+            ("RENDERER", self.kept.renderer),
+            ("PARSER", self.kept.parser),
+            ("REQUIRES", self.kept.requires),
         ):
             if text is not None:
                 lines.append(_line(f"{directive} ", text))
@@ -214,7 +207,7 @@ def _message(command: Command) -> Message:
     return Message(cast(Role, role), content)
 
 
-def _requires(commands: Sequence[Command]) -> str | None:
+def _require_versions(commands: Sequence[Command]) -> None:
     for command in commands:
         if not _SEMVER.match(command.args):
             raise ModelfileError(
@@ -222,7 +215,6 @@ def _requires(commands: Sequence[Command]) -> str | None:
                 f" not {quoted(command.args)}",
                 command.line,
             )
-    return commands[-1].args if commands else None
 
 
 def _require_distinct_names(adapters: Sequence[AdapterLine]) -> None:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from modelfiles.errors import OllamaError
-from modelfiles.model import AdapterSpec, Model
+from modelfiles.model import AdapterSpec, Kept, Model
 from modelfiles.ollama.records import (
     Layer,
     OllamaConfig,
@@ -57,11 +57,11 @@ class LayerReader:
             template=self._last_text(manifest.of_kind("template", "prompt")),
             messages=tuple(messages),
             licenses=tuple(self._string(layer) for layer in manifest.of_kind("license")),
-            renderer=config.renderer or None,
-            parser=config.parser or None,
-            requires=config.requires or None,
-            drafts=tuple(
-                self._path(layer, "its draft model") for layer in manifest.of_kind("draft")
+            kept=Kept(
+                config.renderer or None,
+                config.parser or None,
+                config.requires or None,
+                tuple(self._path(layer, "its draft model") for layer in manifest.of_kind("draft")),
             ),
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from modelfiles.errors import ModelfileError, ModelfilesError, ReferenceNotFoundError
 from modelfiles.references.hub import HubReference, Kind
 from modelfiles.references.split_files import missing_shards, shards_of
-from modelfiles.wording import printable, quoted
+from modelfiles.wording import printable, quoted, shortened
 
 GGUF_MAGIC = b"GGUF"
 
@@ -157,7 +157,7 @@ def expand(reference: str, folder: Path) -> Path:
         return (folder / Path(reference).expanduser()).absolute()
     except RuntimeError:
         raise ReferenceNotFoundError(
-            f"there is no such user's home folder as in {plain(reference)}"
+            f"there is no such user's home folder as in {shortened(reference)}"
         ) from None
 
 
@@ -187,8 +187,3 @@ def looks_like_path(reference: str) -> bool:
 def line_prefix(line: int | None) -> str:
     """Return the prefix of an error about a line, or an empty text without a line."""
     return f"(line {line}): " if line is not None else ""
-
-
-def plain(reference: str) -> str:
-    """Return a reference for messages: printable, shortened, without quotes."""
-    return quoted(reference)[1:-1]

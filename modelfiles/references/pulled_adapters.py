@@ -6,9 +6,7 @@ and revision.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -20,6 +18,7 @@ from modelfiles.errors import ReferenceNotFoundError, StoreError
 from modelfiles.references.model_name import free_name
 from modelfiles.state.home import make_private
 from modelfiles.state.locks import FileLock
+from modelfiles.state.staging import write_file
 from modelfiles.wording import hint, quoted
 
 VERSION = 1
@@ -104,7 +103,9 @@ class PulledAdapters:
                 taken = {other.name.casefold() for other in self.list()}
                 name = known.name if known else free_name(record.name.casefold(), taken)
                 record = msgspec.structs.replace(record, name=name)
-                self._write(record)
+                content = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+                beside = self._folder / f".{uuid4().hex}.part"
+                write_file(self._path_of(record.name), content, beside=beside)
         except OSError as error:
             raise StoreError(f"cannot write to {self._folder}: {error.strerror}") from None
         return record
@@ -133,18 +134,6 @@ class PulledAdapters:
 
     def _path_of(self, name: str) -> Path:
         return self._folder / f"{name}{_SUFFIX}"
-
-    def _write(self, record: PulledAdapter) -> None:
-        beside = self._folder / f".{uuid4().hex}.part"
-        try:
-            with beside.open("xb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, self._path_of(record.name))
-        finally:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> PulledAdapter | None:

@@ -24,13 +24,12 @@ from modelfiles.references.files import (
     hub_reference,
     is_there,
     line_prefix,
-    plain,
     said_of,
 )
 from modelfiles.references.hub import Download
 from modelfiles.references.model_name import ModelName, free_name
 from modelfiles.references.split_files import shards_of
-from modelfiles.wording import printable, quoted
+from modelfiles.wording import printable, quoted, shortened
 
 _NO_ID = re.compile(r"[^\w.-]+")
 _ORIGINS = {
@@ -94,10 +93,7 @@ def resolve(
         template=modelfile.template or parent.template,
         messages=modelfile.messages or parent.messages,
         licenses=parent.licenses + modelfile.licenses,
-        renderer=modelfile.renderer or parent.renderer,
-        parser=modelfile.parser or parent.parser,
-        requires=modelfile.requires or parent.requires,
-        drafts=_drafts(modelfile, folder) or parent.drafts,
+        kept=modelfile.kept.with_drafts(_drafts(modelfile, folder)).over(parent.kept),
     )
 
 
@@ -127,7 +123,7 @@ def _base(
             modelfile.base_line,
         )
     reference = names[-1] if names else modelfile.base
-    what = f"{where}FROM {plain(reference)}".rstrip()
+    what = f"{where}FROM {shortened(reference)}".rstrip()
     with said_of(what):
         try:
             found = find_base(reference, folder, library, download)
@@ -146,7 +142,7 @@ def _described(found: FoundModel) -> str:
         n_parts = len(shards_of(model.base))
         return f"the file {printable(model.base)}" + (f", in {n_parts} parts" * (n_parts > 1))
     hidden = f"; Ollama's model of that name is {found.hides}" if found.hides else ""
-    return _ORIGINS[found.origin].format(plain(model.name)) + hidden
+    return _ORIGINS[found.origin].format(shortened(model.name)) + hidden
 
 
 def _stack(
@@ -190,23 +186,24 @@ def _adapter(
             and is_there(expand(head.strip(), folder))
         )
     if line.argument is not None and is_whole:
-        with said_of(f"{where}ADAPTER {plain(line.argument)}"):
+        with said_of(f"{where}ADAPTER {shortened(line.argument)}"):
             return adapters(line.argument, folder, base), None
     if is_scaled_wrongly:
         raise ModelfileError(
             f"{where}the scale must be a finite number, not {quoted(tail)}, for the adapter"
-            f" {plain(head.strip())}",
+            f" {shortened(head.strip())}",
             line.line,
         )
-    with said_of(f"{where}ADAPTER {plain(line.reference)}".rstrip()):
+    with said_of(f"{where}ADAPTER {shortened(line.reference)}".rstrip()):
         return replace(adapters(line.reference, folder, base), scale=line.scale), line.name
 
 
 def _drafts(modelfile: Modelfile, folder: Path) -> tuple[Path, ...]:
     paths = []
-    lines = modelfile.draft_lines or (None,) * len(modelfile.drafts)
-    for reference, line in zip(modelfile.drafts, lines, strict=False):
-        with said_of(f"{line_prefix(line)}DRAFT {plain(reference)}"):
+    drafts = modelfile.kept.drafts
+    lines = modelfile.draft_lines or (None,) * len(drafts)
+    for reference, line in zip(drafts, lines, strict=False):
+        with said_of(f"{line_prefix(line)}DRAFT {shortened(reference)}"):
             path = expand(reference, folder)
             if not is_there(path):
                 raise ReferenceNotFoundError(f"there is no such file (looked at {printable(path)})")

@@ -6,7 +6,6 @@ import errno
 import os
 import sys
 from pathlib import Path
-from types import TracebackType
 
 from modelfiles.errors import StoreError
 
@@ -72,12 +71,7 @@ class FileLock:
         self._take(is_waiting=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.release()
 
     def _take(self, *, is_waiting: bool) -> bool:

@@ -46,6 +46,25 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def write_file(path: Path, *parts: bytes | memoryview, beside: Path, mode: int = 0o666) -> None:
+    """Write a file whole or not at all: write and sync `beside`, then rename it to `path`.
+
+    A file `beside` that a killed process left is overwritten. Raises `OSError`, with no file left
+    `beside`.
+    """
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+        with open(os.open(beside, flags, mode), "wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
 def _sweep(leftover: Path) -> None:
     lock = FileLock(leftover / "lock")
     # Its owner may be deleting the folder at the same time.

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 from uuid import uuid4
 
 import msgspec
@@ -64,14 +64,19 @@ class CopyProgress:
 
 def hash_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> Blob:
     """Return digest and size of a file; `on_bytes` receives the number of bytes read so far."""
+    return _hashed(path, on_bytes or (lambda _: None))
+
+
+def _hashed(path: Path, on_bytes: Callable[[int], None], copy: BinaryIO | None = None) -> Blob:
     digest = hashlib.sha256()
     n_read = 0
     with path.open("rb", buffering=0) as file:
         while chunk := file.read(CHUNK_BYTES):
+            if copy is not None:
+                copy.write(chunk)
             digest.update(chunk)
             n_read += len(chunk)
-            if on_bytes is not None:
-                on_bytes(n_read)
+            on_bytes(n_read)
     return Blob(f"sha256:{digest.hexdigest()}", n_read)
 
 
@@ -232,18 +237,12 @@ def _is_reflinked(source: Path, target: Path) -> bool:
 
 
 def _copy(source: Path, target: Path, on_bytes: Callable[[int], None]) -> Blob:
-    digest = hashlib.sha256()
-    n_copied = 0
-    with source.open("rb", buffering=0) as reader, target.open("xb") as writer:
-        while chunk := reader.read(CHUNK_BYTES):
-            writer.write(chunk)
-            digest.update(chunk)
-            n_copied += len(chunk)
-            on_bytes(n_copied)
+    with target.open("xb") as writer:
+        blob = _hashed(source, on_bytes, writer)
         writer.flush()
         os.fsync(writer.fileno())
     _protect(target)
-    return Blob(f"sha256:{digest.hexdigest()}", n_copied)
+    return blob
 
 
 def _protect(path: Path) -> None:

@@ -15,7 +15,6 @@ killed before the last rename creates nothing, and the next change removes its l
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -33,7 +32,7 @@ from modelfiles.references.model_name import DEFAULT_TAG, ModelName
 from modelfiles.references.split_files import shards_of
 from modelfiles.state.home import make_private
 from modelfiles.state.locks import FileLock
-from modelfiles.state.staging import staging_folder, sync_folder
+from modelfiles.state.staging import staging_folder, sync_folder, write_file
 from modelfiles.store import manifest as manifests
 from modelfiles.store.blobs import LINK_FROM_BYTES, Blob, BlobFolder, CopyProgress, StagedBlob
 from modelfiles.store.manifest import Manifest
@@ -176,9 +175,7 @@ class ModelStore:
     def _stage(
         self, model: Model, staging: Path, on_progress: OnProgress | None
     ) -> dict[Path, StagedBlob]:
-        paths = dict.fromkeys(
-            (*shards_of(model.base), *(a.path for a in model.adapters), *model.drafts)
-        )
+        paths = (*shards_of(model.base), *model.files)
         sizes = {path: path.stat().st_size for path in paths}
         total_bytes = sum(sizes.values())
         staged: dict[Path, StagedBlob] = {}
@@ -194,14 +191,9 @@ class ModelStore:
         return staged
 
     def _write(self, name: ModelName, data: bytes, staging: Path) -> None:
-        temporary = staging / uuid4().hex
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         path = self._path_of(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(temporary, path)
+        write_file(path, data, beside=staging / uuid4().hex)
         sync_folder(path.parent)
 
     def _collect(self) -> None:
@@ -264,14 +256,7 @@ class ModelStore:
         return manifest
 
     def _describe(self, name: ModelName, manifest: Manifest) -> ListedModel:
-        return ListedModel(
-            name=name.display,
-            digest=manifest.model_id,
-            size_bytes=manifest.size_bytes,
-            modified=self._modified(name),
-            origin="created",
-            n_adapters=len(manifest.adapters),
-        )
+        return manifest.listed(name.display, self._modified(name), "created")
 
     def _describe_broken(self, name: ModelName, problem: str) -> ListedModel:
         return ListedModel(name.display, "", 0, self._modified(name), "created", 0, problem)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
 from modelfiles.errors import StoreError
-from modelfiles.model import AdapterSpec, Message, Model
+from modelfiles.model import AdapterSpec, Kept, ListedModel, Message, Model, Origin
 from modelfiles.parameters import Parameters
 from modelfiles.references.split_files import shards_of
 from modelfiles.store.blobs import Blob, BlobFolder
@@ -57,10 +58,10 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             template=model.template,
             messages=model.messages,
             licenses=model.licenses,
-            renderer=model.renderer,
-            parser=model.parser,
-            requires=model.requires,
-            drafts=tuple(blobs[path] for path in model.drafts),
+            renderer=model.kept.renderer,
+            parser=model.kept.parser,
+            requires=model.kept.requires,
+            drafts=tuple(blobs[path] for path in model.kept.drafts),
         )
 
     def to_model(self, name: str, blobs: BlobFolder) -> Model:
@@ -76,11 +77,15 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             template=self.template,
             messages=self.messages,
             licenses=self.licenses,
-            renderer=self.renderer,
-            parser=self.parser,
-            requires=self.requires,
-            drafts=tuple(blobs.path_of(blob) for blob in self.drafts),
+            kept=Kept(
+                self.renderer, self.parser, self.requires, tuple(map(blobs.path_of, self.drafts))
+            ),
         )
+
+    def listed(self, name: str, modified: datetime, origin: Origin) -> ListedModel:
+        """Return the facts about the model that `tui list` shows."""
+        n_adapters = len(self.adapters)
+        return ListedModel(name, self.model_id, self.size_bytes, modified, origin, n_adapters)
 
     @property
     def base_blobs(self) -> tuple[Blob, ...]:

@@ -50,16 +50,8 @@ class PackagedModels:
             model = resolve(read(folder / "Modelfile"), folder, None, display)
         except ModelfilesError as error:
             return ListedModel(display, "", 0, modified, "package", 0, str(error))
-        paths = {model.base, *(a.path for a in model.adapters), *model.drafts}
-        manifest = Manifest.of(model, {path: hash_file(path) for path in paths})
-        return ListedModel(
-            name=display,
-            digest=manifest.model_id,
-            size_bytes=manifest.size_bytes,
-            modified=modified,
-            origin="package",
-            n_adapters=len(model.adapters),
-        )
+        manifest = Manifest.of(model, {path: hash_file(path) for path in model.files})
+        return manifest.listed(display, modified, "package")
 
 
 def packaged_models() -> PackagedModels:

@@ -64,17 +64,14 @@ def choose_format(
         render_go = partial(render_messages, template, thinks=thinks)
         return ChatFormat(render_go, Origin.MODELFILE, tags=tags_in(template))
     if chat_template:
-
-        def render(messages: Sequence[Mapping[str, str]]) -> str:
-            return render_conversation(
-                chat_template,
-                messages,
-                bos_token=bos_token,
-                eos_token=eos_token,
-                add_generation_prompt=True,
-                thinks=thinks,
-            )
-
+        render = partial(
+            render_conversation,
+            chat_template,
+            bos_token=bos_token,
+            eos_token=eos_token,
+            add_generation_prompt=True,
+            thinks=thinks,
+        )
         return ChatFormat(render, Origin.BASE, tags=tags_in(chat_template))
     return ChatFormat(_plain_transcript, Origin.PLAIN, PLAIN_STOPS, (_PLAIN_NOTICE,))
 

@@ -170,17 +170,11 @@ def _cut(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], bool]:
                         continue
                     body, is_found = _cut(branch.body)
                     shortened.append(Branch(branch.pipeline, body))
-                if is_found:
-                    otherwise = ()
-                else:
-                    otherwise, is_found = _cut(otherwise)
+                otherwise, is_found = ((), True) if is_found else _cut(otherwise)
                 node = type(node)(offset, tuple(shortened), otherwise)
             case Range(offset, pipeline, body, otherwise):
                 body, is_found = _cut(body)
-                if is_found:
-                    otherwise = ()
-                else:
-                    otherwise, is_found = _cut(otherwise)
+                otherwise, is_found = ((), True) if is_found else _cut(otherwise)
                 node = Range(offset, pipeline, body, otherwise)
         kept.append(node)
         if is_found:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from typing import Any, NoReturn
 
 import jinja2
@@ -23,7 +23,7 @@ from jinja2.visitor import NodeTransformer
 
 from modelfiles.errors import TemplateError
 from modelfiles.template.bounds import Budget, limit_length, limit_widths
-from modelfiles.wording import quoted
+from modelfiles.wording import shortened
 
 _MAX_POWER = 1024
 _STEP = "_count_step"
@@ -82,7 +82,7 @@ def render_chat(
         raise TemplateError("the chat template calls itself without end") from None
     # A template is code and can raise any exception.
     except Exception as error:
-        reason = quoted(str(error))[1:-1] or type(error).__name__
+        reason = shortened(error) or type(error).__name__
         raise TemplateError(f"the chat template failed: {reason}") from error
 
 
@@ -100,17 +100,14 @@ def render_conversation(
     If the template refuses a conversation that begins with a system message, renders it again
     with the system text moved into the first user message. Raises what `render_chat` raises.
     """
-
-    def render(conversation: Sequence[Mapping[str, str]]) -> str:
-        return render_chat(
-            template,
-            conversation,
-            bos_token=bos_token,
-            eos_token=eos_token,
-            add_generation_prompt=add_generation_prompt,
-            thinks=thinks,
-        )
-
+    render = partial(
+        render_chat,
+        template,
+        bos_token=bos_token,
+        eos_token=eos_token,
+        add_generation_prompt=add_generation_prompt,
+        thinks=thinks,
+    )
     try:
         return render(messages)
     except TemplateRefusedError:
@@ -223,9 +220,7 @@ def _compile(template: str) -> jinja2.Template:
 
 
 def _refuse(message: object) -> NoReturn:
-    raise TemplateRefusedError(
-        f"the chat template refuses the conversation: {quoted(str(message))[1:-1]}"
-    )
+    raise TemplateRefusedError(f"the chat template refuses the conversation: {shortened(message)}")
 
 
 def _concat(*values: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from engine.protocol.settings import EngineSettings, FuseMode
-from engine.protocol.values import Form, GenerationStats, LoadSpec
+from engine.protocol.values import BaseReference, Form, GenerationStats, LoadSpec
 from engine.runtime.runtime import Runtime
 from engine.stack import AdapterStack, stack_of
 from engine.worker.client import EngineClient
@@ -21,7 +21,9 @@ SCALE = 0.5
 
 def spec_of(files: Files, plan: Plan, n_ctx: int) -> LoadSpec:
     """Return the load spec of a base for a measurement."""
-    return LoadSpec(str(files.base), Parameters(num_ctx=n_ctx, num_thread=plan.num_thread))
+    return LoadSpec(
+        BaseReference(str(files.base)), Parameters(num_ctx=n_ctx, num_thread=plan.num_thread)
+    )
 
 
 def stack_of_first(files: Files, n: int, scale: float = SCALE) -> AdapterStack:

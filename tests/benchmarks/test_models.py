@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.protocol.events import Finished
-from engine.protocol.values import LoadSpec
+from engine.protocol.values import BaseReference, LoadSpec
 from engine.runtime.generation import generate
 from engine.runtime.runtime import Runtime
 from modelfiles.parameters import Parameters
@@ -26,7 +26,7 @@ def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def spec(files: Files) -> LoadSpec:
-    return LoadSpec(str(files.base), Parameters(num_ctx=512, num_thread=1))
+    return LoadSpec(BaseReference(str(files.base)), Parameters(num_ctx=512, num_thread=1))
 
 
 def test_a_prompt_has_exactly_the_tokens_asked_for(spec: LoadSpec) -> None:

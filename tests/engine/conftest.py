@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.adapters.read import read_adapter
-from engine.protocol.values import LoadSpec
+from engine.protocol.values import BaseReference, LoadSpec
 from engine.runtime.runtime import Runtime
 from engine.stack import Adapter
 from modelfiles.parameters import Parameters
@@ -27,7 +27,7 @@ class Tiny:
     def spec(self, **parameters: object) -> LoadSpec:
         """Return how to load the base, with one thread."""
         values = {"num_thread": 1, "num_ctx": 512, **parameters}
-        return LoadSpec(str(self.base), Parameters(**values))
+        return LoadSpec(BaseReference(str(self.base)), Parameters(**values))
 
 
 @pytest.fixture(scope="session")

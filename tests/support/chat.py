@@ -68,14 +68,16 @@ async def say(app: ChatApp, pilot: Pilot[int], text: str) -> Answer:
 
 
 async def begin(app: ChatApp, pilot: Pilot[int], text: str) -> None:
-    """Send a message and wait until the beginning of its answer is shown."""
+    """Send a message and wait until its answer has begun to show."""
+    held = {entry.id for entry in app.chat.session.conversation.entries}
     app.chat.query_one("#prompt").text = text
     app.chat.query_one("#prompt").focus()
-    await pilot.press("enter")
+    burst(app, "enter")
 
     def has_begun() -> bool:
         last = app.chat.session.conversation.entries[-1:]
-        return bool(last and isinstance(last[0], Answer) and (last[0].text or last[0].error))
+        is_answer = bool(last) and isinstance(last[0], Answer) and last[0].id not in held
+        return is_answer and bool(last[0].text or last[0].error)
 
     await wait_until(pilot, has_begun, f"an answer to {text!r}")
 
@@ -92,7 +94,11 @@ async def ended(app: ChatApp, pilot: Pilot[int]) -> Answer:
 
 
 def burst(app: ChatApp, *keys: str) -> None:
-    """Press keys as a slow line delivers them: all before the first one is handled."""
+    """Press keys as a slow line delivers them: all before the first is looked at.
+
+    A pilot waits after each until the process is idle, which for a second or two it is not while
+    an answer is written.
+    """
     for key in keys:
         app.post_message(Key(key, key if len(key) == 1 else None))
 

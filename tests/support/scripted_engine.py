@@ -5,8 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from msgspec.structs import replace
+
+from engine.adapters.inspection.base_norms import BaseNorms
 from engine.errors import EngineError
+from engine.gguf.base_facts import BaseFacts, base_facts
+from engine.gguf.model_header import require_base
+from engine.hub.search.base_names import identity_of
+from engine.protocol.capabilities import Capabilities
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import (
     Finished,
@@ -28,18 +36,24 @@ from engine.protocol.values import (
     LoadSpec,
 )
 from engine.stack import AdapterStack
+from engine.worker.adapter_files import AdapterFiles, new_base_norms
+from modelfiles.model import Model
 
 BASE = BaseInfo(
-    name="scripted",
-    architecture="llama",
+    facts=BaseFacts(
+        name="scripted",
+        architecture="llama",
+        n_params=2_800_000,
+        size_bytes=3_000_000,
+        context_length=4096,
+        embedding_length=64,
+        quantization="Q8_0",
+        chat_template=None,
+    ),
     description="llama 3M Q8_0",
-    n_params=2_800_000,
-    size_bytes=3_000_000,
     n_ctx=4096,
-    n_ctx_train=4096,
     n_threads=1,
     load_s=0.1,
-    has_chat_template=True,
 )
 
 
@@ -62,6 +76,10 @@ class ScriptedEngine:
     """If set, every answer fails with this sentence after its pieces."""
     notices: tuple[str, ...] = ()
     base: BaseInfo = BASE
+    """What `load` returns, with what the file says of itself where there is one."""
+    capabilities: Capabilities = Capabilities()  # noqa: RUF009  # immutable
+    norms: BaseNorms = field(default_factory=new_base_norms)
+    """Norms of the base's weights that inspections have read."""
     loads: list[LoadSpec] = field(default_factory=list)
     stacks: list[AdapterStack] = field(default_factory=list)
     requests: list[ChatRequest] = field(default_factory=list)
@@ -104,7 +122,15 @@ class ScriptedEngine:
         if self.load_error is not None:
             raise self.load_error
         self.loads.append(spec)
-        return self.base
+        file = Path(spec.base.path)
+        if not file.exists():
+            return self.base
+        header = require_base(file)
+        names = identity_of(header).repositories
+        return replace(self.base, facts=base_facts(header), repositories=names)
+
+    def adapters(self, model: Model) -> AdapterFiles:
+        return AdapterFiles(model, self.norms)
 
     async def configure(self, settings: EngineSettings) -> None:
         await asyncio.sleep(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from shutil import get_terminal_size
 from typing import Final
 
@@ -51,12 +52,13 @@ def run(args: argparse.Namespace) -> int:
     if found is not None:
         _show(found.text)
         return ExitCode.DONE
-    command = args.topic.lower()
-    if command in COMMANDS or command in ALIASES:
-        from tui.cli import main  # which imports this module
-
-        return main([command, "--help"])
-    raise _unknown(args.topic)
+    command = COMMANDS.get(ALIASES.get(args.topic.lower(), args.topic.lower()))
+    if command is None:
+        raise _unknown(args.topic)
+    parser = Parser(prog=f"tui {command.name}")
+    import_module(command.module).configure(parser)
+    write_text(parser.format_help().rstrip("\n"))
+    return ExitCode.DONE
 
 
 def _list_all() -> None:
@@ -85,7 +87,7 @@ def _show(text: str) -> None:
     if not sys.stdout.isatty():
         write_text(text)
         return
-    # Imported where it is needed: it takes longer than everything else here.
+    # Takes longer to import than the rest of the command to run.
     from rich.console import Console
     from rich.markdown import Markdown
 

@@ -1,4 +1,4 @@
-"""A long text in the person's pager."""
+"""Show a long text in the user's pager."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def document(model: Model, base: BaseFacts, adapters: Sequence[Adapter]) -> dict
     return {
         "name": model.name,
         "base": {
-            "path": printable(base.path),
+            "path": printable(str(model.base)),
             "name": base.name,
             "architecture": base.architecture,
             "parameters": base.n_params,
@@ -70,10 +70,10 @@ def document(model: Model, base: BaseFacts, adapters: Sequence[Adapter]) -> dict
         "template": model.template,
         "messages": [{"role": m.role, "content": m.content} for m in model.messages],
         "licenses": list(model.licenses),
-        "renderer": model.renderer,
-        "parser": model.parser,
-        "requires": model.requires,
-        "drafts": [printable(str(path)) for path in model.drafts],
+        "renderer": model.kept.renderer,
+        "parser": model.kept.parser,
+        "requires": model.kept.requires,
+        "drafts": [printable(str(path)) for path in model.kept.drafts],
     }
 
 
@@ -138,10 +138,10 @@ def _adapter_lines(model: Model, adapters: Sequence[Adapter]) -> list[str]:
 def _without_effect_lines(model: Model) -> list[str]:
     """Return the instructions that only Ollama uses: kept and shown, but without effect here."""
     rows = [
-        ("renderer", model.renderer),
-        ("parser", model.parser),
-        ("requires", model.requires),
-        *(("draft", str(path)) for path in model.drafts),
+        ("renderer", model.kept.renderer),
+        ("parser", model.kept.parser),
+        ("requires", model.kept.requires),
+        *(("draft", str(path)) for path in model.kept.drafts),
     ]
     return table_lines([(name, value) for name, value in rows if value])
 

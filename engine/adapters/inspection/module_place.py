@@ -9,21 +9,8 @@ from typing import Final
 
 _NAME: Final = re.compile(r"(?P<stack>(?:\w+\.)??)blk\.(?P<layer>[0-9]+)\.(?P<module>.+)")
 _USUAL_ORDER: Final = (
-    "attn_qkv",
-    "attn_q",
-    "attn_k",
-    "attn_v",
-    "attn_output",
-    "ffn_gate",
-    "ffn_up",
-    "ffn_down",
-    "q_proj",
-    "k_proj",
-    "v_proj",
-    "o_proj",
-    "gate_proj",
-    "up_proj",
-    "down_proj",
+    *("attn_qkv", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"),
+    *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
 )
 # Layer paths of causal language models in transformers: `model.layers.3.self_attn.q_proj`.
 _MODULE: Final = re.compile(

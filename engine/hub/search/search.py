@@ -23,18 +23,8 @@ from engine.hub.search.base_names import BaseIdentity
 Sort = Literal["downloads", "likes", "recent"]
 _SORTS: Final = {"downloads": "downloads", "likes": "likes", "recent": "lastModified"}
 _EXPANDED: Final = (
-    "author",
-    "cardData",
-    "downloads",
-    "gated",
-    "lastModified",
-    "library_name",
-    "likes",
-    "private",
-    "sha",
-    "siblings",
-    "tags",
-    "usedStorage",
+    *("author", "cardData", "downloads", "gated", "lastModified", "library_name", "likes"),
+    *("private", "sha", "siblings", "tags", "usedStorage"),
 )
 PAGE_SIZE: Final = 50
 """Repositories per page; the first rows appear with the first page."""

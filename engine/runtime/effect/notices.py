@@ -6,11 +6,7 @@ from collections.abc import Sequence
 
 from engine.adapters.checking.ignored_tensors import is_latent_attention
 from engine.adapters.checking.rules import some
-from engine.protocol.values import AdapterEffect
-
-NEXT_TO_NONE_NATS = 1e-4
-"""Effects below this are less than rounding alone causes: one stack layered and fused differs by
-2.4e-4 on a Q8_0 base. The weakest of the demo's adapters has 4e-3 nats at a scale of 0.25."""
+from engine.protocol.values import NEXT_TO_NONE_NATS, AdapterEffect
 
 
 def effect_notices(

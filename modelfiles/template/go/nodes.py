@@ -18,68 +18,66 @@ def error_at(source: str, offset: int, reason: str) -> TemplateError:
 
 
 @dataclass(frozen=True, slots=True)
-class Constant:
-    """A literal: text, number, true, false or nil."""
+class _Placed:
+    """A node with the place in the template's text where it begins."""
 
     offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(_Placed):
+    """A literal: text, number, true, false or nil."""
+
     value: Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Dot:
+class Dot(_Placed):
     """`.`: the value that the enclosing range or with sets."""
-
-    offset: int
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class Field(_Placed):
     """`.Messages` or `.Function.Name`: fields of the dot."""
 
-    offset: int
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(_Placed):
     """`$m` or `$m.Role`; `$` alone is the root."""
 
-    offset: int
     name: str
     """Includes the dollar sign."""
     fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class Function(_Placed):
     """The name of a function."""
 
-    offset: int
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(_Placed):
     """`(index .Messages 0).Role`: fields of a parenthesised pipeline."""
 
-    offset: int
     pipeline: Pipeline
     fields: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Command(_Placed):
     """Operands side by side: a value alone, or a function with its arguments."""
 
-    offset: int
     operands: tuple[Operand, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Pipeline:
+class Pipeline(_Placed):
     """Commands joined by `|`, perhaps behind `$x :=` or `$x =`."""
 
-    offset: int
     commands: tuple[Command, ...]
     variables: tuple[str, ...] = ()
     """Names set to the value, with their dollar signs; two only in a range."""
@@ -91,18 +89,16 @@ Operand = Constant | Dot | Field | Variable | Function | Chain | Pipeline
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Text(_Placed):
     """Text outside of actions, after trimming."""
 
-    offset: int
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class Action(_Placed):
     """`{{ pipeline }}`, which prints its value unless it sets variables."""
 
-    offset: int
     pipeline: Pipeline
 
 
@@ -115,45 +111,38 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True)
-class If:
+class If(_Placed):
     """`if`, every `else if`, `else`."""
 
-    offset: int
     branches: tuple[Branch, ...]
     otherwise: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class With:
+class With(_Placed):
     """`with`, every `else with`, `else`."""
 
-    offset: int
     branches: tuple[Branch, ...]
     otherwise: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class Range(_Placed):
     """`range`, and the `else` for an empty collection."""
 
-    offset: int
     pipeline: Pipeline
     body: tuple[Node, ...]
     otherwise: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Break:
+class Break(_Placed):
     """`break`: ends the innermost range."""
-
-    offset: int
 
 
 @dataclass(frozen=True, slots=True)
-class Continue:
+class Continue(_Placed):
     """`continue`: ends the current iteration of the innermost range."""
-
-    offset: int
 
 
 Node = Text | Action | If | With | Range | Break | Continue

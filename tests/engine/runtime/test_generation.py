@@ -10,7 +10,7 @@ import pytest
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
 from engine.protocol.settings import EngineSettings
-from engine.protocol.values import ChatMessage, LoadSpec
+from engine.protocol.values import BaseReference, ChatMessage, LoadSpec
 from engine.runtime.generation import generate
 from engine.runtime.load_options import PREFILL_CHUNK
 from engine.runtime.runtime import Runtime
@@ -127,7 +127,7 @@ def test_a_stop_string_ends_the_answer_and_is_not_shown(runtime: Runtime) -> Non
 
 def test_the_end_of_the_turn_ends_the_answer(tmp_path: Path) -> None:
     path = write_base(tmp_path / "base.gguf", ends_at_once=True)
-    with Runtime(LoadSpec(str(path), Parameters(num_thread=1))) as runtime:
+    with Runtime(LoadSpec(BaseReference(str(path)), Parameters(num_thread=1))) as runtime:
         ended = answer(runtime)
     assert (ended.reason, ended.text, ended.stats.n_decoded) == ("stop", "", 0)
 
@@ -219,8 +219,10 @@ def test_the_context_is_no_longer_than_the_base_was_trained_for(
     tmp_path: Path, num_ctx: int | None
 ) -> None:
     path = write_base(tmp_path / "base.gguf", n_ctx_train=512)
-    with Runtime(LoadSpec(str(path), Parameters(num_thread=1, num_ctx=num_ctx))) as runtime:
-        assert runtime.info.n_ctx == runtime.info.n_ctx_train == 512
+    with Runtime(
+        LoadSpec(BaseReference(str(path)), Parameters(num_thread=1, num_ctx=num_ctx))
+    ) as runtime:
+        assert runtime.info.n_ctx == runtime.info.facts.context_length == 512
         said = ("num_ctx 100000 is more than the base was trained for: 512 is used.",)
         assert runtime.info.notices == (said if num_ctx else ())
 

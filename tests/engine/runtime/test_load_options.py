@@ -14,7 +14,7 @@ from engine.errors import BaseError, EngineError
 from engine.llama.backends import Backends, Device, DeviceKind
 from engine.llama.library import lc
 from engine.llama.log import pass_on
-from engine.protocol.values import LoadSpec
+from engine.protocol.values import BaseReference, LoadSpec
 from engine.runtime.load_options import (
     OFFLOADED_PREFILL_CHUNK,
     PREFILL_CHUNK,
@@ -32,7 +32,7 @@ PROMPT = [int(token) for token in np.random.default_rng(0).integers(20, 2000, 20
 
 def demo(**parameters: object) -> Runtime:
     values = {"num_thread": 1, "num_ctx": 256, **parameters}
-    return Runtime(LoadSpec(str(DEMO), Parameters(**values)))
+    return Runtime(LoadSpec(BaseReference(str(DEMO)), Parameters(**values)))
 
 
 def logits(runtime: Runtime, tokens: Sequence[int] = PROMPT) -> NDArray[np.float32]:

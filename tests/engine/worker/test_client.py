@@ -16,14 +16,18 @@ import pytest
 
 from engine.adapters.read import read_adapter
 from engine.errors import AdapterError, BaseError, GenerationError, GgufError, WorkerError
+from engine.gguf.model_header import require_base
+from engine.hub.search.base_names import identity_of
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, PromptProgress, Tokens
 from engine.protocol.settings import EngineSettings
-from engine.protocol.values import ChatMessage, LoadSpec
+from engine.protocol.values import BaseReference, ChatMessage, LoadSpec
 from engine.stack import AdapterStack, stack_of
 from engine.worker.client import EngineClient
 from modelfiles.parameters import Parameters
 from tests.engine.conftest import Tiny
+from tests.support.hub_shelf import write_named_base
+from tests.support.tiny_models import write_base
 
 ASK = (ChatMessage("user", "Tell me something."),)
 GREEDY = Parameters(temperature=0.0, num_predict=24)
@@ -59,9 +63,10 @@ async def test_load_reports_progress_and_what_the_base_is(tiny: Tiny) -> None:
     await client.close()
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
-    assert (info.name, info.architecture, info.n_ctx) == ("Tiny", "llama", 512)
-    assert info.has_chat_template
-    assert info.n_params > 0
+    facts = info.facts
+    assert (facts.name, facts.architecture, info.n_ctx) == ("Tiny", "llama", 512)
+    assert facts.chat_template
+    assert facts.n_params > 0
     assert info.description == "llama 108K F32"
 
 
@@ -188,7 +193,7 @@ async def test_a_base_refused_by_a_new_worker_leaves_the_one_before(
         before = await answer(client)
         await killed(client)
         with pytest.raises(GgufError):
-            await client.load(LoadSpec(str(tmp_path / "missing.gguf")))
+            await client.load(LoadSpec(BaseReference(str(tmp_path / "missing.gguf"))))
         assert (await answer(client)).text == before.text
 
 
@@ -244,8 +249,47 @@ async def test_a_refused_base_leaves_the_loaded_one(tiny: Tiny, tmp_path: Path) 
         before = await answer(client)
         for path in (garbage, tmp_path / "missing.gguf", tiny.first.file):
             with pytest.raises((BaseError, GgufError), match=path.name):
-                await client.load(LoadSpec(str(path)))
+                await client.load(LoadSpec(BaseReference(str(path))))
         assert (await answer(client)).text == before.text
+
+
+async def test_whoever_knows_why_a_base_is_refused_adds_a_clause(tiny: Tiny) -> None:
+    refused: list[BaseReference] = []
+
+    def why_refused(base: BaseReference) -> str:
+        refused.append(base)
+        return "" if base.name else "it needs another program"
+
+    client = EngineClient(why_refused=why_refused)
+    adapter = tiny.first.path
+    with pytest.raises(BaseError, match="name the base it was trained on: it needs another pro"):
+        await client.load(LoadSpec(BaseReference(adapter)))
+    with pytest.raises(BaseError, match=r"name the base it was trained on\.$"):
+        await client.load(LoadSpec(BaseReference(adapter, "mine")))
+    await client.close()
+    assert refused == [BaseReference(adapter), BaseReference(adapter, "mine")]
+
+
+async def test_a_base_without_a_name_of_its_own_has_that_of_its_reference(tmp_path: Path) -> None:
+    named, nameless = tmp_path / "named.gguf", tmp_path / "nameless.gguf"
+    write_base(named)
+    nameless.write_bytes(named.read_bytes().replace(b"general.name", b"general.nome"))
+    client = EngineClient()
+    names = []
+    for path, name in ((named, "mine"), (nameless, "mine"), (nameless, "")):
+        info = await client.load(LoadSpec(BaseReference(str(path), name)))
+        names.append(info.facts.name)
+    await client.close()
+    assert names == ["Tiny", "mine", "nameless"]
+
+
+async def test_load_tells_the_names_of_the_base_on_the_hub(tmp_path: Path) -> None:
+    write_named_base(tmp_path / "base.gguf")
+    client = EngineClient()
+    info = await client.load(LoadSpec(BaseReference(str(tmp_path / "base.gguf"))))
+    await client.close()
+    assert info.repositories == identity_of(require_base(tmp_path / "base.gguf")).repositories
+    assert info.repositories
 
 
 async def test_a_path_that_is_not_unicode_is_one_sentence(tiny: Tiny, tmp_path: Path) -> None:
@@ -253,7 +297,7 @@ async def test_a_path_that_is_not_unicode_is_one_sentence(tiny: Tiny, tmp_path: 
     path.write_bytes(tiny.base.read_bytes())
     async with opened(tiny) as client:
         with pytest.raises(WorkerError, match="UTF-8"):
-            await client.load(LoadSpec(str(path)))
+            await client.load(LoadSpec(BaseReference(str(path))))
         assert (await answer(client)).reason == "length"
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from modelfiles.errors import ModelfileError
 from modelfiles.language.adapter_line import AdapterLine
 from modelfiles.language.modelfile import Modelfile, generated_text, quote, read
-from modelfiles.model import AdapterSpec, Message, Model
+from modelfiles.model import AdapterSpec, Kept, Message, Model
 from modelfiles.parameters import Parameters
 from tests.modelfiles.user_files import Folder
 
@@ -51,10 +51,12 @@ def test_every_directive_is_read() -> None:
         template="{{ .Prompt }}",
         messages=(Message("user", "Hi"), Message("assistant", "Hello\nthere.")),
         licenses=("MIT", "Apache\n2.0"),
-        renderer="r",
-        parser="p",
-        requires="0.14.0",
-        drafts=("./small.gguf",),
+        kept=Kept(
+            "r",
+            "p",
+            "0.14.0",
+            ("./small.gguf",),
+        ),
         earlier_bases=("./first.gguf",),
     )
     assert modelfile.base_line == 3
@@ -68,7 +70,7 @@ def test_a_message_may_hold_a_colon_and_be_empty() -> None:
 
 @pytest.mark.parametrize("text", ["0.14", "v1.2.3", "0.14.0-rc1", "1"])
 def test_requires_takes_versions(text: str) -> None:
-    assert Modelfile.from_text(f"FROM x\nREQUIRES {text}\n").requires == text
+    assert Modelfile.from_text(f"FROM x\nREQUIRES {text}\n").kept.requires == text
 
 
 @pytest.mark.parametrize("text", ["latest", "1.2.3.4", "01.2", ">=1.0"])
@@ -128,10 +130,12 @@ def modelfiles(draw: st.DrawFn) -> Modelfile:
         template=draw(st.none() | VALUES),
         messages=tuple(draw(st.lists(st.builds(Message, roles, VALUES), max_size=2))),
         licenses=tuple(draw(st.lists(VALUES, max_size=2))),
-        renderer=draw(st.none() | VALUES),
-        parser=draw(st.none() | VALUES),
-        requires=draw(st.sampled_from([None, "0.14.0"])),
-        drafts=tuple(draw(st.lists(VALUES, max_size=1))),
+        kept=Kept(
+            draw(st.none() | VALUES),
+            draw(st.none() | VALUES),
+            draw(st.sampled_from([None, "0.14.0"])),
+            tuple(draw(st.lists(VALUES, max_size=1))),
+        ),
         earlier_bases=tuple(draw(st.lists(VALUES, max_size=1))),
     )
 

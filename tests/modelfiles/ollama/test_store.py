@@ -13,7 +13,7 @@ import pytest
 
 from modelfiles.errors import ModelNotFoundError, OllamaError
 from modelfiles.library import Library
-from modelfiles.model import AdapterSpec, ListedModel, Message, Model
+from modelfiles.model import AdapterSpec, Kept, ListedModel, Message, Model
 from modelfiles.ollama.root import ollama_root
 from modelfiles.ollama.store import OllamaStore
 from modelfiles.parameters import Parameters
@@ -99,10 +99,12 @@ def test_every_layer_gives_its_part_of_the_model(library: Library, ollama: Ollam
         template="{{ .Prompt }}",
         messages=(Message("user", "hi"), Message("assistant", "")),
         licenses=("MIT", "Apache"),
-        renderer="qwen3-coder",
-        parser="qwen3",
-        requires="0.14.0",
-        drafts=(blobs[b"GGUF draft"],),
+        kept=Kept(
+            "qwen3-coder",
+            "qwen3",
+            "0.14.0",
+            (blobs[b"GGUF draft"],),
+        ),
     )
 
 

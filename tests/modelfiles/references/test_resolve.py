@@ -133,7 +133,7 @@ def test_an_adapter_that_leads_nowhere_is_one_sentence(folder: Folder, library: 
 def test_a_draft_that_leads_nowhere_is_refused(folder: Folder, library: Library) -> None:
     folder.gguf("base.gguf")
     draft = folder.gguf("small.gguf")
-    assert resolved("FROM base.gguf\nDRAFT small.gguf", folder, library).drafts == (draft,)
+    assert resolved("FROM base.gguf\nDRAFT small.gguf", folder, library).kept.drafts == (draft,)
     message = refused("FROM base.gguf\nDRAFT small.gguf\nDRAFT gone.gguf", folder, library)
     assert message.startswith("(line 3): DRAFT gone.gguf: there is no such file")
 
@@ -214,7 +214,7 @@ def test_a_model_is_inherited_and_extended(
         path.read_bytes() for path in (first, second, first)
     ]
     assert child.parameters == Parameters(seed=1, stop=("c",))
-    assert (child.system, child.template, child.renderer) == ("parent", "t", "r")
+    assert (child.system, child.template, child.kept.renderer) == ("parent", "t", "r")
     assert child.messages == (Message("user", "hi"),)
     assert child.licenses == ("A", "B")
     grandchild = resolved("FROM parent\nSYSTEM own\nMESSAGE user new\n", folder, library)

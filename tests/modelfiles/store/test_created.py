@@ -16,7 +16,7 @@ from modelfiles.errors import (
 )
 from modelfiles.language.modelfile import Modelfile, generated_text
 from modelfiles.library import Library
-from modelfiles.model import AdapterSpec, Message, Model
+from modelfiles.model import AdapterSpec, Kept, Message, Model
 from modelfiles.parameters import Parameters
 from modelfiles.references.resolve import resolve
 from modelfiles.store.blobs import CopyProgress
@@ -35,10 +35,12 @@ def a_model(folder: Folder, base: str = "base", adapter: str = "adapter") -> Mod
         template="{{ .Prompt }}",
         messages=(Message("user", "hi"), Message("assistant", "hello")),
         licenses=("MIT",),
-        renderer="r",
-        parser="p",
-        requires="0.14",
-        drafts=(folder.gguf("draft.gguf"),),
+        kept=Kept(
+            "r",
+            "p",
+            "0.14",
+            (folder.gguf("draft.gguf"),),
+        ),
     )
 
 
@@ -61,8 +63,8 @@ def test_a_created_model_no_longer_depends_on_the_users_files(
     assert listed.size_bytes == sum(len(content) for content in blobs(home))
     for field in ("parameters", "system", "template", "messages", "licenses"):
         assert getattr(kept, field) == getattr(model, field)
-    assert (kept.renderer, kept.parser, kept.requires) == ("r", "p", "0.14")
-    assert kept.drafts[0].read_bytes() == b"GGUFdraft.gguf"
+    assert (kept.kept.renderer, kept.kept.parser, kept.kept.requires) == ("r", "p", "0.14")
+    assert kept.kept.drafts[0].read_bytes() == b"GGUFdraft.gguf"
 
 
 def test_editing_a_users_file_in_place_leaves_the_model_as_it_was(

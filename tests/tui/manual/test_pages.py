@@ -6,10 +6,13 @@ import re
 import shlex
 import subprocess
 import sys
+from io import StringIO
 from itertools import chain
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.markdown import Markdown
 
 from modelfiles.parameters import DEFAULTS, KINDS, OWN
 from tests.support.manual_tables import (
@@ -49,6 +52,14 @@ def test_a_page_begins_with_its_title_and_one_short_line(found: Page) -> None:
 @pytest.mark.parametrize("found", topics(), ids=lambda found: found.topic)
 def test_a_page_is_shown_without_comments(found: Page) -> None:
     assert "<!--" not in found.text
+
+
+@pytest.mark.parametrize("found", topics(), ids=lambda found: found.topic)
+def test_on_80_columns_no_word_of_a_table_is_cut(found: Page) -> None:
+    console = Console(width=80, file=StringIO())
+    with console.capture() as shown:
+        console.print(Markdown(found.text))
+    assert shown.get().count("…") == found.text.count("…")
 
 
 def test_flowing_a_page_has_each_paragraph_on_one_line() -> None:

@@ -19,11 +19,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from engine.errors import Cancelled, EngineError
-from engine.gguf.header import GgufHeader
-from engine.hub.search.fit import Fit, Verdict, fit_of
+from engine.hub.search.fit import Fit, Verdict
 from engine.hub.search.search import Repository
+from engine.protocol.adapters import Adapters
 from engine.resolve.adapter import NewAdapter
-from engine.resolve.hub_adapter import is_pulled, pulled_for_rack
+from engine.resolve.hub_adapter import is_pulled
 from engine.resolve.watch import Watch
 from engine.stack import AdapterStack
 from modelfiles.errors import ModelfilesError
@@ -61,8 +61,8 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
 
     Args:
         repository: The repository as the search found it.
-        base: The header of the base to check against.
-        base_file: The file of that base.
+        base: The name of the base that adapters are for.
+        adapters: Judges, pulls and converts adapters for it.
         stack: Returns the adapters in the rack.
         home: Folder of the records of pulled adapters and of converted ones.
     """
@@ -72,15 +72,15 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
     def __init__(
         self,
         repository: Repository,
-        base: GgufHeader,
-        base_file: Path,
+        base: str,
+        adapters: Adapters,
         stack: Callable[[], AdapterStack],
         home: Path,
     ) -> None:
         super().__init__()
         self._repository = repository
         self._base = base
-        self._base_file = base_file
+        self._adapters = adapters
         self._stack = stack
         self._home = home
         self._found: Found | None = None
@@ -155,11 +155,8 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
         found, index = self._found, self._index
         if found is None or not found.choices or index in self._fits:
             return
-        choice = found.choices[index]
         try:
-            fit = await in_background(
-                lambda: fit_of(found.repo, choice, found.revision, self._base)
-            )
+            fit = await in_background(lambda: self._adapters.fit(found.remote(index)))
         except EngineError as error:
             if index == self._index:
                 self._fail(str(error))
@@ -184,7 +181,7 @@ class HubAdapterScreen(ModalScreen[NewAdapter | None]):
         watch = Watch(transfer.took, progressed, stop.is_set)
         try:
             new = await in_background(
-                lambda: pulled_for_rack(remote, self._stack, self._base_file, self._home, watch)
+                lambda: self._adapters.find(remote, self._stack, self._home, watch)
             )
         except Cancelled:
             return

@@ -9,7 +9,6 @@ from datetime import datetime
 from textual.content import Content
 
 from engine.errors import HubError
-from engine.gguf.header import GgufHeader
 from engine.hub.client.adapter_files import CARD, AdapterChoice, adapter_choices
 from engine.hub.pull.adapter import RemoteAdapter, revision_of
 from engine.hub.search.card_text import remote_card
@@ -96,13 +95,12 @@ def choices_content(choices: Sequence[AdapterChoice], index: int) -> Content:
     return Content("\n").join(lines)
 
 
-def verdict_content(fit: Fit | None, base: GgufHeader) -> Content:
-    """Return whether an adapter fits the base, and why not; a `fit` of None is not known yet."""
-    name = printable_line(base.text("general.name") or base.path.stem)
+def verdict_content(fit: Fit | None, base: str) -> Content:
+    """Return whether an adapter fits the base of this name, and why not; None is not known yet."""
+    name = printable_line(base)
     if fit is None:
         return Content.styled(f"checking whether it fits {name}…", MUTED)
-    # The base's path in the store is internal: a digest of 64 digits.
-    reason = printable_line(fit.reason.replace(str(base.path), name))
+    reason = printable_line(fit.reason)
     match fit.verdict:
         case Verdict.FITS:
             return Content.styled(f"✓ fits {name}", "$text-success")

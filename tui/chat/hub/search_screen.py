@@ -6,18 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from engine.errors import EngineError
-from engine.gguf.header import GgufHeader
-from engine.gguf.model_header import require_base
-from engine.hub.search.base_names import BaseIdentity, identity_of
+from engine.hub.search.base_names import BaseIdentity
 from engine.hub.search.search import Sort
+from engine.protocol.adapters import Adapters
 from engine.resolve.adapter import NewAdapter
 from engine.stack import AdapterStack
 from tui.chat.hub.columns import head_content
@@ -26,7 +24,6 @@ from tui.chat.hub.rows import HubRows
 from tui.chat.hub.search import HubSearch, Question
 from tui.chat.hub.status import Status, state_content, told_content
 from tui.chat.hub.words import HubWords
-from tui.chat.parts.background import in_background
 
 _FRAME_S = 1 / 30
 """Interval at which new rows are shown, so that the first appear within a frame."""
@@ -40,7 +37,7 @@ _WIDE = 84
 class HubVisit:
     """State that the next visit continues with: the words, the scope and the results."""
 
-    base: Path | None = None
+    base: BaseIdentity | None = None
     """The base that `listing` is for."""
     words: str = ""
     is_everything: bool = False
@@ -53,24 +50,29 @@ class HubScreen(ModalScreen[NewAdapter | None]):
     """Returns an adapter that was pulled, or None.
 
     Args:
-        base: The file of the base model that adapters are for.
+        base: The base that adapters are for.
+        adapters: Judges, pulls and converts adapters for it.
         stack: Returns the adapters in the rack.
         home: Folder of the records of pulled adapters and of converted ones.
         visit: State of the last visit, which this one continues.
     """
 
     def __init__(
-        self, base: Path, stack: Callable[[], AdapterStack], home: Path, visit: HubVisit
+        self,
+        base: BaseIdentity,
+        adapters: Adapters,
+        stack: Callable[[], AdapterStack],
+        home: Path,
+        visit: HubVisit,
     ) -> None:
         super().__init__()
         self._base = base
+        self._adapters = adapters
         self._stack = stack
         self._home = home
         self._visit = visit
         if visit.base != base:
             visit.base, visit.is_everything, visit.listing = base, False, Listing()
-        self._header: GgufHeader | None = None
-        self._identity: BaseIdentity | None = None
         self._search: HubSearch | None = None
         self._error = ""
         self._frames: Timer | None = None
@@ -97,8 +99,7 @@ class HubScreen(ModalScreen[NewAdapter | None]):
         """Show the results of the last visit, and search."""
         self._words.focus()
         self._frames = self.set_interval(_FRAME_S, self._take, pause=True)
-        self._show_rows()
-        self._begin()
+        self._ask()
 
     def on_unmount(self) -> None:
         """Give up the search."""
@@ -112,27 +113,15 @@ class HubScreen(ModalScreen[NewAdapter | None]):
     @property
     def is_searching(self) -> bool:
         """Whether rows may still arrive."""
-        return not self._error and (self._header is None or self._search is not None)
-
-    @work(exclusive=True, group="begin")
-    async def _begin(self) -> None:
-        try:
-            self._header = await in_background(lambda: require_base(self._base))
-        except EngineError as error:
-            self._fail(str(error))
-            return
-        self._identity = identity_of(self._header)
-        self._ask()
+        return self._search is not None
 
     def _ask(self) -> None:
         """Ask the Hub; later results of an older question are ignored."""
-        if self._header is None:
-            return
         if self._search is not None:
             self._search.give_up()
         if self._pause is not None:
             self._pause.stop()
-        base = None if self._is_everything else self._identity
+        base = None if self._is_everything else self._base
         self._search = HubSearch(Question(self._wanted, base, self._visit.order))
         self._error = ""
         if self._frames is not None:
@@ -161,7 +150,7 @@ class HubScreen(ModalScreen[NewAdapter | None]):
     @property
     def _is_everything(self) -> bool:
         """Whether any base is searched for, also because this one has no name on the Hub."""
-        return self._visit.is_everything or not (self._identity and self._identity.repositories)
+        return self._visit.is_everything or not self._base.repositories
 
     # Actions of the user --------------------------------------------------------------------
 
@@ -195,7 +184,7 @@ class HubScreen(ModalScreen[NewAdapter | None]):
                 self.dismiss(None)
 
     def _change_scope(self) -> None:
-        if self._identity is not None and self._identity.repositories:
+        if self._base.repositories:
             self._visit.is_everything = not self._visit.is_everything
             self._visit.listing.clear()
             self._ask()
@@ -209,8 +198,10 @@ class HubScreen(ModalScreen[NewAdapter | None]):
         repository = self._rows.selected
         if repository is None:
             self._ask()
-        elif self._header is not None:
-            screen = HubAdapterScreen(repository, self._header, self._base, self._stack, self._home)
+        else:
+            screen = HubAdapterScreen(
+                repository, self._base.name, self._adapters, self._stack, self._home
+            )
             self.app.push_screen(screen, self._looked)
 
     def _looked(self, new: NewAdapter | None) -> None:
@@ -218,10 +209,6 @@ class HubScreen(ModalScreen[NewAdapter | None]):
             self.dismiss(new)
 
     # Display --------------------------------------------------------------------------------
-
-    def _fail(self, sentence: str) -> None:
-        self._error = sentence
-        self._show_rows()
 
     def _show_rows(self) -> None:
         if not self.is_mounted:
@@ -243,14 +230,14 @@ class HubScreen(ModalScreen[NewAdapter | None]):
         box = self.query_one("#hub")
         wide = " · ctrl+r again" if box.size.width >= _WIDE else ""
         scope = " · ctrl+e this base" if visit.is_everything else " · ctrl+e any base"
-        if self._identity is not None and not self._identity.repositories:
+        if not self._base.repositories:
             scope = ""
         box.border_subtitle = f"Enter opens{scope} · ctrl+o order{wide} · Esc closes"
 
     @property
     def _status(self) -> Status:
         return Status(
-            identity=self._identity,
+            identity=self._base,
             words=self._words.value,
             is_everything=self._is_everything,
             order=self._visit.order,

@@ -19,8 +19,8 @@ _ORDERS: dict[Sort, str] = {"downloads": "downloads", "likes": "likes", "recent"
 class Status:
     """State of a search."""
 
-    identity: BaseIdentity | None
-    """The base; None while it is being read."""
+    identity: BaseIdentity
+    """The base."""
     words: str
     is_everything: bool
     """Whether adapters for any base are searched for."""
@@ -32,13 +32,11 @@ class Status:
     @property
     def is_anonymous(self) -> bool:
         """Whether the base has no known repository on the Hub."""
-        return self.identity is not None and not self.identity.repositories
+        return not self.identity.repositories
 
 
 def state_content(status: Status) -> Content:
     """Return the line below the search field."""
-    if status.identity is None:
-        return Content.styled("" if status.error else "reading the base…", MUTED)
     name = printable_line(status.identity.name)
     parts = ["for any base" if status.is_everything else f"for {name}"]
     parts.append(f"by {_ORDERS[status.order]}")
@@ -52,15 +50,14 @@ def state_content(status: Status) -> Content:
 def told_content(status: Status) -> Content:
     """Return the sentences below the rows; empty if there are none."""
     if status.error:
-        again = " ctrl+r tries again." if status.identity is not None else ""
-        return Content.styled(printable_line(status.error) + again, "$text-error")
+        return Content.styled(f"{printable_line(status.error)} ctrl+r tries again.", "$text-error")
     sentences = []
-    if status.identity is not None and status.is_anonymous:
+    if status.is_anonymous:
         sentences.append(
             f"{printable_line(status.identity.name)} does not say which model of the Hub it is: "
             "adapters for any base are searched by words."
         )
-    if status.identity is not None and not status.is_searching:
+    if not status.is_searching:
         if not status.n_rows:
             sentences.append(_nothing_found(status))
         elif status.n_rows >= MAX_FOUND:

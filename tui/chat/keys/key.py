@@ -27,6 +27,7 @@ class Place(StrEnum):
 class Key:
     """One row of the table."""
 
+    place: Place
     id: str
     """Stable name of the binding, for a user's own key map."""
     keys: str
@@ -35,7 +36,6 @@ class Key:
     """Action of the widget or screen that owns the place."""
     description: str
     """What the key does, for the help and the manual."""
-    place: Place
     shown: str = ""
     """The keys as shown to the user; empty shows `keys`."""
     hint: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import ClassVar
@@ -18,8 +19,8 @@ from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from engine.errors import Cancelled, EngineError
+from engine.protocol.adapters import Adapters
 from engine.resolve.adapter import NewAdapter
-from engine.resolve.hub_adapter import named_adapter
 from engine.resolve.watch import Watch
 from engine.stack import AdapterStack
 from modelfiles.errors import ModelfilesError
@@ -37,17 +38,17 @@ class AddAdapterScreen(ModalScreen[NewAdapter | None]):
     """Asks until the input leads to an adapter that fits; returns it, or None if cancelled.
 
     Args:
-        stack: The adapters in the rack.
-        base: The file of the base model.
+        adapters: Finds adapters for the base.
+        stack: Returns the adapters in the rack.
         home: Folder of the records of pulled adapters and of converted ones.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.ADD))
 
-    def __init__(self, stack: AdapterStack, base: Path, home: Path) -> None:
+    def __init__(self, adapters: Adapters, stack: Callable[[], AdapterStack], home: Path) -> None:
         super().__init__()
+        self._adapters = adapters
         self._stack = stack
-        self._base = base
         self._home = home
         self._transfer: Transfer | None = None
         """The current download, or None."""
@@ -109,7 +110,7 @@ class AddAdapterScreen(ModalScreen[NewAdapter | None]):
         watch = self._watch(stop)
         try:
             new = await in_background(
-                lambda: named_adapter(reference, self._stack, self._base, self._home, watch)
+                lambda: self._adapters.find(reference, self._stack, self._home, watch)
             )
         except (EngineError, ModelfilesError) as error:
             self._fraction, self._transfer = None, None

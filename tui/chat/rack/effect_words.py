@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from engine.protocol.values import AdapterEffect
-from engine.runtime.effect.notices import NEXT_TO_NONE_NATS
+from engine.protocol.values import NEXT_TO_NONE_NATS, AdapterEffect
 
 NO_EFFECT = "no effect"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from threading import Event
 from typing import ClassVar, TypeVar
 
@@ -18,13 +17,11 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from engine.adapters.inspection.base_norms import BaseNorms
-from engine.adapters.inspection.inspect import Inspection, inspect, measured
-from engine.adapters.inspection.overlap import Overlap, overlaps
+from engine.adapters.inspection.inspect import Inspection
+from engine.adapters.inspection.overlap import Overlap
 from engine.errors import Cancelled, EngineError
-from engine.gguf.header import GgufHeader
-from engine.gguf.model_header import require_base
-from engine.llama.cpu import physical_cores
+from engine.protocol.adapters import Adapters
+from engine.resolve.watch import Watch
 from engine.stack import AdapterStack
 from tui.chat.keys.all_keys import bindings_of
 from tui.chat.keys.key import Place
@@ -36,28 +33,21 @@ _Found = TypeVar("_Found")
 _PROGRESS_EVERY_S = 0.1
 
 
-def new_base_norms() -> BaseNorms:
-    """Return the norms for the chat's process, which leaves half of the cores to the worker."""
-    return BaseNorms(n_threads=max(1, physical_cores() // 2))
-
-
 class InspectScreen(ModalScreen[None]):
     """Shows one adapter at a time; threads compute the content, the quickest parts first.
 
     Args:
         stack: The adapters, whose scales are shown.
-        base: The file of the base model.
+        adapters: Inspects adapters on the base.
         index: The adapter to start with.
-        base_norms: Norms of the base's weights from earlier visits; those read here are added.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.INSPECT))
 
-    def __init__(self, stack: AdapterStack, base: Path, index: int, base_norms: BaseNorms) -> None:
+    def __init__(self, stack: AdapterStack, adapters: Adapters, index: int) -> None:
         super().__init__()
         self._entries = stack.entries
-        self._base = base
-        self._base_norms = base_norms
+        self._adapters = adapters
         self._index = index
         self._inspections: dict[int, Inspection] = {}
         self._problems: dict[int, str] = {}
@@ -67,6 +57,7 @@ class InspectScreen(ModalScreen[None]):
         """Written by the working thread, read by the timer that shows it."""
         self._timer: Timer | None = None
         self._has_ended = Event()
+        self._watch = Watch(on_progress=self._take_fraction, is_cancelled=self._has_ended.is_set)
         self._names = Static("", markup=False, id="inspect-names")
         self._body = Static("", markup=False, id="inspect-body")
         self._state = Static("", markup=False, id="inspect-state")
@@ -137,16 +128,15 @@ class InspectScreen(ModalScreen[None]):
 
     async def _compute_all(self) -> None:
         self._doing = "reading the adapters"
-        base = await asyncio.to_thread(require_base, self._base)
         for index in range(len(self._entries)):
-            await self._try(index, partial(self._inspected, index, base))
+            await self._try(
+                index, partial(self._adapters.inspect, self._entries[index].adapter, self._watch)
+            )
         known = list(self._inspections.values())
         if len(known) > 1:
             self._overlaps = await self._run(
                 "comparing the adapters",
-                lambda: overlaps(
-                    known, on_fraction=self._take_fraction, is_cancelled=self._has_ended.is_set
-                ),
+                lambda: self._adapters.compare(known, self._watch),
             )
             self._show()
         waiting = set(self._inspections)
@@ -154,7 +144,9 @@ class InspectScreen(ModalScreen[None]):
             # The adapter on display comes first.
             index = self._index if self._index in waiting else min(waiting)
             waiting.discard(index)
-            await self._try(index, partial(self._compared, index))
+            await self._try(
+                index, partial(self._adapters.relate, self._inspections[index], self._watch)
+            )
 
     async def _try(self, index: int, make: Callable[[], Inspection]) -> None:
         doing = "reading the base's weights" if index in self._inspections else self._doing
@@ -167,19 +159,6 @@ class InspectScreen(ModalScreen[None]):
     async def _run(self, doing: str, make: Callable[[], _Found]) -> _Found:
         self._doing, self._fraction = doing, 0.0
         return await asyncio.to_thread(make)
-
-    def _inspected(self, index: int, base: GgufHeader) -> Inspection:
-        adapter = self._entries[index].adapter
-        found = inspect(adapter.file, adapter.name, base)
-        return measured(found, is_cancelled=self._has_ended.is_set)
-
-    def _compared(self, index: int) -> Inspection:
-        return measured(
-            self._inspections[index],
-            self._base_norms,
-            on_fraction=self._take_fraction,
-            is_cancelled=self._has_ended.is_set,
-        )
 
     def _take_fraction(self, fraction: float) -> None:
         self._fraction = fraction

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 from textual.screen import Screen
 
+from engine.hub.search.base_names import BaseIdentity
+from engine.protocol.adapters import Adapters
 from engine.resolve.adapter import NewAdapter
-from modelfiles.model import Model
 from modelfiles.state.home import state_home
 from tui.chat.rack.add_screen import AddAdapterScreen
+from tui.chat.session.engine_limits import NO_INSPECTION, why_not_added
 from tui.chat.session.meter import Phase
 from tui.chat.session.observer import NO_MODEL, Severity
 from tui.chat.session.session import ChatSession
 
 if TYPE_CHECKING:
-    from engine.adapters.inspection.base_norms import BaseNorms
     from tui.chat.hub.search_screen import HubVisit
 
 
@@ -45,39 +46,40 @@ class RackScreens:
         self._home = home
         self._tell = tell
         self._apply = apply
-        self.base_norms: BaseNorms | None = None
-        """Norms of the base's weights that earlier visits have read."""
         self._visit: HubVisit | None = None
 
     def add(self) -> None:
         """Ask for an adapter by its path or name."""
-        if (model := self._loaded_model()) is not None:
-            screen = AddAdapterScreen(self._session.mix.stack, model.base, self._state_home())
+        if (adapters := self._adapters_to_add()) is not None:
+            screen = AddAdapterScreen(adapters, lambda: self._session.mix.stack, self._state_home())
             self._chat.app.push_screen(screen, self._added)
 
     def find(self, words: str = "") -> None:
         """Find an adapter on the Hub; without words, continue the last visit."""
-        model = self._loaded_model()
-        if model is None:
+        adapters, base = self._adapters_to_add(), self._session.base
+        if adapters is None or base is None:
             return
         # Imported on demand: most chats never need it.
         from tui.chat.hub.search_screen import HubScreen, HubVisit
 
         visit = self._visit = self._visit or HubVisit()
         visit.words = words or visit.words
+        identity = BaseIdentity(base.facts.name, base.repositories)
         session = self._session
-        screen = HubScreen(model.base, lambda: session.mix.stack, self._state_home(), visit)
+        screen = HubScreen(identity, adapters, lambda: session.mix.stack, self._state_home(), visit)
         self._chat.app.push_screen(screen, self._added)
 
     def inspect(self, index: int) -> None:
         """Show what the adapters change, starting with the one at `index`."""
         # Imported on demand: the screen imports numpy.
-        from tui.chat.rack.inspect_screen import InspectScreen, new_base_norms
+        from tui.chat.rack.inspect_screen import InspectScreen
 
-        norms = self.base_norms = self.base_norms or new_base_norms()
-        if (model := self._session.model) is not None:
+        engine, model = self._session.engine, self._session.model
+        if not engine.capabilities.can_inspect:
+            self._tell(NO_INSPECTION, "warning")
+        elif model is not None:
             stack = self._session.mix.stack
-            self._chat.app.push_screen(InspectScreen(stack, model.base, index, norms))
+            self._chat.app.push_screen(InspectScreen(stack, engine.adapters(model), index))
 
     def _added(self, new: NewAdapter | None) -> None:
         if new is None:
@@ -90,8 +92,9 @@ class RackScreens:
         if self._session.change_mix(mix.with_inserted(len(mix.stack), new.entry)):
             self._apply()
 
-    def _loaded_model(self) -> Model | None:
-        """Return the model that adapters are for, or None, with a notice, if none is loaded yet."""
+    def _adapters_to_add(self) -> Adapters | None:
+        """Return what finds adapters for the loaded model, or None, with a notice, if none can."""
+        engine, model = self._session.engine, self._session.model
         match self._session.phase:
             case Phase.EMPTY:
                 self._tell(NO_MODEL, "warning")
@@ -99,7 +102,10 @@ class RackScreens:
                 # An adapter added now would be lost: the model brings its own stack.
                 self._tell("Adapters can be added once the model is loaded.", "warning")
             case _:
-                return self._session.model
+                why_not = why_not_added(engine.capabilities, self._session.mix.in_force)
+                if model is not None and not why_not:
+                    return engine.adapters(model)
+                self._tell(why_not, "warning")
         return None
 
     def _state_home(self) -> Path:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.protocol.engine import Engine
-from engine.protocol.values import BaseInfo, LoadSpec
+from engine.protocol.values import BaseInfo, BaseReference, LoadSpec
+from modelfiles.model import Model
 from modelfiles.parameters import Parameters
 from tui.settings import Settings
 
@@ -42,26 +43,22 @@ class Loading:
             await self._engine.configure(settings.for_engine(self._cache_folder))
             self.settings, self._is_configured = settings, True
 
-    def is_loaded(self, base: Path, parameters: Parameters) -> bool:
-        """Return whether this base is loaded with the load-time values of these parameters."""
-        return _spec(base, parameters) == self._spec
+    def is_loaded(self, model: Model) -> bool:
+        """Return whether a model's base is loaded, with the model's load-time parameters."""
+        spec = self._spec
+        is_same = spec is not None and spec.base.path == str(model.base)
+        return is_same and not self.loads_again(model.parameters)
 
     def loads_again(self, parameters: Parameters) -> bool:
         """Return whether these parameters require the loaded base to be loaded again."""
         loaded = Parameters() if self._spec is None else self._spec.parameters
         return parameters.load_time != loaded
 
-    async def load(
-        self, base: Path, parameters: Parameters, on_progress: Callable[[float], None]
-    ) -> BaseInfo:
-        """Load a base, which starts without a stack; raise `EngineError` on failure."""
+    async def load(self, model: Model, on_progress: Callable[[float], None]) -> BaseInfo:
+        """Load a model's base, which starts without a stack; raise `EngineError` on failure."""
         if not self._is_configured:
             await self.configure(lambda settings: settings)
-        spec = _spec(base, parameters)
+        spec = LoadSpec(BaseReference.of(model), model.parameters.load_time)
         self.info = await self._engine.load(spec, on_progress)
         self._spec = spec
         return self.info
-
-
-def _spec(base: Path, parameters: Parameters) -> LoadSpec:
-    return LoadSpec(str(base), parameters.load_time)

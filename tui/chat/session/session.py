@@ -13,11 +13,11 @@ from engine.protocol.chat_request import ChatRequest
 from engine.protocol.engine import Engine
 from engine.protocol.events import Finished, Tokens
 from engine.protocol.values import BaseInfo
-from engine.resolve.adapter import read_stack
 from modelfiles.model import Model
 from modelfiles.parameters import Parameters
 from tui.chat.session.answer_in_progress import Answering
 from tui.chat.session.apply_mix import Mixing
+from tui.chat.session.engine_limits import why_not_mixed, why_not_set
 from tui.chat.session.idle_work import Settling
 from tui.chat.session.loaded_base import Loading
 from tui.chat.session.meter import Meter, Phase
@@ -136,9 +136,9 @@ class ChatSession:
             self._restart()
         try:
             # The header checks report a wrong file before gigabytes are read in vain.
-            stack, sentences = await asyncio.to_thread(read_stack, model)
-            if not self._loading.is_loaded(model.base, model.parameters):
-                await self._load(model.base, model.parameters)
+            stack, sentences = await asyncio.to_thread(self.engine.adapters(model).check)
+            if not self._loading.is_loaded(model):
+                await self._load(model)
         except EngineError as error:
             self._is_waiting = False
             self._enter(before)
@@ -163,6 +163,10 @@ class ChatSession:
 
     async def configure(self, change: Callable[[Settings], Settings]) -> bool:
         """Use changed settings until the program ends; return False, with a notice, if refused."""
+        why_not = why_not_set(self.engine.capabilities, self.settings, change(self.settings))
+        if why_not:
+            self._tell(why_not, "warning")
+            return False
         self._settling.cancel()
         try:
             await self._loading.configure(change)
@@ -215,7 +219,7 @@ class ChatSession:
             self.meter.load_fraction = 0.0
             self._enter(Phase.LOADING)
             try:
-                await self._load(self.model.base, parameters)
+                await self._load(replace(self.model, parameters=parameters))
             except EngineError as error:
                 is_refused = True
                 self._tell(str(error), "error")
@@ -335,6 +339,9 @@ class ChatSession:
         """
         if mix == self.mix:
             return False
+        if why_not := why_not_mixed(self.engine.capabilities, self.mix.in_force, mix.in_force):
+            self._tell(why_not, "warning")
+            return False
         self._mixing.shown = mix
         self._settling.cancel()
         self._observer.mix_changed()
@@ -363,10 +370,10 @@ class ChatSession:
         self._observer.facts_changed()
         self._observer.session_changed()
 
-    async def _load(self, base: Path, parameters: Parameters) -> None:
-        """Load a base, which starts without a stack, and show the notices about it."""
+    async def _load(self, model: Model) -> None:
+        """Load a model's base, which starts without a stack, and show the notices about it."""
         await self._settling.end()
-        info = await self._loading.load(base, parameters, self._on_load_progress)
+        info = await self._loading.load(model, self._on_load_progress)
         self._mixing.accepted = Mix()
         self._facts.forget_base()
         self.meter.restart()
@@ -376,8 +383,8 @@ class ChatSession:
 
     def _settle(self, delay_s: float) -> None:
         """Let the engine prepare for the next answer, replacing any earlier preparation."""
-        model = self.model
-        if model is not None and self.phase is Phase.READY:
+        model, can_prepare = self.model, self.engine.capabilities.can_prepare
+        if model is not None and self.phase is Phase.READY and can_prepare:
             self._settling.begin(self._request(model), delay_s)
 
     def _request(self, model: Model) -> ChatRequest:

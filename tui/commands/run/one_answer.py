@@ -10,7 +10,7 @@ from engine.protocol.chat_request import ChatRequest
 from engine.protocol.engine import Engine
 from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
 from engine.protocol.settings import EngineSettings
-from engine.protocol.values import BaseInfo, LoadSpec
+from engine.protocol.values import BaseInfo, BaseReference, LoadSpec
 from engine.stack import AdapterStack
 from modelfiles.model import Model
 from tui.conversation import Conversation
@@ -65,7 +65,7 @@ async def answer(
     try:
         await engine.configure(settings)
         info = await engine.load(
-            LoadSpec(str(model.base), model.parameters),
+            LoadSpec(BaseReference.of(model), model.parameters),
             lambda fraction: on_progress(f"loading {model.name}", fraction),
         )
         await engine.set_stack(stack)

@@ -202,24 +202,24 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     ),
     "dbrx": Architecture(refused="its experts are stored in a form that no rule covers"),
     "deepseek4": Architecture(refused="its attention has matrices that no rule covers"),
-    "dflash": Architecture(refused="it is a draft model, which writes no text of its own"),
-    "eagle3": Architecture(refused="it is a draft model, which writes no text of its own"),
+    **dict.fromkeys(
+        ("dflash", "eagle3"),
+        Architecture(refused="it is a draft model, which writes no text of its own"),
+    ),
     "graniteswitch": Architecture(refused="it carries adapters of its own in the same tensors"),
     "hrm_text": Architecture(refused="its layers stand in two stacks that no rule covers"),
     "muse-glimmer": Architecture(
         refused="its queries and keys are re-ordered in a way that was never verified"
     ),
     "plamo": Architecture(refused="its heads are re-ordered by a rule made for one size"),
-    "pockettts": Architecture(refused="it is a speech model"),
-    "qwen3tts": Architecture(refused="it is a speech model"),
-    "rwkv6": Architecture(refused="its layers mix time without matrices that a LoRA pair fits"),
-    "rwkv6qwen2": Architecture(
-        refused="its layers mix time without matrices that a LoRA pair fits"
+    **dict.fromkeys(
+        ("rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"),
+        Architecture(refused="its layers mix time without matrices that a LoRA pair fits"),
     ),
-    "rwkv7": Architecture(refused="its layers mix time without matrices that a LoRA pair fits"),
-    "arwkv7": Architecture(refused="its layers mix time without matrices that a LoRA pair fits"),
     "t5": Architecture(refused="it is an encoder with a decoder, not a causal language model"),
     "t5encoder": Architecture(refused="it is an encoder, not a causal language model"),
     "talkie": Architecture(refused="half the rows of its queries and keys change their sign"),
-    "wavtokenizer-dec": Architecture(refused="it is a speech model"),
+    **dict.fromkeys(
+        ("pockettts", "qwen3tts", "wavtokenizer-dec"), Architecture(refused="it is a speech model")
+    ),
 }

@@ -129,14 +129,8 @@ IN_LAYER: Final = {
 """For tensors in a layer, the module paths after the layer number."""
 
 EXPERT_LISTS: Final = (
-    "mlp.experts",
-    "block_sparse_moe.experts",
-    "block_sparse_moe",
-    "feed_forward.experts",
-    "mixer.experts",
-    "moe.experts",
-    "experts",
-    "moe",
+    *("mlp.experts", "block_sparse_moe.experts", "block_sparse_moe", "feed_forward.experts"),
+    *("mixer.experts", "moe.experts", "experts", "moe"),
 )
 """Paths of a layer's experts: one module each, as in `mlp.experts.3.up_proj`, or all in one."""
 

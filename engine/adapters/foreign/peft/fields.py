@@ -67,30 +67,15 @@ REFUSED_FIELDS: Final = {
         "was trained on a base with repeated layers, which the base model's file has not",
         MERGE,
     ),
-    "trainable_token_indices": (
-        "replaces rows of the token embedding",
-        MERGE,
-    ),
-    "use_qalora": (
-        "uses QALoRA, whose A has pooled inputs",
-        MERGE,
-    ),
-    "use_bdlora": (
-        "uses BD-LoRA, whose factors are stored in blocks",
-        MERGE,
-    ),
-    "kasa_config": (
-        "uses KaSA, which cuts singular values from the base's own weights",
-        MERGE,
-    ),
+    "trainable_token_indices": ("replaces rows of the token embedding", MERGE),
+    "use_qalora": ("uses QALoRA, whose A has pooled inputs", MERGE),
+    "use_bdlora": ("uses BD-LoRA, whose factors are stored in blocks", MERGE),
+    "kasa_config": ("uses KaSA, which cuts singular values from the base's own weights", MERGE),
     "arrow_config": (
         "routes between several adapters (Arrow)",
         "convert the adapters it routes between, and stack them",
     ),
-    "monteclora_config": (
-        "uses MonteCLoRA, which samples its factors",
-        MERGE,
-    ),
+    "monteclora_config": ("uses MonteCLoRA, which samples its factors", MERGE),
     "ensure_weight_tying": (
         "ties its embedding's factors to the head's, which no GGUF adapter can",
         MERGE,

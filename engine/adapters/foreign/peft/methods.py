@@ -12,22 +12,10 @@ import engine
 from engine.adapters.foreign.peft.fields import MERGE
 
 CONVERTIBLE: Final = frozenset(
-    {
-        "C3A",
-        "DELORA",
-        "FOURIERFT",
-        "GRALORA",
-        "LOHA",
-        "LOKR",
-        "MISS",
-        "PSOFT",
-        "RANDLORA",
-        "TINYLORA",
-        "UNILORA",
-        "VBLORA",
-        "VERA",
-        "WAVEFT",
-    }
+    (
+        *("C3A", "DELORA", "FOURIERFT", "GRALORA", "LOHA", "LOKR", "MISS", "PSOFT", "RANDLORA"),
+        *("TINYLORA", "UNILORA", "VBLORA", "VERA", "WAVEFT"),
+    )
 )
 """The `peft_type`s that `convert_to_lora` accepts (`supports_lora_conversion` of PEFT 0.21)."""
 

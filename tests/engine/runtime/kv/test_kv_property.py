@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from engine.adapters.read import read_adapter
 from engine.llama.adapter import LoraAdapter
 from engine.protocol.settings import EngineSettings, FuseMode
-from engine.protocol.values import LoadSpec
+from engine.protocol.values import BaseReference, LoadSpec
 from engine.runtime.runtime import Runtime
 from engine.stack import Adapter, AdapterStack, StackEntry, stack_of, to_float32
 from modelfiles.parameters import Parameters
@@ -303,7 +303,7 @@ def engine(
         settings = EngineSettings(
             kv_disk_bytes=1_000_000, cache_folder=str(tmp_path_factory.mktemp("cache"))
         )
-        with Runtime(LoadSpec(str(base), parameters), settings=settings) as runtime:
+        with Runtime(LoadSpec(BaseReference(str(base)), parameters), settings=settings) as runtime:
             yield runtime, adapters
 
 

@@ -18,7 +18,7 @@ import pytest
 from engine.adapters.read import read_adapter
 from engine.gguf.model_header import require_base
 from engine.protocol.settings import EngineSettings
-from engine.protocol.values import LoadSpec
+from engine.protocol.values import BaseReference, LoadSpec
 from engine.runtime.kv.cells import Cells, cells_of, stack_key
 from engine.runtime.kv.snapshot_files import SnapshotFolder, base_fingerprint
 from engine.runtime.kv.snapshots import Match, Snapshot, SnapshotStore
@@ -251,7 +251,7 @@ def test_a_change_in_any_tensor_or_part_changes_the_fingerprint(tmp_path: Path) 
 
 PROGRAM = (
     "import sys, json, msgspec\n"
-    "from engine.protocol.values import LoadSpec\n"
+    "from engine.protocol.values import BaseReference, LoadSpec\n"
     "from engine.runtime.runtime import Runtime\n"
     "from engine.protocol.settings import EngineSettings\n"
     "from engine.stack import AdapterStack\n"
@@ -274,7 +274,7 @@ def test_another_process_goes_on_from_the_disk_bit_for_bit(
         base = write_memory_base(tmp_path / "base.gguf", kind)
         path = write_memory_adapter(tmp_path / "adapter.gguf", base, kind, seed=1)
         adapter = read_adapter(path)
-    spec = LoadSpec(str(base), Parameters(num_thread=1, num_ctx=256))
+    spec = LoadSpec(BaseReference(str(base)), Parameters(num_thread=1, num_ctx=256))
     settings = EngineSettings(kv_disk_bytes=LARGE, cache_folder=str(tmp_path / "cache"))
     stack = stack_of([(adapter, 0.5)])
     tokens = [token % 50 + 20 for token in range(100)]
@@ -349,7 +349,7 @@ def test_settings_changed_later_are_in_force(tmp_path: Path, tiny: Tiny) -> None
 
 def test_a_base_removed_while_it_is_loaded_runs_on_without_the_folder(tmp_path: Path) -> None:
     base = write_base(tmp_path / "base.gguf")
-    with Runtime(LoadSpec(str(base), Parameters(num_thread=1))) as runtime:
+    with Runtime(LoadSpec(BaseReference(str(base)), Parameters(num_thread=1))) as runtime:
         base.unlink()
         runtime.configure(EngineSettings(cache_folder=str(tmp_path / "cache"), kv_disk_bytes=LARGE))
         assert runtime.persist() == 0

@@ -16,7 +16,7 @@ import pytest
 from engine.adapters.read import read_adapter
 from engine.llama.context import Context
 from engine.protocol.settings import EngineSettings, FuseMode
-from engine.protocol.values import LoadSpec
+from engine.protocol.values import BaseReference, LoadSpec
 from engine.runtime.load_options import PREFILL_CHUNK
 from engine.runtime.runtime import Runtime
 from engine.stack import AdapterStack, stack_of
@@ -128,7 +128,7 @@ def test_another_process_computes_the_same_within_the_order_of_summation(
     here = logits(runtime, tokens)
     program = (
         "import sys, json, msgspec\n"
-        "from engine.protocol.values import LoadSpec\n"
+        "from engine.protocol.values import BaseReference, LoadSpec\n"
         "from engine.runtime.runtime import Runtime\n"
         "from engine.stack import AdapterStack\n"
         "spec, stack, text = json.load(sys.stdin)\n"
@@ -186,7 +186,9 @@ def test_where_nothing_can_be_cut_an_answer_is_still_made_again_without_evaluati
 ) -> None:
     base = write_memory_base(tmp_path / "base.gguf", memory)
     adapter = read_adapter(write_memory_adapter(tmp_path / "a.gguf", base, memory, seed=1))
-    with Runtime(LoadSpec(str(base), Parameters(num_thread=1, num_ctx=512))) as runtime:
+    with Runtime(
+        LoadSpec(BaseReference(str(base)), Parameters(num_thread=1, num_ctx=512))
+    ) as runtime:
         tokens = runtime.model.tokenize(PROMPT)
         n_last = len(tokens) - 1
         first = logits(runtime, tokens)

@@ -177,7 +177,7 @@ async def test_a_base_that_cannot_be_read_to_the_end_leaves_what_is_known(
         return decoded(data, type_, row_length)
 
     async with chat(engine, model) as (app, pilot):
-        app.chat.rack_screens.base_norms = BaseNorms(decode)
+        engine.norms = BaseNorms(decode)
         screen = await opened(app, pilot)
         text = " ".join(body(screen))
         assert "changed while it was being read" in text
@@ -223,7 +223,7 @@ async def test_what_is_known_is_shown_while_the_base_is_being_read(
 ) -> None:
     gate = Gate()
     async with chat(engine, model) as (app, pilot):
-        app.chat.rack_screens.base_norms = BaseNorms(gate)
+        engine.norms = BaseNorms(gate)
         await pilot.press("tab", "i")
         await wait_until(pilot, gate.is_reached.is_set, "the base is being read")
         await wait_until(pilot, lambda: "reading the base's weights" in screen_text(app), "words")
@@ -263,7 +263,7 @@ async def test_leaving_ends_the_reading_and_coming_back_reads_no_tensor_twice(
     norms = Watched(gate)
     n_tensors = 14  # of one chunk each
     async with chat(engine, model) as (app, pilot):
-        app.chat.rack_screens.base_norms = norms
+        engine.norms = norms
         await pilot.press("tab", "i")
         await wait_until(pilot, gate.is_reached.is_set, "the base is being read")
         await pilot.press("escape")
@@ -293,9 +293,9 @@ async def test_the_adapter_that_is_looked_at_comes_first(
             order.append(inspection.name)
         return measured(inspection, *norms, **options)
 
-    monkeypatch.setattr("tui.chat.rack.inspect_screen.measured", spy)
+    monkeypatch.setattr("engine.worker.adapter_files.measured", spy)
     async with chat(engine, model) as (app, pilot):
-        app.chat.rack_screens.base_norms = BaseNorms(gate)
+        engine.norms = BaseNorms(gate)
         await pilot.press("tab", "down", "i")
         await wait_until(pilot, gate.is_reached.is_set, "the base is being read")
         await pilot.press("right")

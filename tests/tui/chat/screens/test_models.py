@@ -92,7 +92,7 @@ async def test_a_model_on_another_base_is_loaded(shelf: Shelf) -> None:
         await wait_until(pilot, lambda: "third:latest ·" in screen_text(app), "the title")
         await ready(app, pilot)
         assert "Press + to add one by its path," in screen_text(app)
-    assert [load.base for load in engine.loads] == [
+    assert [load.base.path for load in engine.loads] == [
         str(shelf.models[name].base) for name in ("first:latest", "third:latest")
     ]
 

@@ -18,6 +18,7 @@ from modelfiles.model import Model
 from modelfiles.parameters import Parameters
 from tests.support.chat import (
     begin,
+    burst,
     chat,
     ended,
     notices,
@@ -119,7 +120,7 @@ async def test_a_change_while_an_answer_is_written_is_heard_in_it(tmp_path: Path
         await pilot.press("tab", "l")
         await wait_until(pilot, lambda: app.chat.session.settings.live, "live")
         await begin(app, pilot, "Hi")
-        await pilot.press("tab", "1")
+        burst(app, "tab", "1")
         label = "base → pirate 1.00 · live, approximate"
         entries = app.chat.session.conversation.entries
         # Of the entry: on the screen a long answer has pushed its label out of sight.
@@ -130,7 +131,7 @@ async def test_a_change_while_an_answer_is_written_is_heard_in_it(tmp_path: Path
         await wait_until(pilot, lambda: label in screen_text(app), "the label on the screen")
         await pilot.press("ctrl+end")
         await begin(app, pilot, "Again")
-        await pilot.press("escape")
+        burst(app, "escape")
         assert (await ended(app, pilot)).label == "pirate 1.00"
 
 
@@ -158,7 +159,7 @@ async def test_a_killed_worker_costs_one_answer(tmp_path: Path) -> None:
         assert failed.text
         assert failed.error.split()[0] in screen_text(app)
         await begin(app, pilot, "Again")
-        await pilot.press("escape")
+        burst(app, "escape")
         answer = await ended(app, pilot)
         assert answer.state is AnswerState.STOPPED
         assert answer.label == "pirate 1.00"

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from engine.protocol.events import Finished
-from engine.protocol.values import BaseInfo, GenerationStats
+from engine.protocol.values import GenerationStats
 from engine.stack import Adapter, AdapterStack, StackEntry
 from modelfiles.model import Model
+from tests.support.scripted_engine import BASE
 from tui.commands.run.answer_report import answer_document, statistics_lines
 from tui.commands.run.one_answer import Answer
 
@@ -15,7 +18,7 @@ def adapter(name: str) -> Adapter:
 
 
 ANSWER = Answer(
-    BaseInfo("tiny", "llama", "llama", 10, 10, 64, 64, 1, 0.5, True),
+    replace(BASE, load_s=0.5),
     Finished(
         3,
         "length",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BaseError
+from engine.protocol.values import BaseReference
 from engine.stack import AdapterStack
 from modelfiles.model import Message, Model
 from modelfiles.parameters import Parameters
@@ -57,7 +58,9 @@ async def test_an_answer_comes_in_pieces_and_the_engine_is_closed() -> None:
     assert (given.finished.text, given.info, len(given.stack)) == ("One two", BASE, 0)
     assert engine.requests == [request_of(MODEL, "Hello")]
     assert engine.requests[0].template == "{{ .Prompt }}"
-    assert [(spec.base, spec.parameters.seed) for spec in engine.loads] == [("/base.gguf", 1)]
+    assert [(spec.base, spec.parameters.seed) for spec in engine.loads] == [
+        (BaseReference("/base.gguf", "tiny:latest"), 1)
+    ]
     assert engine.is_closed
 
 

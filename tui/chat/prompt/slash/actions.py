@@ -8,7 +8,7 @@ from datetime import datetime
 from textwrap import dedent
 from typing import TYPE_CHECKING, cast
 
-from engine.gguf.base_facts import read_base_facts
+from engine.gguf.base_facts import BaseFacts
 from engine.stack import AdapterStack
 from modelfiles.language.modelfile import generated_text
 from modelfiles.model import AdapterSpec, Message, Model, Role
@@ -59,16 +59,15 @@ def model_of_now(model: Model, stack: AdapterStack, conversation: Conversation) 
     return replace(model, adapters=adapters, messages=tuple(messages))
 
 
-def shown_text(verb: Verb, model: Model, stack: AdapterStack) -> str:
+def shown_text(verb: Verb, model: Model, stack: AdapterStack, base: BaseFacts) -> str:
     """Return the text that a `/show` command prints about the current model.
 
-    Reads the base's header, so it is called in a thread. Raises `ModelfilesError` if a text cannot
-    be written in a Modelfile and `EngineError` if the base cannot be read.
+    Raises `ModelfilesError` if a text cannot be written in a Modelfile.
     """
     match verb:
         case Verb.SHOW_INFO:
             adapters = [entry.adapter for entry in stack]
-            return dedent(overview(model, read_base_facts(model.base), adapters, None))
+            return dedent(overview(model, base, adapters, None))
         case Verb.SHOW_LICENSE:
             return "\n\n".join(model.licenses) or _none("license")
         case Verb.SHOW_MODELFILE:
@@ -78,7 +77,7 @@ def shown_text(verb: Verb, model: Model, stack: AdapterStack) -> str:
         case Verb.SHOW_SYSTEM:
             return model.system or _none("system message")
         case _:
-            own = model.template or read_base_facts(model.base).chat_template
+            own = model.template or base.chat_template
             return own or _none("template")
 
 

@@ -134,7 +134,7 @@ class SlashRunner:
             case Verb.HELP:
                 session.note(command.typed, help_text(command.argument))
             case _:
-                await self._show(command)
+                self._show(command)
 
     async def _set_parameter(self, command: SlashCommand) -> None:
         session = self._session
@@ -154,11 +154,10 @@ class SlashRunner:
         if await self._session.configure(lambda now: msgspec.structs.replace(now, **{key: value})):
             self._say(f"Set {key} to '{choice}' until you quit.")
 
-    async def _show(self, command: SlashCommand) -> None:
-        model = self._model_of_now()
-        if model is not None:
-            stack = self._session.mix.stack
-            text = await asyncio.to_thread(shown_text, command.verb, model, stack)
+    def _show(self, command: SlashCommand) -> None:
+        model, base = self._model_of_now(), self._session.base
+        if model is not None and base is not None:
+            text = shown_text(command.verb, model, self._session.mix.stack, base.facts)
             self._session.note(command.typed, text)
 
     async def _save(self, name: str) -> None:

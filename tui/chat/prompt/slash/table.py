@@ -69,18 +69,8 @@ class Row:
 
 
 TABLE: tuple[Row, ...] = (
-    Row(
-        Verb.SET_PARAMETER,
-        "NAME VALUE",
-        "set a parameter; `stop` takes several",
-        Need.IDLE_MODEL,
-    ),
-    Row(
-        Verb.SET_SYSTEM,
-        "TEXT",
-        'set the system message; `""` for none',
-        Need.IDLE_MODEL,
-    ),
+    Row(Verb.SET_PARAMETER, "NAME VALUE", "set a parameter; `stop` takes several", Need.IDLE_MODEL),
+    Row(Verb.SET_SYSTEM, "TEXT", 'set the system message; `""` for none', Need.IDLE_MODEL),
     Row(Verb.SET_THINK, "", "ask a reasoning model to think", Need.IDLE_MODEL),
     Row(Verb.SET_NOTHINK, "", "ask a reasoning model not to think", Need.IDLE_MODEL),
     Row(Verb.SET_FUSE, "MODE", "adapters in one: auto, always, never", Need.NOTHING),
@@ -95,12 +85,7 @@ TABLE: tuple[Row, ...] = (
     Row(Verb.SHOW_SYSTEM, "", "show the system message", Need.MODEL),
     Row(Verb.SHOW_TEMPLATE, "", "show the chat template", Need.MODEL),
     Row(Verb.LOAD, "NAME", "change the model; the chat stays", Need.NO_ANSWER),
-    Row(
-        Verb.SAVE,
-        "NAME",
-        "create a model from chat and stack",
-        Need.IDLE_MODEL,
-    ),
+    Row(Verb.SAVE, "NAME", "create a model from chat and stack", Need.IDLE_MODEL),
     Row(Verb.CLEAR, "", "new chat; stack and system stay", Need.IDLE_MODEL),
     Row(Verb.LIST, "", "list the models", Need.NOTHING),
     Row(Verb.HUB, "WORDS", "find adapters on the Hub", Need.MODEL),

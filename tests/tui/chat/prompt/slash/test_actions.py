@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.gguf.base_facts import read_base_facts
 from engine.resolve.adapter import read_stack
 from modelfiles.language.modelfile import Modelfile
 from modelfiles.model import ListedModel, Message, Model
@@ -52,29 +53,31 @@ def test_a_last_question_without_an_answer_is_not_saved(model: Model) -> None:
 
 def test_the_shown_modelfile_reads_back_as_the_model(model: Model) -> None:
     stack, _ = read_stack(model)
+    base = read_base_facts(model.base)
     now = model_of_now(model, stack.with_scale("pirate", 0.7), talked(model))
-    text = shown_text(Verb.SHOW_MODELFILE, now, stack)
+    text = shown_text(Verb.SHOW_MODELFILE, now, stack, base)
     assert Modelfile.from_text(text) == Modelfile.from_model(now)
 
 
 def test_each_part_is_shown_and_its_absence_is_said(model: Model, tmp_path: Path) -> None:
     stack, _ = read_stack(model)
+    base = read_base_facts(model.base)
     bare = Model("bare:latest", model.base)
-    info = shown_text(Verb.SHOW_INFO, model, stack)
+    info = shown_text(Verb.SHOW_INFO, model, stack, base)
     assert "scale 0.00" in info
     assert "architecture" in info
-    assert "temperature" in shown_text(Verb.SHOW_PARAMETERS, model, stack)
-    assert shown_text(Verb.SHOW_SYSTEM, model, stack) == "Be brief."
+    assert "temperature" in shown_text(Verb.SHOW_PARAMETERS, model, stack, base)
+    assert shown_text(Verb.SHOW_SYSTEM, model, stack, base) == "Be brief."
     missing = {
         Verb.SHOW_LICENSE: "No license was specified for this model.",
         Verb.SHOW_PARAMETERS: "No parameters were specified for this model.",
         Verb.SHOW_SYSTEM: "No system message was specified for this model.",
     }
     for verb, said in missing.items():
-        assert shown_text(verb, bare, stack) == said
+        assert shown_text(verb, bare, stack, base) == said
     own = Model("own:latest", model.base, template="{{ .Prompt }}", licenses=("MIT", "BSD"))
-    assert shown_text(Verb.SHOW_TEMPLATE, own, stack) == "{{ .Prompt }}"
-    assert shown_text(Verb.SHOW_LICENSE, own, stack) == "MIT\n\nBSD"
+    assert shown_text(Verb.SHOW_TEMPLATE, own, stack, base) == "{{ .Prompt }}"
+    assert shown_text(Verb.SHOW_LICENSE, own, stack, base) == "MIT\n\nBSD"
 
 
 def test_while_an_answer_is_written_only_what_changes_nothing_is_possible() -> None:
@@ -114,8 +117,9 @@ def test_the_list_tells_where_a_model_is_from() -> None:
 
 def test_parameters_that_are_set_are_shown_with_their_values(model: Model) -> None:
     stack, _ = read_stack(model)
+    base = read_base_facts(model.base)
     set_ones = Model("m:latest", model.base, parameters=Parameters(temperature=0.3, stop=("a b",)))
-    shown = shown_text(Verb.SHOW_PARAMETERS, set_ones, stack)
+    shown = shown_text(Verb.SHOW_PARAMETERS, set_ones, stack, base)
     assert [line.split(maxsplit=1) for line in shown.splitlines()] == [
         ["temperature", "0.3"],
         ["stop", '"a b"'],
