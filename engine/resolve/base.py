@@ -8,7 +8,7 @@ from engine.gguf.model_header import require_base
 from engine.hub.pull.download import download
 from engine.resolve.pulled import pulled_by
 from engine.resolve.watch import Watch
-from modelfiles.errors import ModelNotFoundError
+from modelfiles.errors import ModelNameError, ModelNotFoundError
 from modelfiles.model import FoundModel
 from modelfiles.references.base import ModelLookup, find_base
 from modelfiles.references.hub import HubReference
@@ -29,6 +29,8 @@ def resolve_base(reference: str, library: ModelLookup, watch: Watch | None = Non
         on_bytes = (watch or Watch()).on_bytes
         return download(hub, lambda _title, done, total: on_bytes(done, total))
 
+    if not reference.strip():
+        raise ModelNameError("The name of the model is empty: name one of 'tui list', or a GGUF.")
     try:
         found = find_base(reference, Path.cwd(), library, None if watch is None else fetch)
     except ModelNotFoundError as error:

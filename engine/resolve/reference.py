@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from engine.errors import AdapterError, EngineError
+from engine.errors import EngineError
 from engine.gguf.header import GgufHeader
 from engine.resolve.converted import NewGguf, converted_adapter, converted_folder
 from engine.resolve.pulled import pulled_adapter
@@ -134,7 +134,7 @@ def resolve_adapter(
 
 def gguf_of(
     adapter: ResolvedAdapter,
-    base: Path | GgufHeader | None,
+    base: Path | GgufHeader,
     *,
     cache: Path | None = None,
     watch: Watch = _UNWATCHED,
@@ -145,8 +145,8 @@ def gguf_of(
     the folder of converted adapters; None for the default. `watch` follows the conversion and is
     told of it.
 
-    Raises `EngineError` if the adapter cannot be converted, or has to be and `base` is None;
-    `ModelfilesError` if its path does not lead to one GGUF file.
+    Raises `EngineError` if the adapter cannot be converted, and `ModelfilesError` if its path does
+    not lead to one GGUF file.
     """
     made = converted_for(adapter, base, cache or converted_folder(state_home()), watch)
     if made is None:
@@ -159,20 +159,14 @@ def gguf_of(
 
 
 def converted_for(
-    adapter: ResolvedAdapter, base: Path | GgufHeader | None, cache: Path, watch: Watch = _UNWATCHED
+    adapter: ResolvedAdapter, base: Path | GgufHeader, cache: Path, watch: Watch = _UNWATCHED
 ) -> NewGguf | None:
     """Return an adapter of PEFT or MLX converted for `base`; None if it is GGUF already.
 
-    Raises `EngineError` if it cannot be converted, or `base` is None, and `Cancelled` if `watch`
-    cancelled it.
+    Raises `EngineError` if it cannot be converted, and `Cancelled` if `watch` cancelled it.
     """
     if not adapter.is_foreign:
         return None
-    if base is None:
-        raise AdapterError(
-            f"{printable(adapter.shown)} is an adapter of PEFT or MLX, which is converted for its "
-            "base: name that with --base."
-        )
     return converted_adapter(adapter.path, base, cache, watch)
 
 

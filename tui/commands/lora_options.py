@@ -119,7 +119,12 @@ def stacked(
         with watching(option.reference, tell) as watch:
             found = resolve_adapter(option.reference, stack=adapters, watch=watch)
             if found.spec is None:
-                new = gguf_of(found, base, watch=watch)
+                if base is None and found.is_foreign:
+                    raise UsageError(
+                        f"--lora {option.reference} is an adapter of PEFT or MLX, which is "
+                        "converted for its base: name that with --base."
+                    )
+                new = gguf_of(found, base or Path(), watch=watch)
                 name = free_name(new.name, [spec.name for spec in adapters])
                 adapters = (*adapters, AdapterSpec(name, new.path, scale))
                 continue

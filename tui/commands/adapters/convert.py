@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,21 +103,23 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, option) == "":
             raise UsageError(f"A path is empty, that of {option} (see 'tui convert --help').")
     with watching(args.source) as watch:
-        path = resolve_adapter(args.source, watch=watch).path
-    named = None if args.base is None else named_base(args.base)
+        named = resolve_adapter(args.source, watch=watch)
+    base = None if args.base is None else named_base(args.base)
     if args.output is not None:
         # Checked before work that may take minutes.
         output_path(args.output, is_forced=args.is_forced)
     with (
         Progress() as progress,
-        lora_form(path, args.rank, args.weights, progress) as (
+        lora_form(named.path, args.rank, args.weights, progress) as (
             source,
             form,
         ),
     ):
         written = args.output or _file_name(source)
         out = output_path(written, is_forced=args.is_forced)
-        base = fitting_base(source, config) if named is None else named
+        # What the user typed is said in messages, or where it is from: not a place in a cache.
+        source = replace(source, path=Path(named.address or args.source))
+        base = base or fitting_base(source, config)
         _require_own_file(out, source, base)
         made = convert(
             source,

@@ -71,7 +71,7 @@ def configure(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the adapter, ask, upload it, and print its address."""
     repo = _repo(args.target)
-    publication = _publication(args.reference, args.base, args.base_model)
+    publication = publication_of(args.reference, args.base, args.base_model)
     for sentence in publication.notices:
         warn(sentence)
     if not publication.base_id:
@@ -131,7 +131,7 @@ def _repo(text: str) -> str:
     return reference.repo
 
 
-def _publication(text: str, base: str | None, base_model: str | None) -> Publication:
+def publication_of(text: str, base: str | None, base_model: str | None) -> Publication:
     """Return the checked publication, with the base repository that the user named."""
     base_id = hub_id(base_model) if base_model is not None else None
     if base_model is not None and base_id is None:

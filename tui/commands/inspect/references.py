@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.gguf.header import read_header
 from engine.resolve.reference import AdapterNotFoundError, resolve_adapter
-from modelfiles.errors import ModelNameError, ModelNotFoundError
+from modelfiles.errors import ModelNameError, ModelNotFoundError, ReferenceNotFoundError
 from modelfiles.library import Library
 from modelfiles.model import AdapterSpec, Model
 from modelfiles.references.files import gguf_at
@@ -80,7 +80,7 @@ def _named(
     except AdapterNotFoundError as error:
         try:
             return named_model(reference)
-        except (ModelNotFoundError, ModelNameError):
+        except (ModelNotFoundError, ModelNameError, ReferenceNotFoundError):
             known = (*error.known, *(model.name for model in library.list()))
             tried = (*error.tried, "a model ('tui list')")
             raise AdapterNotFoundError(reference, tried, known) from None

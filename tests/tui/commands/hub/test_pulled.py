@@ -57,8 +57,8 @@ def test_a_reference_is_pulled_where_it_is_used(child: HubChild, hub: FakeHub) -
 def test_an_unknown_name_is_said_to_be_neither(child: HubChild, hub: FakeHub) -> None:
     ended = child.tui("fuse", "demo", "--lora", "pirat-lora", "-o", "out.gguf")
     assert ended.code == 1
-    assert "--lora pirat-lora is not a file" in ended.err
-    assert "nor a pulled adapter ('tui list --adapters')" in ended.err
+    assert 'There is no adapter "pirat-lora"' in ended.err
+    assert "nor pulled ('tui list --adapters')" in ended.err
     ended = child.tui("rm", "pirat-lora")
     assert ended.code == 1
     assert "not found; neither is a pulled adapter of that name" in ended.err
