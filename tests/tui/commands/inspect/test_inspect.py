@@ -139,6 +139,13 @@ def test_the_document_of_one_adapter_without_a_base(capsys: Capture) -> None:
     assert {(t["rank"], t["alpha"], t["scale"]) for t in adapter["targets"]} == {(4, 8.0, 2.0)}
 
 
+def test_a_base_may_be_named_among_the_adapters_by_its_file(capsys: Capture) -> None:
+    found = document(capsys, "./base.gguf", "loud.gguf")
+    assert found["base"]["path"].endswith("/base.gguf")
+    assert [(a["name"], a["fits"]) for a in found["adapters"]] == [("loud", True)]
+    assert "Rules on base.gguf" in rows(page(capsys, "./base.gguf", "loud.gguf"))
+
+
 def test_two_of_one_name_are_told_apart(capsys: Capture) -> None:
     found = document(capsys, "loud.gguf", "loud.gguf")
     assert [adapter["name"] for adapter in found["adapters"]] == ["loud", "loud-2"]
