@@ -97,7 +97,7 @@ async def test_only_one_notice_a_turn_says_that_a_change_waits(model: Model) -> 
     await reached(session, Phase.WRITING)
     for scale in (0.1, 0.2, 0.3):
         assert not session.change_mix(session.mix.with_scale("pirate", scale))
-    assert notes.told_sentences == ["The change takes effect from the next answer."]
+    assert notes.told_sentences == ["Counts from the next answer. l applies it now."]
     assert engine.gate is not None
     engine.gate.set()
     await answering
