@@ -105,6 +105,7 @@ class FoundModel:
     """A model and where it was found."""
 
     model: Model
-    origin: Origin
+    origin: Origin | Literal["file", "hub"]
+    """`file` for a path, `hub` for what was downloaded just for this."""
     hides: str | None = None
     """The full name of the Ollama model that this model hides; None if there is none."""

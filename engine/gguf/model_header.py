@@ -92,7 +92,8 @@ def require_base(path: Path) -> GgufHeader:
     header = read_model_header(path)
     if header.is_adapter:
         raise BaseError(f"{path} is an adapter, not a model: name the base it was trained on.")
-    kind = header.text("general.type")
+    # Projectors of images and sound are `clip` to llama.cpp; old ones name no type.
+    kind = "mmproj" if header.architecture == "clip" else header.text("general.type")
     if kind not in (None, "model"):
         raise BaseError(f"{path} is no model but of the kind {kind!r}: name a base model.")
     if not header.architecture:

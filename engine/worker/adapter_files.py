@@ -16,7 +16,8 @@ from engine.hub.pull.adapter import RemoteAdapter
 from engine.hub.search.fit import Fit, fit_of
 from engine.llama.cpu import physical_cores
 from engine.resolve.adapter import NewAdapter, read_stack
-from engine.resolve.hub_adapter import Watch, named_adapter, pulled_for_rack
+from engine.resolve.hub_adapter import named_adapter, pulled_for_rack
+from engine.resolve.watch import Watch
 from engine.stack import Adapter, AdapterStack
 from modelfiles.model import Model
 

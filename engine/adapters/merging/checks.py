@@ -30,7 +30,7 @@ def require_types(plan: Sequence[MergedTensor]) -> None:
         if not is_writable(tensor.type):
             raise AdapterError(
                 f"{shown(tensor.name)} cannot be written as {tensor.type.name}, which needs an "
-                "importance matrix: name another type, such as --type f16 or --type q4_k."
+                "importance matrix: name another type, such as --outtype f16 or --outtype q4_k."
             )
 
 

@@ -355,7 +355,7 @@ def test_nothing_in_the_store_is_ever_changed(
     library.list()
     model = library.get("hf.co/someone/tuned:q8_0")
     ModelStore(home, package).create("mine", model)
-    library.modelfile_text("mine")
+    library.get("mine")
     with pytest.raises(OllamaError):
         library.get("tiny")
     ModelStore(home, package).remove("mine")

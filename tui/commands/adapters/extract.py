@@ -9,10 +9,9 @@ from engine.adapters.extraction.extract import extract
 from engine.adapters.extraction.notices import notices
 from engine.gguf.ggml_type import GgmlType
 from engine.gguf.header import GgufHeader
-from modelfiles.library import open_library
 from tui.commands.adapters.extract_report import ExtractReport
 from tui.commands.adapters.kept import rank_number
-from tui.commands.base_option import named_base
+from tui.commands.base_option import BASE, named_base
 from tui.errors import TuiError, UsageError
 from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
@@ -23,9 +22,9 @@ from tui.terminal.progress import Progress
 _DESCRIPTION = """\
 Make an adapter of what TUNED has and BASE has not: of each matrix of the difference the best
 approximation of a rank, and how much of the difference that keeps. Both are GGUF files of one
-architecture and size, or names of models; quantised ones work, too, but their rounding then is part
-of the difference. Norms, biases and new tokens do not fit into an adapter; what they are of the
-difference is told."""
+architecture and size, names of models, or hf.co/user/repo[:quantisation]; quantised ones work,
+too, but their rounding then is part of the difference. Norms, biases and new tokens do not fit
+into an adapter; what they are of the difference is told."""
 
 _EXAMPLES = """\
   tui extract tuned.gguf base.gguf -o tuned-lora.gguf --rank 16
@@ -36,8 +35,8 @@ _EXAMPLES = """\
 def configure(parser: Parser) -> None:
     """Describe `extract` and add its arguments."""
     parser.describe(_DESCRIPTION, _EXAMPLES)
-    parser.add_argument("tuned", metavar="TUNED", help="the fine-tuned model: GGUF file or name")
-    parser.add_argument("base", metavar="BASE", help="what it was tuned from: GGUF file or name")
+    parser.add_argument("tuned", metavar="TUNED", help=f"the fine-tuned model: {BASE}")
+    parser.add_argument("base", metavar="BASE", help=f"what it was tuned from: {BASE}")
     parser.add_output_option("the adapter file to write")
     parser.add_argument(
         "--rank",
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare the models, write the adapter, and print how much of the difference it keeps."""
     out = output_path(args.output, is_forced=args.is_forced)
     tuned = _tuned(args.tuned)
-    base = named_base(args.base, "BASE").header
+    base = named_base(args.base).header
     _require_apart(out, tuned, base)
     with Progress() as progress:
         extracted = extract(
@@ -87,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _tuned(reference: str) -> GgufHeader:
     """Return the header of TUNED; refuse a model with adapters, as they would not be compared."""
-    tuned = named_base(reference, "TUNED")
-    if tuned.name and open_library().get(reference).adapters:
+    tuned = named_base(reference)
+    if tuned.adapters:
         raise TuiError(
             f"{tuned.name} is a base with adapters, which are no difference in its weights: use "
             f"the adapters themselves, or fuse them with `tui fuse {reference}`."

@@ -18,6 +18,7 @@ from modelfiles.wording import shown
 from tui.commands.adapters.fuse_input import Fusing, fusing_of
 from tui.commands.adapters.fuse_report import FuseReport
 from tui.commands.adapters.kept import rank_number
+from tui.commands.base_option import BASE, MODEL_HELP
 from tui.commands.lora_options import add_lora_options, require_apart
 from tui.errors import TuiError, UsageError
 from tui.terminal.arguments import Parser
@@ -49,7 +50,7 @@ _FILES_OF_PEFT = {"adapter_config.json", "adapter_model.safetensors", "README.md
 def configure(parser: Parser) -> None:
     """Describe `fuse` and add its arguments."""
     parser.describe(_DESCRIPTION, _EXAMPLES)
-    parser.add_argument("name", metavar="NAME", nargs="?", help="the model; `tui list` shows them")
+    parser.add_argument("name", metavar="NAME|GGUF", nargs="?", help=MODEL_HELP)
     add_lora_options(parser)
     parser.add_output_option("the file or folder to write")
     parser.add_argument(
@@ -72,7 +73,7 @@ def configure(parser: Parser) -> None:
     )
     parser.add_argument(
         "--base",
-        metavar="NAME|GGUF",
+        metavar=BASE,
         help="the base of adapters named with --lora alone, to check them; folders of PEFT or "
         "MLX and --format peft need it",
     )

@@ -19,7 +19,7 @@ from modelfiles.library import open_library
 from modelfiles.references.hub import HubReference
 from modelfiles.references.pulled_adapters import PulledAdapters
 from modelfiles.state.home import state_home
-from tui.commands.base_option import Base, named_base
+from tui.commands.base_option import BASE, Base, named_base
 from tui.commands.hub.pull_report import Told, adapter_told, model_told
 from tui.errors import TuiError, UsageError
 from tui.terminal.arguments import Parser
@@ -66,8 +66,8 @@ def configure(parser: Parser) -> None:
     )
     parser.add_argument(
         "--base",
-        metavar="NAME|GGUF",
-        help="the base the adapter is to fit: a model, or a GGUF file",
+        metavar=BASE,
+        help="the base the adapter is to fit: a model, or its GGUF file",
     )
     parser.add_argument(
         "--yes",

@@ -20,7 +20,7 @@ from modelfiles.state.home import state_home
 from modelfiles.store.blobs import CopyProgress
 from modelfiles.store.created import ModelStore
 from modelfiles.template.go_chat import check_template
-from tui.commands.fetching import convert_and_tell, download, pull_and_tell
+from tui.commands.fetching import adapter_of_line, download
 from tui.errors import InputError
 from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
@@ -86,8 +86,7 @@ def run(args: argparse.Namespace) -> int:
             open_library(),
             name,
             download=download,
-            convert=convert_and_tell,
-            pull=pull_and_tell,
+            adapters=adapter_of_line,
             on_choice=choices.append,
         )
     except ModelfilesError as error:

@@ -108,7 +108,7 @@ def test_a_name_stands_for_a_models_base(capsys: Capture, files: Path, tmp_path:
         ("adapter.gguf base.gguf --rank 4", 1, "is an adapter, not a model"),
         ("cut.gguf base.gguf --rank 4", 1, "is cut short"),
         ("text.gguf base.gguf --rank 4", 1, "is not a GGUF file"),
-        ("missing.gguf base.gguf --rank 4", 1, "TUNED missing.gguf: cannot read"),
+        ("missing.gguf base.gguf --rank 4", 1, "there is no such file (looked at "),
         ("tuned.gguf nosuch --rank 4", 1, "model 'nosuch:latest' not found"),
     ],
 )
