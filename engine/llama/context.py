@@ -95,8 +95,7 @@ class Context(AdapterUser):
         self._context: Any = lc.llama_init_from_model(model._model, params)
         if not self._context:
             raise EngineError(
-                f"A context of {n_ctx} tokens cannot be made for {model.path.name}: "
-                f"{reasons.first()}. {_advice(kv_type)}"
+                f"A context of {n_ctx} tokens cannot be made: {reasons.first()}. {_advice(kv_type)}"
             )
         self._model = model
         self.uses_flash_attention = uses_flash_attention

@@ -15,6 +15,7 @@ from engine.errors import EngineError
 from engine.gguf.header import GgufHeader, read_header
 from engine.gguf.model_header import require_base
 from engine.stack import AdapterStack, StackEntry
+from modelfiles.errors import naming
 from modelfiles.model import Model
 
 
@@ -34,7 +35,8 @@ def read_stack(model: Model) -> tuple[AdapterStack, tuple[str, ...]]:
 
     Raises `BaseError` or `GgufError` if the model's base is not a usable base model.
     """
-    base = require_base(model.base)
+    with naming(model.names):
+        base = require_base(model.base)
     entries: list[StackEntry] = []
     sentences: list[str] = []
     for spec in model.adapters:
@@ -43,7 +45,7 @@ def read_stack(model: Model) -> tuple[AdapterStack, tuple[str, ...]]:
             entries.append(StackEntry(read_adapter(spec.path, spec.name), spec.scale))
             sentences += [f"{spec.name}: {text}" for text in odd]
         except EngineError as error:
-            sentences.append(f"{spec.name} is left out. {error}")
+            sentences.append(f"{error.about(model.names)} The adapter {spec.name} is left out.")
     return AdapterStack(tuple(entries)), tuple(sentences)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from engine.adapters.read import adapter_name, read_adapter
-from engine.errors import AdapterError, EngineError
+from engine.errors import AdapterError
 from engine.gguf.model_header import require_base
 from engine.hub.pull.adapter import RemoteAdapter, pull_adapter
 from engine.resolve.adapter import NewAdapter, adapter_notices
@@ -19,7 +19,7 @@ from engine.resolve.converted import converted_folder
 from engine.resolve.reference import ResolvedAdapter, converted_for, resolve_adapter
 from engine.resolve.watch import Watch
 from engine.stack import AdapterStack, StackEntry
-from modelfiles.errors import StoreError
+from modelfiles.errors import StoreError, naming
 from modelfiles.model import AdapterSpec
 from modelfiles.references.files import gguf_at
 from modelfiles.references.hub import HubReference
@@ -84,24 +84,21 @@ def _new_adapter(
         raise _in_rack_already(named.spec.name)
     header = require_base(base)
     # The user knows the adapter by the path or address they named, not by its place in a cache.
-    source, shown = str(named.path), named.shown
-    try:
+    with naming({named.path: named.shown}):
         made = converted_for(named, header, converted_folder(home), watch)
         file = gguf_at(named.path, "adapter") if made is None else made.path
-        notices = [n.replace(str(file), shown) for n in adapter_notices(file, header)]
-        title = None if made is None else adapter_name(made.title, named.path)
-        adapter = read_adapter(file, named.name or title)
-    except EngineError as error:
-        raise type(error)(str(error).replace(source, shown)) from error
+        with naming({file: named.shown}):
+            notices = adapter_notices(file, header)
+            title = None if made is None else adapter_name(made.title, named.path)
+            adapter = read_adapter(file, named.name or title)
     for entry in stack:
         if entry.adapter.sha256 == adapter.sha256:
             raise _in_rack_already(entry.adapter.name)
     taken = {entry.adapter.name for entry in stack}
     entry = StackEntry(msgspec.structs.replace(adapter, name=free_name(adapter.name, taken)))
     if made is None:
-        return NewAdapter(entry, tuple(notices))
-    notices = [n.replace(source, shown) for n in (*made.notices, *notices)]
-    return NewAdapter(entry, tuple(notices), made.sentence.replace(source, shown))
+        return NewAdapter(entry, notices)
+    return NewAdapter(entry, (*made.notices, *notices), made.sentence)
 
 
 def _in_rack_already(name: str) -> AdapterError:

@@ -74,7 +74,7 @@ class Runtime(Handle):
         )
         try:
             if not self.model.has_decoder:
-                raise BaseError(f"{path} cannot generate text: it has no decoder.")
+                raise BaseError("cannot generate text: it has no decoder.", path)
             options = ContextOptions.of(parameters, self.model)
             self.context = Context(self.model, **asdict(options))
         except BaseException:

@@ -14,7 +14,7 @@ from engine.errors import EngineError
 from engine.gguf.header import GgufHeader
 from engine.gguf.model_header import require_base
 from engine.resolve.base import resolve_base
-from modelfiles.errors import ModelfilesError
+from modelfiles.errors import ModelfilesError, naming
 from modelfiles.library import Library, open_library
 from modelfiles.model import AdapterSpec, Model
 from modelfiles.wording import listed
@@ -44,9 +44,10 @@ class Base:
         """The model's name, else the file's path."""
         return self.name or str(self.header.path)
 
-    def said(self, sentence: str) -> str:
-        """Return a sentence with the model's name in place of its file's path in the store."""
-        return sentence.replace(str(self.header.path), self.name) if self.name else sentence
+    @property
+    def names(self) -> dict[Path, str]:
+        """What the user calls the base's file, to word errors about it."""
+        return {self.header.path: self.name} if self.name else {}
 
 
 def named_model(reference: str) -> Model:
@@ -66,7 +67,8 @@ def named_base(reference: str) -> Base:
     with watching(reference) as watch:
         found = resolve_base(reference, open_library(), watch)
     name = "" if found.origin in ("file", "hub") else found.model.name
-    return Base(require_base(found.model.base), name, found.model.adapters)
+    with naming({found.model.base: name} if name else {}):
+        return Base(require_base(found.model.base), name, found.model.adapters)
 
 
 def fitting_base(source: LoraSource, config: Mapping[str, Any] | None = None) -> Base:
@@ -91,7 +93,7 @@ def fitting_base(source: LoraSource, config: Mapping[str, Any] | None = None) ->
             try:
                 make_plan(source, header, config)
             except EngineError as error:
-                problems.append(f"{name}: {error}")
+                problems.append(f"{name}: {error.about({header.path: name})}")
             else:
                 fitting.setdefault(base_fingerprint(header), Base(header, name))
     return _only(source, list(fitting.values()), problems)

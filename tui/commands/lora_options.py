@@ -15,6 +15,7 @@ from engine.gguf.model_header import require_base
 from engine.resolve.adapter import adapter_notices
 from engine.resolve.reference import gguf_of, resolve_adapter
 from engine.stack import AdapterStack, stack_of
+from modelfiles.errors import naming
 from modelfiles.language.adapter_line import MAX_SCALE
 from modelfiles.model import AdapterSpec, Model
 from modelfiles.references.model_name import free_name
@@ -157,8 +158,9 @@ def stack_of_model(model: Model) -> AdapterStack:
     Parts of them without effect are noted on stderr. Raises `BaseError`, `AdapterError` or
     `GgufError` for a wrong file, so that it is named before a worker starts loading gigabytes.
     """
-    base = require_base(model.base)
-    for spec in model.adapters:
-        for notice in adapter_notices(spec.path, base):
-            note(notice)
-    return stack_of((read_adapter(spec.path, spec.name), spec.scale) for spec in model.adapters)
+    with naming(model.names):
+        base = require_base(model.base)
+        for spec in model.adapters:
+            for notice in adapter_notices(spec.path, base):
+                note(f"{spec.name}: {notice}")
+        return stack_of((read_adapter(s.path, s.name), s.scale) for s in model.adapters)

@@ -47,10 +47,10 @@ def find_adapter(path: Path) -> AdapterFiles:
     """
     try:
         if not path.exists():
-            raise AdapterError(f"There is no folder or file {str(path)!r}: check the path.")
+            raise AdapterError("does not exist: check the path.", path)
         return _in_folder(path) if path.is_dir() else _named_file(path)
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise AdapterError(unreadable(path, error)) from None
+        raise AdapterError(unreadable(error), path) from None
 
 
 def weight_format(path: Path) -> WeightFormat:
@@ -81,14 +81,16 @@ def _named_file(path: Path) -> AdapterFiles:
         raise _is_gguf(path)
     if path.suffix not in _FORMATS:
         raise AdapterError(
-            f"{path} is no file of adapter weights: name the adapter's folder, or its "
-            ".safetensors, .bin or .npz file."
+            "holds no adapter weights: name the adapter's folder, or a .safetensors, .bin or .npz "
+            "file.",
+            path,
         )
     config = path.with_name(CONFIG)
     if not config.is_file():
         raise AdapterError(
-            f"There is no {CONFIG} beside {path}, and without it the scale of the factors is not "
-            "known: get it from where the weights are from."
+            f"has no {CONFIG} beside it, which gives the scale: get it from where the weights are "
+            "from.",
+            path,
         )
     return AdapterFiles(config, (path,))
 
@@ -112,7 +114,7 @@ def _in_folder(folder: Path) -> AdapterFiles:
             "folder of another one to use that."
         )
     else:
-        raise AdapterError(f"{folder} holds several adapters: name one of {_listed(adapters)}.")
+        raise AdapterError(f"holds several adapters: name one of {_listed(adapters)}.", folder)
     return AdapterFiles(adapters[chosen].config, adapters[chosen].weights, (notice,))
 
 
@@ -138,8 +140,8 @@ def _directly_in(folder: Path) -> AdapterFiles | None:
         return AdapterFiles(config, weights)
     if config.exists():
         raise AdapterError(
-            f"{folder} has {CONFIG} but no weights ({' or '.join(PEFT_WEIGHTS)}): download or "
-            "copy them too."
+            f"has {CONFIG} but no weights ({' or '.join(PEFT_WEIGHTS)}): download them too.",
+            folder,
         )
     if weights:
         return _named_file(weights[0])
@@ -162,16 +164,16 @@ def _no_adapter(folder: Path) -> AdapterError:
     ggufs = sorted(folder.glob("*.gguf"))
     if ggufs:
         return AdapterError(
-            f"{folder} holds {shown(ggufs[0].name)}, which is GGUF already: name that file."
+            f"holds {shown(ggufs[0].name)}, which is GGUF already: name that file.", folder
         )
     if any(folder.glob("model*.safetensors")) or any(folder.glob("pytorch_model*.bin")):
         return AdapterError(
-            f"{folder} holds a whole model, not an adapter: name the folder with {CONFIG}."
+            f"holds a whole model, not an adapter: name the folder with {CONFIG}.", folder
         )
     return AdapterError(
-        f"{folder} holds no adapter: name a folder with {CONFIG} and {PEFT_WEIGHTS[0]}."
+        f"holds no adapter: name a folder with {CONFIG} and {PEFT_WEIGHTS[0]}.", folder
     )
 
 
 def _is_gguf(path: Path) -> AdapterError:
-    return AdapterError(f"{path} is GGUF already and needs no conversion: use it as it is.")
+    return AdapterError("is GGUF already and needs no conversion: use it as it is.", path)

@@ -16,6 +16,7 @@ from engine.adapters.conversion.placement.base_model import short_name
 from engine.adapters.foreign.peft.to_lora import LoraForm
 from engine.adapters.foreign.source import LoraSource
 from engine.resolve.reference import resolve_adapter
+from modelfiles.errors import naming
 from tui.commands.adapters.other_methods import add_options, form_document, form_text, lora_form
 from tui.commands.base_option import BASE, Base, fitting_base, named_base
 from tui.commands.fetching import watching
@@ -121,14 +122,15 @@ def run(args: argparse.Namespace) -> int:
         source = replace(source, path=Path(named.address or args.source))
         base = base or fitting_base(source, config)
         _require_own_file(out, source, base)
-        made = convert(
-            source,
-            base.header,
-            out,
-            out_type=args.outtype,
-            config=config,
-            on_progress=lambda fraction: progress.show(f"converting {source.title}", fraction),
-        )
+        with naming(base.names):
+            made = convert(
+                source,
+                base.header,
+                out,
+                out_type=args.outtype,
+                config=config,
+                on_progress=lambda fraction: progress.show(f"converting {source.title}", fraction),
+            )
     for notice in made.notices:
         note(notice)
     if args.is_json:

@@ -9,9 +9,10 @@ from engine.adapters.extraction.extract import extract
 from engine.adapters.extraction.notices import notices
 from engine.gguf.ggml_type import GgmlType
 from engine.gguf.header import GgufHeader
+from modelfiles.errors import naming
 from tui.commands.adapters.extract_report import ExtractReport
 from tui.commands.adapters.kept import rank_number
-from tui.commands.base_option import BASE, named_base
+from tui.commands.base_option import BASE, Base, named_base
 from tui.errors import TuiError, UsageError
 from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
@@ -62,21 +63,22 @@ def run(args: argparse.Namespace) -> int:
     """Compare the models, write the adapter, and print how much of the difference it keeps."""
     out = output_path(args.output, is_forced=args.is_forced)
     tuned = _tuned(args.tuned)
-    base = named_base(args.base).header
-    _require_apart(out, tuned, base)
-    with Progress() as progress:
+    named = named_base(args.base)
+    base = named.header
+    _require_apart(out, tuned.header, base)
+    with naming({**named.names, **tuned.names}), Progress() as progress:
         extracted = extract(
-            tuned,
+            tuned.header,
             base,
             out,
             args.rank,
             type_=GgmlType.F32 if args.outtype == "f32" else GgmlType.F16,
             on_progress=lambda name, done: progress.show(f"extracting {name}", done),
         )
-    told = notices(base, tuned, extracted.modules)
+    told = notices(base, tuned.header, extracted.modules)
     for sentence in told:
         note(sentence)
-    report = ExtractReport(extracted, tuned, base, args.rank, told)
+    report = ExtractReport(extracted, tuned.header, base, args.rank, told)
     if args.is_json:
         write_json(report.document())
     else:
@@ -84,15 +86,15 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
-def _tuned(reference: str) -> GgufHeader:
-    """Return the header of TUNED; refuse a model with adapters, as they would not be compared."""
+def _tuned(reference: str) -> Base:
+    """Return TUNED; refuse a model with adapters, as they would not be compared."""
     tuned = named_base(reference)
     if tuned.adapters:
         raise TuiError(
             f"{tuned.name} is a base with adapters, which are no difference in its weights: use "
             f"the adapters themselves, or fuse them with `tui fuse {reference}`."
         )
-    return tuned.header
+    return tuned
 
 
 def _require_apart(out: Path, tuned: GgufHeader, base: GgufHeader) -> None:

@@ -14,6 +14,7 @@ from engine.adapters.fusing.stack_metadata import stack_metadata
 from engine.adapters.peft_export.card import peft_card
 from engine.adapters.peft_export.export import base_repository, write_peft_folder
 from engine.gguf.ggml_type import GgmlType
+from modelfiles.errors import naming
 from modelfiles.wording import shown
 from tui.commands.adapters.fuse_input import Fusing, fusing_of
 from tui.commands.adapters.fuse_report import FuseReport
@@ -98,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
     fusing.require_apart(out)
     require_apart(out, args.loras)
     write = _write_peft if args.format == "peft" else _write_gguf
-    report = write(fusing, out, args)
+    with naming(fusing.names):
+        report = write(fusing, out, args)
     if args.is_json:
         write_json(report.document())
     else:

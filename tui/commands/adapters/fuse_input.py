@@ -13,6 +13,7 @@ from engine.adapters.scaled_adapter import FusePart, part_of
 from engine.gguf.header import GgufHeader, read_header
 from engine.gguf.model_header import require_base
 from engine.stack import AdapterStack, stack_of
+from modelfiles.errors import naming
 from modelfiles.model import Model
 from tui.commands.base_option import named_base, named_model
 from tui.commands.lora_options import stack_of_model, stacked, with_loras
@@ -26,6 +27,8 @@ class Fusing:
     stack: AdapterStack
     parts: tuple[FusePart, ...]
     base: GgufHeader | None
+    names: dict[Path, str]
+    """What the user calls the files that are read."""
 
     @property
     def headers(self) -> tuple[GgufHeader, ...]:
@@ -64,8 +67,9 @@ def fusing_of(args: argparse.Namespace) -> Fusing:
             "with --lora and --lora-scale."
         )
     files = {entry.adapter.sha256: entry.adapter for entry in stack.active}
-    parts = tuple(part_of(files[sha256], scale) for sha256, scale in stack.effective.items())
-    return Fusing(stack, parts, require_base(model.base) if has_base else None)
+    with naming(model.names):
+        parts = tuple(part_of(files[sha256], scale) for sha256, scale in stack.effective.items())
+        return Fusing(stack, parts, require_base(model.base) if has_base else None, model.names)
 
 
 def _model(args: argparse.Namespace) -> tuple[Model, bool]:
@@ -84,6 +88,7 @@ def _model(args: argparse.Namespace) -> tuple[Model, bool]:
 
 def _alone(model: Model) -> AdapterStack:
     """Return the adapters as a stack, checked without a base."""
-    for spec in model.adapters:
-        require_kept(check_alone(read_header(spec.path)))
-    return stack_of((read_adapter(spec.path, spec.name), spec.scale) for spec in model.adapters)
+    with naming(model.names):
+        for spec in model.adapters:
+            require_kept(check_alone(read_header(spec.path)))
+        return stack_of((read_adapter(s.path, s.name), s.scale) for s in model.adapters)

@@ -14,6 +14,7 @@ from engine.adapters.scaled_adapter import FusePart, part_of
 from engine.gguf.ggml_type import GgmlType
 from engine.gguf.header import GgufHeader
 from engine.gguf.model_header import require_base
+from modelfiles.errors import naming
 from modelfiles.model import Model
 from tui.commands.adapters.merge_report import merge_document, merge_lines
 from tui.commands.base_option import MODEL_HELP, named_model
@@ -86,9 +87,10 @@ def run(args: argparse.Namespace) -> int:
     require_apart(out, args.loras)
     model = named_model(args.name)
     model = with_loras(model, args.loras, _untied(model) if args.loras else None)
-    names, parts = _parts(model)
+    with naming(model.names):
+        names, parts = _parts(model)
     original = None if args.original is None else Path(args.original).expanduser().absolute()
-    with Progress() as progress:
+    with naming(model.names), Progress() as progress:
         merged = merge(
             model.base,
             parts,

@@ -136,11 +136,11 @@ def _pull_adapter(
         fit = fit_of(remote.repo, remote.choice, remote.revision, base.header)
         if fit.verdict is Verdict.MISFIT and not args.is_agreed:
             raise TuiError(
-                f"{reference.display} does not fit {base.shown}. {base.said(fit.reason)} Nothing "
-                "was downloaded; --yes downloads it all the same."
+                f"{reference.display} does not fit {base.shown}. {fit.reason} Nothing was "
+                "downloaded; --yes downloads it all the same."
             )
         if fit.verdict is not Verdict.FITS:
-            note(f"{reference.display} and {base.shown}: {fit.verdict}. {base.said(fit.reason)}")
+            note(f"{reference.display} and {base.shown}: {fit.verdict}. {fit.reason}")
     before = PulledAdapters(home).find(remote.repo, remote.choice.weights.path)
     _announce(reference.display, remote, args)
     with Progress() as progress:

@@ -15,6 +15,7 @@ from engine.hub.push.peft import peft_publication
 from engine.hub.push.publication import Publication
 from engine.hub.push.upload import Destination, destination, upload
 from engine.resolve.reference import ResolvedAdapter, resolve_adapter
+from modelfiles.errors import naming
 from modelfiles.references.files import gguf_at
 from modelfiles.references.hub import HubReference
 from tui.commands.base_option import BASE, Base, named_base
@@ -152,11 +153,13 @@ def publication_of(text: str, base: str | None, base_model: str | None) -> Publi
 def _checked(adapter: ResolvedAdapter, base: Base | None) -> Publication:
     """Check the adapter, a GGUF one also against the base, and return its publication."""
     path, name = adapter.path, adapter.name or None
-    if adapter.is_foreign or (path / CONFIG).is_file():
-        return peft_publication(path if path.is_dir() else path.parent, name)
-    publication = gguf_publication(gguf_at(path, "adapter"), name)
-    if base is not None:
-        require_fit(publication.files[0].path, base.header)
+    with naming({path: adapter.name or adapter.shown}):
+        if adapter.is_foreign or (path / CONFIG).is_file():
+            return peft_publication(path if path.is_dir() else path.parent, name)
+        publication = gguf_publication(gguf_at(path, "adapter"), name)
+        if base is not None:
+            with naming(base.names):
+                require_fit(publication.files[0].path, base.header)
     return publication
 
 

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         note(_asked_for(identity, base, query))
     found: list[Found] = []
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    table = FoundTable(args.is_judged, columns, base.said if base is not None else str)
+    table = FoundTable(args.is_judged, columns)
     try:
         rows = judged(
             _repositories(query, identity, args), base.header if args.is_judged and base else None

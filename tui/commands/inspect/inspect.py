@@ -24,6 +24,7 @@ from engine.llama.cpu import physical_cores
 from engine.llama.quants import dequantized
 from engine.resolve.converted import converted_adapter, converted_folder
 from engine.resolve.watch import Watch
+from modelfiles.errors import naming
 from modelfiles.library import open_library
 from modelfiles.references.model_name import free_name
 from modelfiles.state.home import state_home
@@ -73,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the page of each adapter and their overlap, or the JSON document."""
     named = None if args.base is None else named_base(args.base)
     wanted = read_references(args.references, named, open_library())
-    base = require_base(wanted.base) if wanted.base is not None else None
-    with Progress() as progress:
+    with naming(wanted.names), Progress() as progress:
+        base = require_base(wanted.base) if wanted.base is not None else None
         inspections = _inspections(wanted, base, progress)
         compared: tuple[Overlap, ...] = ()
         if len(inspections) > 1:
@@ -118,10 +119,10 @@ def _inspected(
         folder = converted_folder(state_home())
         made = converted_adapter(path, base, folder, Watch(on_progress=show))
     except EngineError as error:
-        return refused(source, base, str(error))
+        return refused(source, base, str(error.about({path: "The adapter", base.path: "The base"})))
     converted = inspect(made.path, source.name, base)
-    told = tuple(notice.replace(str(made.path), str(path)) for notice in converted.notices)
-    return converted_from(source, replace(converted, notices=(*made.notices, *told)))
+    notices = (*made.notices, *converted.notices)
+    return converted_from(source, replace(converted, notices=notices))
 
 
 def _decoded(data: Bytes, type_: GgmlType, row_length: int) -> Floats:

@@ -41,6 +41,12 @@ class Inspected:
     base_name: str = ""
     """How the base was named: a model's name, or a file's; empty without a base."""
 
+    @property
+    def names(self) -> dict[Path, str]:
+        """What the user calls the files, to word errors about them."""
+        names = {adapter.path: adapter.name for adapter in self.adapters if adapter.name}
+        return names | ({} if self.base is None else {self.base: self.base_name})
+
 
 def read_references(references: Sequence[str], base: Base | None, library: Library) -> Inspected:
     """Resolve each reference to an adapter, as `resolve_adapter` does, else to a model.

@@ -140,6 +140,9 @@ def _check(model: Model, modelfile: Modelfile, label: str) -> None:
             for notice in adapter_notices(spec.path, base):
                 note(f"{label}:{line}: {notice}")
     except EngineError as error:
+        # Files of the model that FROM names are known by its name and its adapters' names.
+        names = {spec.path: spec.name for spec in model.adapters[:n_inherited]}
+        error.about(names | {model.base: modelfile.base})
         raise InputError(f"{label}:{line}: {error}") from error
 
 

@@ -7,6 +7,7 @@ import argparse
 from engine.adapters.read import read_adapter
 from engine.gguf.base_facts import read_base_facts
 from modelfiles.demo import BASE, CARD
+from modelfiles.errors import naming
 from modelfiles.language.modelfile import generated_text
 from modelfiles.model import Model
 from tui.commands.base_option import MODEL_HELP, named_model
@@ -50,10 +51,11 @@ def run(args: argparse.Namespace) -> int:
     if args.part == "modelfile":
         write_source(generated_text(model))
         return ExitCode.DONE
-    if args.part is None or args.part == "json":
-        _show_all(model, is_json=args.part == "json")
-        return ExitCode.DONE
-    text = _part_text(model, args.part)
+    with naming(model.names):
+        if args.part is None or args.part == "json":
+            _show_all(model, is_json=args.part == "json")
+            return ExitCode.DONE
+        text = _part_text(model, args.part)
     write_text(text)
     if not text:
         note(f"{model.name} has no {args.part} of its own.")

@@ -237,7 +237,7 @@ def test_an_adapter_of_tied_embeddings_can_be_merged(
         ("mix -o {out} --lora missing.gguf", 1, 'There is no adapter "missing.gguf"'),
         ("mix -o {out} --lora base.gguf", 1, "is a model, not a LoRA adapter"),
         ("mix -o {out} --lora weak --lora-scale 0", 1, "all its adapters are at scale 0"),
-        ("mix -o {out} --from-original missing.gguf", 1, "There is no file"),
+        ("mix -o {out} --from-original missing.gguf", 1, "does not exist"),
         ("mix -o {out} --from-original small.gguf", 1, "is quantised itself"),
         ("mix -o {out} --from-original weak.gguf", 1, "is an adapter"),
         ("mix -o {folder} --force", 1, "is a folder"),
