@@ -12,7 +12,7 @@ from engine.llama.model import Model
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.values import ChatMessage
 from modelfiles.errors import TemplateError
-from modelfiles.template.choose import ChatFormat, choose_format
+from modelfiles.template.choose import ChatFormat, Origin, choose_format
 from modelfiles.template.thoughts import DEFAULT_TAGS, ThoughtTags
 
 
@@ -70,6 +70,8 @@ def build_prompt(model: Model, request: ChatRequest, n_ctx: int) -> Prompt:
     n_dropped = 0
     text = text_without(n_dropped)
     tokens = _tokenize(model, text)
+    if not tokens:
+        raise PromptError(_nothing(chat_format.origin, text))
     if len(tokens) > limit:
         starts = _possible_starts(turns)
         first = _first_that_fits(starts, tokens_without, limit)
@@ -177,3 +179,9 @@ def _tokenize(model: Model, text: str) -> list[int]:
     if model.adds_bos and model.bos_text and text.startswith(model.bos_text):
         text = text.removeprefix(model.bos_text)
     return model.tokenize(text)
+
+
+def _nothing(origin: Origin, text: str) -> str:
+    if text.strip():
+        return "The base's vocabulary has no tokens for the prompt: use another base."
+    return f"{origin}, the chat template wrote no prompt: give another TEMPLATE in the Modelfile."

@@ -19,7 +19,7 @@ from modelfiles.references.resolve import resolve
 from modelfiles.state.home import state_home
 from modelfiles.store.blobs import CopyProgress
 from modelfiles.store.created import ModelStore
-from modelfiles.template.go_chat import check_template
+from modelfiles.template.check import check_chat_template, check_template
 from tui.commands.fetching import convert_and_tell, download, pull_and_tell
 from tui.errors import InputError
 from tui.terminal.arguments import Parser
@@ -54,6 +54,7 @@ a Modelfile:
 
 _STDIN = "-"
 _LARGEST_BYTES = 64 * 2**20
+_CHAT_TEMPLATE = "tokenizer.chat_template"
 """A larger file is a model given by mistake, which must not be read into memory."""
 
 
@@ -137,6 +138,8 @@ def _check(model: Model, modelfile: Modelfile, label: str) -> None:
         _check_template(model.template, f"{label}:{modelfile.template_line or line}")
     try:
         base = require_base(model.base)
+        if not model.template:
+            _check_chat_template(base.text(_CHAT_TEMPLATE), f"{label}:{modelfile.base_line}")
         for line, spec in zip(lines, model.adapters, strict=True):
             for notice in adapter_notices(spec.path, base):
                 note(f"{label}:{line}: {notice}")
@@ -150,6 +153,15 @@ def _check_template(template: str, place: str) -> None:
         check_template(template)
     except TemplateError as error:
         raise InputError(f"{place}: The TEMPLATE cannot be used: {error}.") from error
+
+
+def _check_chat_template(template: str | None, place: str) -> None:
+    """Refuse a base whose own chat template leaves the question out of the prompt."""
+    try:
+        if template:
+            check_chat_template(template)
+    except TemplateError as error:
+        raise InputError(f"{place}: In the base, {error}. A TEMPLATE replaces it.") from error
 
 
 def _warn(modelfile: Modelfile, label: str) -> None:
