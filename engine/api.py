@@ -23,9 +23,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from engine.adapters.read import read_adapter
+from engine.disk.handle import Handle
 from engine.errors import GenerationError, HubError
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, Tokens
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from modelfiles.references.pulled_adapters import PulledAdapter
 
 
-class Base:
+class Base(Handle):
     """An open base with a stack of adapters and one conversation; created by `open_base`."""
 
     def __init__(self, runtime: Runtime, parameters: Parameters, file: Path) -> None:
@@ -163,7 +164,7 @@ class Base:
         """Begin a new conversation under the same stack."""
         self.messages.clear()
 
-    def close(self) -> None:
+    def _free(self) -> None:
         """Write KV snapshots to disk if the settings allow it; free the base and its adapters."""
         try:
             self._runtime.persist()
@@ -183,12 +184,6 @@ class Base:
             self._temporary = self._temporary or TemporaryDirectory(prefix="lora-tui-")
             kept = self._temporary.name
         return converted(path, self._file, Path(kept) / "converted").path
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
 
 
 def open_base(

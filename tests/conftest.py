@@ -10,6 +10,10 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
+# One thread of BLAS for every process that tests start, those of pytest-xdist among them: two
+# processes with two threads each on two cores take three times the CPU time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # The same examples everywhere and no time limits, since machines differ by more than tests do.
 settings.register_profile(
     "steady",

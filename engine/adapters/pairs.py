@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.gguf.header import GgufHeader
+from engine.gguf.metadata import ValueType
 from engine.gguf.tensors import TensorInfo
 
 LORA_A, LORA_B = ".lora_a", ".lora_b"
@@ -38,6 +39,14 @@ class Pair:
     def rank_b(self) -> int:
         """The rank according to B, by which llama.cpp divides alpha."""
         return self.b.ne[0]
+
+
+def invocation_tokens(adapter: GgufHeader) -> tuple[int, ...]:
+    """Return the tokens from which on an activated adapter acts; none if it is always on.
+
+    Raises `GgufError` if the file changed since its header was read.
+    """
+    return adapter.array(INVOCATION, ValueType.UINT32) or ()
 
 
 def pairs_of(adapter: GgufHeader) -> tuple[Pair, ...]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from engine.adapters.checking.own_rules import own_rules_broken
-from engine.adapters.pairs import ALPHA, INVOCATION, pairs_of
+from engine.adapters.checking.rules import require_kept
+from engine.adapters.pairs import ALPHA, invocation_tokens, pairs_of
 from engine.disk.regular_file import open_regular, require_unchanged
 from engine.errors import AdapterError, GgufError
 from engine.gguf.header import GgufHeader, read_header
-from engine.gguf.metadata import GgufArray
 from engine.stack import Adapter
 
 MAX_NAME_CHARACTERS: Final = 48
@@ -27,9 +27,7 @@ def read_adapter(path: Path, name: str | None = None) -> Adapter:
     """
     path = path.absolute()
     header = read_header(path)
-    broken = own_rules_broken(header)
-    if broken:
-        raise AdapterError(broken[0].message)
+    require_kept(own_rules_broken(header))
     pairs = pairs_of(header)
     ranks = [pair.rank_b for pair in pairs]
     return Adapter(
@@ -44,7 +42,7 @@ def read_adapter(path: Path, name: str | None = None) -> Adapter:
         size_bytes=header.file_size_bytes,
         memory_bytes=sum(pair.a.size_bytes + pair.b.size_bytes for pair in pairs),
         description=header.text("general.description") or "",
-        invocation_tokens=_invocation_tokens(header),
+        invocation_tokens=invocation_tokens(header),
     )
 
 
@@ -68,12 +66,6 @@ def adapter_name(title: str, path: Path) -> str:
         if word:
             return word
     return "adapter"
-
-
-def _invocation_tokens(header: GgufHeader) -> tuple[int, ...]:
-    array = header.metadata.get(INVOCATION)
-    # `own_rules` guarantees that the value, if present, is an array of numbers.
-    return tuple(int(token) for token in array.read()) if isinstance(array, GgufArray) else ()
 
 
 def content_sha256(header: GgufHeader) -> str:

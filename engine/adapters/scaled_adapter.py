@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.adapters.checking.own_rules import own_rules_broken
+from engine.adapters.checking.rules import require_kept
 from engine.adapters.pairs import ALPHA, Pair
 from engine.adapters.read import require_same
 from engine.errors import AdapterError
@@ -44,9 +45,7 @@ def active_parts(parts: Sequence[FusePart]) -> list[FusePart]:
         raise AdapterError("There is nothing to fuse: no adapter has a scale other than 0.")
     first = active[0].header
     for part in active:
-        broken = own_rules_broken(part.header)
-        if broken:
-            raise AdapterError(broken[0].message)
+        require_kept(own_rules_broken(part.header))
         if part.header.architecture != first.architecture:
             raise AdapterError(
                 f"{part.header.path} is for the architecture {part.header.architecture!r} and "

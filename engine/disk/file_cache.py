@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 from modelfiles.state.home import make_private
 from modelfiles.state.locks import FileLock
@@ -23,16 +24,15 @@ class GgufCache:
     The folder is created by the first build. Methods raise `OSError` if it cannot be used.
     """
 
+    spared_s: ClassVar[float]
+    """Seconds for which a file is kept after its last use, whatever the budget."""
+
     def __init__(self, folder: Path, budget_bytes: int) -> None:
         self.folder = folder
         self.budget_bytes = budget_bytes
 
-    @property
-    def spared_s(self) -> float:
-        """Seconds for which a file is kept after its last use, whatever the budget."""
-        raise NotImplementedError
-
-    def is_sound(self, path: Path) -> bool:
+    @staticmethod
+    def is_sound(path: Path) -> bool:
         """Return whether a file is intact."""
         raise NotImplementedError
 

@@ -8,47 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.gguf.file_type import FILE_TYPE_KEY, FILE_TYPES
+
 if TYPE_CHECKING:
     from engine.gguf.header import GgufHeader
-
-# `general.file_type`: enum llama_ftype of llama.h, under the names that quantisers print.
-_FILE_TYPES = {
-    0: "F32",
-    1: "F16",
-    2: "Q4_0",
-    3: "Q4_1",
-    7: "Q8_0",
-    8: "Q5_0",
-    9: "Q5_1",
-    10: "Q2_K",
-    11: "Q3_K_S",
-    12: "Q3_K_M",
-    13: "Q3_K_L",
-    14: "Q4_K_S",
-    15: "Q4_K_M",
-    16: "Q5_K_S",
-    17: "Q5_K_M",
-    18: "Q6_K",
-    19: "IQ2_XXS",
-    20: "IQ2_XS",
-    21: "Q2_K_S",
-    22: "IQ3_XS",
-    23: "IQ3_XXS",
-    24: "IQ1_S",
-    25: "IQ4_NL",
-    26: "IQ3_S",
-    27: "IQ3_M",
-    28: "IQ2_S",
-    29: "IQ2_M",
-    30: "IQ4_XS",
-    31: "IQ1_M",
-    32: "BF16",
-    36: "TQ1_0",
-    37: "TQ2_0",
-    38: "MXFP4",
-    39: "NVFP4",
-    40: "Q1_0",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +54,8 @@ def base_facts(header: GgufHeader) -> BaseFacts:
 
 
 def _quantization(header: GgufHeader) -> str:
-    file_type = header.integer("general.file_type")
-    declared = None if file_type is None else _FILE_TYPES.get(file_type)
+    file_type = header.integer(FILE_TYPE_KEY)
+    declared = None if file_type is None else FILE_TYPES.get(file_type)
     if declared is not None:
         return declared
     bytes_of: Counter[str] = Counter()

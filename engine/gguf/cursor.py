@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from engine.disk.handle import Handle
 from engine.disk.regular_file import open_regular
 from engine.errors import GgufError
 from modelfiles.wording import shown
@@ -20,7 +20,7 @@ _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 
 
-class FileCursor:
+class FileCursor(Handle):
     """Reads numbers and strings from a file front to back; every failure is a `GgufError`.
 
     Holds at most one chunk of 256 KiB in memory, or the requested value if that is longer.
@@ -36,15 +36,7 @@ class FileCursor:
         """File position of the buffer's first byte."""
         self._at = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _free(self) -> None:
         self._file.close()
 
     @property

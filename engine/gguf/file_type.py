@@ -14,36 +14,17 @@ from engine.gguf.ggml_type import GgmlType
 
 FILE_TYPE_KEY: Final = "general.file_type"
 
-_FILE_TYPES: Final = {
-    GgmlType.F32: 0,
-    GgmlType.F16: 1,
-    GgmlType.Q4_0: 2,
-    GgmlType.Q4_1: 3,
-    GgmlType.Q8_0: 7,
-    GgmlType.Q5_0: 8,
-    GgmlType.Q5_1: 9,
-    GgmlType.Q2_K: 10,
-    GgmlType.Q3_K: 12,
-    GgmlType.Q4_K: 15,
-    GgmlType.Q5_K: 17,
-    GgmlType.Q6_K: 18,
-    GgmlType.IQ2_XXS: 19,
-    GgmlType.IQ2_XS: 20,
-    GgmlType.IQ3_XXS: 23,
-    GgmlType.IQ1_S: 24,
-    GgmlType.IQ4_NL: 25,
-    GgmlType.IQ3_S: 26,
-    GgmlType.IQ2_S: 28,
-    GgmlType.IQ4_XS: 30,
-    GgmlType.IQ1_M: 31,
-    GgmlType.BF16: 32,
-    GgmlType.TQ1_0: 36,
-    GgmlType.TQ2_0: 37,
-    GgmlType.MXFP4: 38,
-    GgmlType.NVFP4: 39,
-    GgmlType.Q1_0: 40,
-    GgmlType.Q2_0: 41,
+_RUNS: Final = (
+    (0, "F32 F16 Q4_0 Q4_1"),
+    (7, "Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K IQ2_XXS IQ2_XS"),
+    (21, "Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M IQ4_XS IQ1_M BF16"),
+    (36, "TQ1_0 TQ2_0 MXFP4 NVFP4 Q1_0 Q2_0"),
+)
+FILE_TYPES: Final = {
+    number: name for first, names in _RUNS for number, name in enumerate(names.split(), first)
 }
+"""The name of each number in use, as quantisers print it."""
+_NUMBERS: Final = {name: number for number, name in FILE_TYPES.items()}
 
 
 def majority_type(tensors: Iterable[tuple[tuple[int, ...], GgmlType]]) -> GgmlType | None:
@@ -61,4 +42,4 @@ def majority_type(tensors: Iterable[tuple[tuple[int, ...], GgmlType]]) -> GgmlTy
 
 def file_type_of(type_: GgmlType) -> int | None:
     """Return the file type for a majority type (the medium one of K-quant mixes), or None."""
-    return _FILE_TYPES.get(type_)
+    return _NUMBERS.get(type_.name, _NUMBERS.get(f"{type_.name}_M"))

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from engine.disk.regular_file import FileStamp
 from engine.errors import GgufError
 from engine.gguf.cursor import FileCursor
-from engine.gguf.metadata import Span, Value, ValueType, read_metadata
+from engine.gguf.metadata import GgufArray, Span, Value, ValueType, read_metadata
 from engine.gguf.tensors import TensorInfo, read_tensors
 
 MAX_KEYS: Final = 16_384
@@ -64,6 +64,16 @@ class GgufHeader:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return None
         return float(value)
+
+    def array(self, key: str, type_: ValueType) -> tuple[Any, ...] | None:
+        """Return the elements of an array, or None if it is absent or of another type.
+
+        Raises `GgufError` if the file changed since its header was read.
+        """
+        value = self.metadata.get(key)
+        if not isinstance(value, GgufArray) or value.element_type is not type_:
+            return None
+        return value.read()
 
     @property
     def architecture(self) -> str | None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
 
 from engine.disk.regular_file import FileStamp
 from engine.errors import BaseError, GgufError
 from engine.gguf.header import GgufHeader, read_header
 from engine.gguf.tensors import TensorInfo
+from modelfiles.references.split_files import MAX_SHARDS, shards_of
 from modelfiles.wording import shown
-
-MAX_SHARDS: Final = 1024
-_SHARD_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
 def shard_count(header: GgufHeader) -> int:
@@ -65,19 +61,16 @@ def read_model_header(path: Path) -> GgufHeader:
     )
 
 
-def _shard_paths(path: Path, count: int, number: int | None) -> list[Path]:
-    match = _SHARD_NAME.fullmatch(path.name)
-    if match is None or int(match["count"]) != count:
+def _shard_paths(path: Path, count: int, number: int | None) -> tuple[Path, ...]:
+    paths = shards_of(path)
+    if len(paths) != count:
         raise GgufError(
             f"{path} is one of {count} parts of a split model, but is not named like one: "
             f"call the first part …-00001-of-{count:05d}.gguf."
         )
-    names = [f"{match['prefix']}-{part:05d}-of-{count:05d}.gguf" for part in range(1, count + 1)]
-    if number != 0 or path.name != names[0]:
-        raise GgufError(
-            f"{path} is not the first part of its split model: name {path.with_name(names[0])}."
-        )
-    return [path.with_name(name) for name in names]
+    if number != 0 or path != paths[0]:
+        raise GgufError(f"{path} is not the first part of its split model: name {paths[0]}.")
+    return paths
 
 
 def _read_part(path: Path, number: int, count: int) -> GgufHeader:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Self
 
 from engine.adapters.fusing.plan import BType
+from engine.disk.handle import Handle
 from engine.errors import BaseError
 from engine.gguf.base_facts import base_facts
 from engine.gguf.ggml_type import GgmlType
@@ -37,7 +37,7 @@ from modelfiles.parameters import Parameters
 log = logging.getLogger("engine.runtime.runtime")
 
 
-class Runtime:
+class Runtime(Handle):
     """One base, one context, the adapters of the stack and the KV cache.
 
     Args:
@@ -246,16 +246,10 @@ class Runtime:
         self.forms.apply(stack)
         self._key = stack_key(stack.digest)
 
-    def close(self) -> None:
-        """Free everything in the order llama.cpp requires."""
+    def _free(self) -> None:
+        # In the order that llama.cpp requires.
         self.forms.close()
         self.model.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
 
 
 def _description(model: Model) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_NAME = re.compile(r"(?P<prefix>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf\Z", re.DOTALL)
-_MAX_COUNT = 1024
+SHARD = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})(?=\.gguf\Z)")
+"""The number and count of a shard in its file name."""
+MAX_SHARDS = 1024
 
 
 def shards_of(path: Path) -> tuple[Path, ...]:
@@ -14,11 +15,12 @@ def shards_of(path: Path) -> tuple[Path, ...]:
 
     Only looks at the file name; the shards need not exist.
     """
-    match = _NAME.match(path.name)
+    match = SHARD.search(path.name)
     count = int(match["count"]) if match is not None else 1
-    if match is None or not 1 < count <= _MAX_COUNT:
+    if match is None or not 1 < count <= MAX_SHARDS:
         return (path,)
-    return tuple(path.with_name(shard_name(match["prefix"], n, count)) for n in range(1, count + 1))
+    prefix = path.name[: match.start()]
+    return tuple(path.with_name(shard_name(prefix, n, count)) for n in range(1, count + 1))
 
 
 def shard_name(prefix: str, number: int, count: int) -> str:

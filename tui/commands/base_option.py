@@ -16,6 +16,7 @@ from engine.gguf.model_header import require_base
 from modelfiles.errors import ModelfilesError
 from modelfiles.library import Library, open_library
 from modelfiles.references.files import expand, gguf_at, is_there, looks_like_path
+from modelfiles.wording import listed
 from tui.errors import TuiError
 from tui.terminal.progress import Progress
 
@@ -110,11 +111,10 @@ def _only(source: LoraSource, fitting: list[Base], problems: list[str]) -> Base:
         if len(choice) == 1:
             return choice[0]
     if fitting:
-        names = ", ".join(base.name for base in fitting[:_MAX_LISTED])
-        more = f" and {len(fitting) - _MAX_LISTED} more" if len(fitting) > _MAX_LISTED else ""
+        names = listed([base.name for base in fitting], _MAX_LISTED)
         trained = f" (it was trained on {source.base_name})" if source.base_name else ""
         raise TuiError(
-            f"{source.path} fits {len(fitting)} models here, {names}{more}: name the one it was "
+            f"{source.path} fits {len(fitting)} models here, {names}: name the one it was "
             f"trained on with --base{trained}."
         )
     if len(problems) == 1:

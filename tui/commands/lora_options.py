@@ -58,31 +58,23 @@ def add_lora_options(parser: argparse.ArgumentParser) -> None:
 
 class _AppendLora(argparse.Action):
     def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, *_: Any
     ) -> None:
-        namespace.loras = (*namespace.loras, LoraOption(str(values)))
+        namespace.loras = (*namespace.loras, LoraOption(values))
 
 
 class _ScaleLora(argparse.Action):
     """Completes the last `--lora`; argparse alone cannot tie one option to another."""
 
     def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, *_: Any
     ) -> None:
         if not namespace.loras:
             parser.error("--lora-scale applies to the --lora before it, and there is none")
         *earlier, last = namespace.loras
         if last.scale is not None:
             parser.error(f"--lora {last.reference} has two --lora-scale options: give one")
-        namespace.loras = (*earlier, replace(last, scale=_scale(parser, str(values))))
+        namespace.loras = (*earlier, replace(last, scale=_scale(parser, values)))
 
 
 def _scale(parser: argparse.ArgumentParser, text: str) -> float:

@@ -28,6 +28,19 @@ class Parser(argparse.ArgumentParser):
         self.epilog = f"examples:\n{examples}"
         self._splits_positionals = takes_intermixed
 
+    def add_json_option(self, what: str) -> None:
+        """Take `--json` as `is_json`."""
+        self.add_argument("--json", action="store_true", dest="is_json", help=what)
+
+    def add_output_option(self, what: str) -> None:
+        """Require `--output`."""
+        self.add_argument("-o", "--output", metavar="OUT", required=True, help=what)
+
+    def add_force_option(self, more: str = "") -> None:
+        """Take `--force` as `is_forced`."""
+        what = f"replace OUT if it is there{more}"
+        self.add_argument("--force", action="store_true", dest="is_forced", help=what)
+
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` with argparse's sentence and a pointer to the help."""
         raise UsageError(f"{message} (see '{self.prog} --help')")

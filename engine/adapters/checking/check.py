@@ -7,13 +7,12 @@ rule is checked here first, on the headers, and then the weights are scanned.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 from engine.adapters.checking.base_rules import base_rules_broken
 from engine.adapters.checking.finite import not_finite_tensors
 from engine.adapters.checking.own_rules import own_rules_broken
-from engine.adapters.checking.rules import Broken, Rule, some
+from engine.adapters.checking.rules import Broken, Rule, broken_by, some
 from engine.adapters.pairs import ALPHA
 from engine.errors import AdapterError
 from engine.gguf.header import GgufHeader, read_header
@@ -28,25 +27,22 @@ def check(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
     Reads the adapter's weights once to check that all are finite. Raises `GgufError` if the file
     can no longer be read.
     """
-    broken = check_headers(adapter, base)
-    is_lora = not any(b.rule in (Rule.NOT_ADAPTER, Rule.NOT_LORA) for b in broken)
-    return (*broken, *(_not_finite(adapter) if is_lora else ()))
+    own = own_rules_broken(adapter)
+    if _is_no_lora(own):
+        return own
+    return (*own, *base_rules_broken(adapter, base), *_not_finite(adapter))
 
 
 def check_alone(adapter: GgufHeader) -> tuple[Broken, ...]:
     """Return every rule that `adapter` breaks without a base; read and raise as `check`."""
     own = own_rules_broken(adapter)
-    if any(broken.rule in (Rule.NOT_ADAPTER, Rule.NOT_LORA) for broken in own):
-        return own
-    return (*own, *_not_finite(adapter))
+    return own if _is_no_lora(own) else (*own, *_not_finite(adapter))
 
 
 def check_headers(adapter: GgufHeader, base: GgufHeader) -> tuple[Broken, ...]:
     """Return the rules broken by the headers alone: `check` without its scan of the weights."""
     own = own_rules_broken(adapter)
-    if any(broken.rule in (Rule.NOT_ADAPTER, Rule.NOT_LORA) for broken in own):
-        return own
-    return (*own, *base_rules_broken(adapter, base))
+    return own if _is_no_lora(own) else (*own, *base_rules_broken(adapter, base))
 
 
 def require_fit(adapter: Path | GgufHeader, base: Path | GgufHeader) -> None:
@@ -64,13 +60,18 @@ def require_fit(adapter: Path | GgufHeader, base: Path | GgufHeader) -> None:
         raise AdapterError(broken[0].message + more)
 
 
-def _not_finite(adapter: GgufHeader) -> Iterator[Broken]:
+def _is_no_lora(own: tuple[Broken, ...]) -> bool:
+    return bool(own) and own[0].rule in (Rule.NOT_ADAPTER, Rule.NOT_LORA)
+
+
+def _not_finite(adapter: GgufHeader) -> tuple[Broken, ...]:
     alpha = adapter.number(ALPHA)
     names = [ALPHA] if alpha is not None and not math.isfinite(alpha) else []
     names += not_finite_tensors(adapter)
-    if names:
-        yield Broken(
-            Rule.NOT_FINITE,
-            f"The adapter {adapter.path} holds numbers that are not finite (NaN or infinity) in "
-            f"{some(names)}: its training diverged or the file is damaged; use another.",
-        )
+    if not names:
+        return ()
+    fault = (
+        f"holds numbers that are not finite (NaN or infinity) in {some(names)}: its training "
+        "diverged or the file is damaged; use another"
+    )
+    return broken_by(adapter, [(Rule.NOT_FINITE, fault)])

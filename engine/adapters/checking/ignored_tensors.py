@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from engine.adapters.checking.rules import some
-from engine.adapters.pairs import IGNORED_SUFFIX, INVOCATION, pairs_of
+from engine.adapters.pairs import IGNORED_SUFFIX, invocation_tokens, pairs_of
 from engine.gguf.header import GgufHeader
-from engine.gguf.metadata import GgufArray
 
 # Tensors that the architecture's graph multiplies without looking up a LoRA pair: llama.cpp loads
 # the pair, reports success and never uses it. Source: plain `ggml_mul_mat` on a layer's weight in
@@ -97,8 +96,7 @@ def _unused_targets(adapter: GgufHeader, base: GgufHeader) -> Iterator[str]:
 
 
 def _has_invocation(adapter: GgufHeader) -> Iterator[str]:
-    array = adapter.metadata.get(INVOCATION)
-    if isinstance(array, GgufArray) and len(array):
+    if invocation_tokens(adapter):
         yield (
             f"The adapter {adapter.path} acts from its invocation tokens on: before the last place "
             "in the prompt where they stand, and without them, it is off."

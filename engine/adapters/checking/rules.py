@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from engine.errors import AdapterError
+from engine.gguf.header import GgufHeader
 from engine.gguf.tensors import TensorInfo
 from modelfiles.wording import shown
 
@@ -39,6 +41,19 @@ class Broken:
 
     rule: Rule
     message: str
+
+
+def broken_by(adapter: GgufHeader, faults: Iterable[tuple[Rule, str]]) -> tuple[Broken, ...]:
+    """Return the rules with a fault, each with a sentence about the adapter; skip empty faults."""
+    return tuple(
+        Broken(rule, f"The adapter {adapter.path} {fault}.") for rule, fault in faults if fault
+    )
+
+
+def require_kept(broken: Sequence[Broken], kind: type[Exception] = AdapterError) -> None:
+    """Raise `kind` with the message of the first broken rule, if there is one."""
+    if broken:
+        raise kind(broken[0].message)
 
 
 def some(names: Sequence[str], thing: str = "tensor") -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.adapters.checking.check import check_headers
 from engine.adapters.checking.ignored_tensors import notices
+from engine.adapters.checking.rules import require_kept
 from engine.adapters.checking.untrained import is_untrained
 from engine.adapters.conversion.converted_file import ConvertedWriter
 from engine.adapters.conversion.encoding import OutType
@@ -137,9 +138,7 @@ def _checked(path: Path, source: LoraSource, base: GgufHeader) -> GgufHeader:
     The writer has already checked that each tensor's numbers are finite.
     """
     written = read_header(path)
-    broken = check_headers(replace(written, path=source.path), base)
-    if broken:
-        raise AdapterError(broken[0].message)
+    require_kept(check_headers(replace(written, path=source.path), base))
     return written
 
 

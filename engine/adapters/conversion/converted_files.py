@@ -27,8 +27,6 @@ from engine.gguf.model_header import require_base
 
 CONVERTED_BYTES: Final = 4 * 2**30
 """Disk budget for converted adapters: 25 of rank 16 for an 8B model in F32."""
-_SPARED_S: Final = 24 * 3600.0
-"""A chat refers to the file while it runs, to fuse it or to save it in a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,10 @@ class Converted:
 class ConvertedCache(GgufCache):
     """Converted adapters in one folder, named by a digest of their inputs."""
 
+    spared_s = 24 * 3600.0
+    """A chat refers to the file while it runs, to fuse it or to save it in a model."""
+    is_sound = staticmethod(is_intact)
+
     @staticmethod
     def key(source: LoraSource, base: GgufHeader, out_type: OutType) -> str:
         """Return the cache key of a conversion; raise `GgufError` if the base file changed."""
@@ -60,15 +62,6 @@ class ConvertedCache(GgufCache):
             out_type,
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-    @property
-    def spared_s(self) -> float:
-        """Seconds for which a file is kept after its last use, regardless of the budget."""
-        return _SPARED_S
-
-    def is_sound(self, path: Path) -> bool:
-        """Return whether a cached file is intact."""
-        return is_intact(path)
 
 
 def converted(

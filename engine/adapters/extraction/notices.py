@@ -10,7 +10,7 @@ from engine.adapters.fusing.energy import ModuleEnergy
 from engine.adapters.merging.metadata import merged_of
 from engine.adapters.merging.model_hash import model_sha256s
 from engine.gguf.header import GgufHeader
-from engine.gguf.metadata import GgufArray
+from engine.gguf.metadata import GgufArray, ValueType
 from engine.stack import label_of
 
 _TOKENS: Final = "tokenizer.ggml.tokens"
@@ -75,10 +75,8 @@ def _has_same_tokens(base: GgufHeader, tuned: GgufHeader) -> bool:
 
     Raises `GgufError` if a file changed since its header was read.
     """
-    ours, theirs = base.metadata.get(_TOKENS), tuned.metadata.get(_TOKENS)
-    if not (isinstance(ours, GgufArray) and isinstance(theirs, GgufArray)):
-        return True
-    return ours.count == theirs.count and ours.read() == theirs.read()
+    ours, theirs = (header.array(_TOKENS, ValueType.STRING) for header in (base, tuned))
+    return ours is None or theirs is None or ours == theirs
 
 
 def _other_settings(base: GgufHeader, tuned: GgufHeader) -> tuple[str, ...]:

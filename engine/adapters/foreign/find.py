@@ -11,7 +11,7 @@ from typing import Final, Literal
 from engine.adapters.foreign.formats.untrusted_file import require_content
 from engine.disk.regular_file import unreadable
 from engine.errors import AdapterError
-from modelfiles.wording import shown
+from modelfiles.wording import listed, shown
 
 CONFIG: Final = "adapter_config.json"
 PEFT_WEIGHTS: Final = ("adapter_model.safetensors", "adapter_model.bin")
@@ -125,9 +125,7 @@ def _beside(found: AdapterFiles, others: Collection[Path]) -> AdapterFiles:
 
 
 def _listed(folders: Collection[Path]) -> str:
-    names = [shown(folder.name) for folder in sorted(folders)]
-    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-    return ", ".join(names[:_MAX_LISTED]) + more
+    return listed([shown(folder.name) for folder in sorted(folders)], _MAX_LISTED)
 
 
 def _directly_in(folder: Path) -> AdapterFiles | None:

@@ -228,16 +228,11 @@ def fused_stack(header: GgufHeader) -> tuple[tuple[str, float], ...] | None:
 
     Raises `GgufError` if the file changed since its header was read.
     """
-    sha256s, scales = header.metadata.get(SHA256_KEY), header.metadata.get(SCALES_KEY)
-    if header.integer(VERSION_KEY) is None or not (
-        isinstance(sha256s, GgufArray)
-        and isinstance(scales, GgufArray)
-        and scales.element_type is ValueType.FLOAT32
-        and sha256s.count == scales.count
-    ):
+    sha256s = header.array(SHA256_KEY, ValueType.STRING)
+    scales = header.array(SCALES_KEY, ValueType.FLOAT32)
+    if header.integer(VERSION_KEY) is None or sha256s is None or scales is None:
         return None
-    pairs = zip(sha256s.read(), scales.read(), strict=True)
-    return tuple((str(sha256), float(scale)) for sha256, scale in pairs)
+    return tuple(zip(sha256s, scales, strict=True)) if len(sha256s) == len(scales) else None
 
 
 def _a_section(header: GgufHeader) -> tuple[int, int]:

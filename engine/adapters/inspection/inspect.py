@@ -16,7 +16,7 @@ from typing import Final, Literal
 from engine.adapters.checking.check import check, check_alone
 from engine.adapters.checking.ignored_tensors import notices
 from engine.adapters.checking.own_rules import own_rules_broken
-from engine.adapters.checking.rules import Rule, some
+from engine.adapters.checking.rules import Rule, require_kept, some
 from engine.adapters.checking.untrained import is_untrained
 from engine.adapters.inspection.base_norms import BaseNorms
 from engine.adapters.inspection.delta_norm import DeltaNorm, delta_norm
@@ -161,7 +161,7 @@ def inspect(path: Path, name: str = "", base: GgufHeader | None = None) -> Inspe
     header = read_header(path.absolute())
     own = own_rules_broken(header)
     if own and own[0].rule in (Rule.NOT_ADAPTER, Rule.NOT_LORA):
-        raise AdapterError(own[0].message)
+        require_kept(own)
     pairs = pairs_of(header)
     odd = notices(header, base) if base is not None else ()
     if not own and is_untrained(header):

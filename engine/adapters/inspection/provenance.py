@@ -13,9 +13,9 @@ from engine.adapters.conversion.identity import (
     base_fingerprint,
 )
 from engine.adapters.fusing.file import fused_stack
-from engine.adapters.pairs import INVOCATION
+from engine.adapters.pairs import invocation_tokens
 from engine.gguf.header import GgufHeader
-from engine.gguf.metadata import GgufArray, ValueType
+from engine.gguf.metadata import ValueType
 from modelfiles.wording import shown
 
 _MAX_BASES: Final = 8
@@ -72,8 +72,8 @@ def read_provenance(header: GgufHeader) -> Provenance:
         bases=_bases(header),
         converter=_converter(header),
         facts=tuple((label, text) for label, text in facts if text),
-        tags=_tags(header),
-        invocation_tokens=_invocation_tokens(header),
+        tags=(header.array("general.tags", ValueType.STRING) or ())[:_MAX_TAGS],
+        invocation_tokens=invocation_tokens(header),
     )
 
 
@@ -112,20 +112,6 @@ def _converter(header: GgufHeader) -> str:
         return f"tui convert (version {header.integer(VERSION_KEY)})"
     fused = fused_stack(header)
     return f"tui fuse, of {len(fused)} adapters" if fused is not None else ""
-
-
-def _tags(header: GgufHeader) -> tuple[str, ...]:
-    array = header.metadata.get("general.tags")
-    if not isinstance(array, GgufArray) or array.element_type is not ValueType.STRING:
-        return ()
-    return tuple(str(tag) for tag in array.read()[:_MAX_TAGS])
-
-
-def _invocation_tokens(header: GgufHeader) -> tuple[int, ...]:
-    array = header.metadata.get(INVOCATION)
-    if not isinstance(array, GgufArray) or array.element_type is not ValueType.UINT32:
-        return ()
-    return tuple(int(token) for token in array.read())
 
 
 def _is_same(first: str, second: str) -> bool:

@@ -10,7 +10,7 @@ from engine.adapters.merging.plan import FLOATS, MergedTensor
 from engine.adapters.scaled_adapter import FusePart
 from engine.gguf.file_type import FILE_TYPE_KEY, file_type_of, majority_type
 from engine.gguf.header import GgufHeader
-from engine.gguf.metadata import GgufArray, ValueType
+from engine.gguf.metadata import ValueType
 from engine.gguf.writer import (
     Field,
     copied_fields,
@@ -56,26 +56,16 @@ def merged_of(header: GgufHeader) -> MergedOf | None:
 
     Raises `GgufError` if the file changed since its header was read.
     """
-    base, sha256s, names, scales = (
-        header.metadata.get(key)
-        for key in (BASE_SHA256_KEY, STACK_SHA256_KEY, STACK_NAMES_KEY, STACK_SCALES_KEY)
+    base, sha256s, names = (
+        header.array(key, ValueType.STRING)
+        for key in (BASE_SHA256_KEY, STACK_SHA256_KEY, STACK_NAMES_KEY)
     )
-    if header.integer(VERSION_KEY) is None or not (
-        isinstance(base, GgufArray)
-        and isinstance(sha256s, GgufArray)
-        and isinstance(names, GgufArray)
-        and isinstance(scales, GgufArray)
-        and scales.element_type is ValueType.FLOAT32
-        and sha256s.count == names.count == scales.count
-    ):
+    scales = header.array(STACK_SCALES_KEY, ValueType.FLOAT32)
+    if base is None or sha256s is None or names is None or scales is None:
         return None
-    return MergedOf(
-        tuple(map(str, base.read())),
-        header.text(BASE_NAME_KEY) or "",
-        tuple(map(str, sha256s.read())),
-        tuple(map(str, names.read())),
-        tuple(map(float, scales.read())),
-    )
+    if header.integer(VERSION_KEY) is None or not len(sha256s) == len(names) == len(scales):
+        return None
+    return MergedOf(base, header.text(BASE_NAME_KEY) or "", sha256s, names, scales)
 
 
 def merged_fields(

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from engine.adapters.checking.check import check
-from engine.adapters.checking.rules import some
+from engine.adapters.checking.rules import require_kept, some
 from engine.adapters.checking.tied_output import can_untie, needs_untying, untied
-from engine.adapters.pairs import IGNORED_SUFFIX, INVOCATION, pairs_of
+from engine.adapters.pairs import IGNORED_SUFFIX, invocation_tokens, pairs_of
 from engine.errors import AdapterError
 from engine.gguf.header import GgufHeader
-from engine.gguf.metadata import GgufArray
 from modelfiles.wording import shown
 
 
@@ -34,9 +33,7 @@ def require_mergeable(base: GgufHeader, adapters: Sequence[GgufHeader]) -> GgufH
             )
         base = untied(base)
     for adapter in adapters:
-        broken = check(adapter, base)
-        if broken:
-            raise AdapterError(broken[0].message)
+        require_kept(check(adapter, base))
         _require_unscaled(adapter, base)
     return base
 
@@ -67,8 +64,7 @@ def _notices_of(adapter: GgufHeader) -> Iterator[str]:
             f"The adapter {adapter.path} also holds {some(norms)}: norms are not merged, as "
             "llama.cpp does not use them either."
         )
-    array = adapter.metadata.get(INVOCATION)
-    if isinstance(array, GgufArray) and len(array):
+    if invocation_tokens(adapter):
         yield (
             f"The adapter {adapter.path} acts from its invocation tokens on, but merged it acts "
             "everywhere."

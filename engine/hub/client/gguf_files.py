@@ -10,9 +10,10 @@ from typing import Final
 
 from engine.errors import HubError
 from modelfiles.references.hub import PREFERRED, HubReference
-from modelfiles.wording import hint, printable, quoted
+from modelfiles.references.split_files import SHARD
+from modelfiles.wording import hint, listed, printable, quoted
 
-_SHARD: Final = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf\Z)", re.IGNORECASE)
+_SHARD: Final = re.compile(SHARD.pattern, re.IGNORECASE)
 _QUANT: Final = re.compile(
     r"(?:\A|[-._/])((?:UD-)?(?:I?Q[1-8](?:_[A-Z0-9]+)*|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4"
     r"|BF16|FP?16|FP?32))(?=[-.]|\Z)",
@@ -169,6 +170,4 @@ def is_safe(path: str) -> bool:
 
 def listing(names: Sequence[str]) -> str:
     """Return names joined for a message, at most 12 of them."""
-    shown = [printable(name) for name in names[:_MAX_LISTED]]
-    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-    return ", ".join(shown) + more
+    return listed([printable(name) for name in names], _MAX_LISTED)

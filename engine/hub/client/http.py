@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import CRITICAL
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -107,6 +110,30 @@ def quieten() -> None:
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # as the client is
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Keep the client from writing progress bars, hints and warnings to the terminal."""
+    from huggingface_hub.utils import logging
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    verbosity, had_bars = logging.get_verbosity(), not are_progress_bars_disabled()
+    logging.set_verbosity(CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # This call warns if an environment variable controls the bars.
+        disable_progress_bars()
+        try:
+            yield
+        finally:
+            if had_bars:
+                enable_progress_bars()
+            logging.set_verbosity(verbosity)
 
 
 def _token_for(address: str) -> bool | None:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from engine.adapters.checking.own_rules import own_rules_broken
+from engine.adapters.checking.rules import require_kept
 from engine.errors import EngineError, HubError
 from engine.gguf.header import read_header
 from engine.hub.client.adapter_files import AdapterChoice, chosen_adapter, namings
@@ -142,9 +143,7 @@ def _checked(remote: RemoteAdapter, weights: Path) -> Path:
     address = f"hf.co/{remote.repo}"
     try:
         if remote.choice.kind == "gguf":
-            broken = own_rules_broken(read_header(weights))
-            if broken:
-                raise EngineError(broken[0].message)
+            require_kept(own_rules_broken(read_header(weights)))
             return weights
         from engine.adapters.foreign.read import read_source
 

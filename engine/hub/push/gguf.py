@@ -13,7 +13,7 @@ from engine.adapters.pairs import pairs_of
 from engine.adapters.read import read_adapter
 from engine.errors import AdapterError
 from engine.gguf.header import GgufHeader, read_header
-from engine.gguf.metadata import GgufArray
+from engine.gguf.metadata import ValueType
 from engine.hub.push.publication import OutgoingFile, Publication
 from modelfiles.references.hub import HubReference
 
@@ -105,8 +105,7 @@ def _stack(header: GgufHeader) -> tuple[tuple[str, float], ...]:
     stack = fused_stack(header)
     if stack is None:
         return ()
-    array = header.metadata.get(NAMES_KEY)
-    names = [str(name) for name in array.read()] if isinstance(array, GgufArray) else []
+    names = header.array(NAMES_KEY, ValueType.STRING) or ()
     if len(names) != len(stack):
-        names = [sha256[:_SHORT_DIGEST] for sha256, _ in stack]
+        names = tuple(sha256[:_SHORT_DIGEST] for sha256, _ in stack)
     return tuple((name, scale) for name, (_, scale) in zip(names, stack, strict=True))

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from logging import ERROR
 from typing import Any, Final
 
 from engine.errors import HubError
+from engine.hub.client.http import silenced
 from engine.hub.push.gguf import hub_id
 from engine.hub.push.publication import CARD, Publication
 
@@ -42,7 +41,7 @@ def completed_card(text: str, publication: Publication, *, is_base_chosen: bool)
     """
     from huggingface_hub import ModelCard
 
-    with _quiet():
+    with silenced():  # the client logs that a card had no front matter
         try:
             card = ModelCard(text)
         except Exception as error:  # YAML's and the client's errors have no common base class
@@ -63,7 +62,7 @@ def completed_card(text: str, publication: Publication, *, is_base_chosen: bool)
     tags = data.get("tags")
     own = [tags] if isinstance(tags, str) else [str(tag) for tag in tags or ()]
     data["tags"] = list(dict.fromkeys((*own, *_tags(publication))))
-    with _quiet():
+    with silenced():
         # The client's class keeps the keys that it does not know.
         card.data = type(card.data)(**data)
         return str(card.content)
@@ -136,16 +135,3 @@ def _inline(text: str) -> str:
     for character in "\\`*_[]<>|#":
         flat = flat.replace(character, f"\\{character}")
     return " ".join(flat.split())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the client from logging that a card had no front matter."""
-    from huggingface_hub.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)

@@ -22,7 +22,7 @@ from engine.disk.regular_file import open_regular
 from engine.errors import AdapterError
 from engine.hub.push.gguf import hub_id
 from engine.hub.push.publication import CARD, OutgoingFile, Publication
-from modelfiles.wording import shown
+from modelfiles.wording import listed, shown
 
 WEIGHTS: Final = "adapter_model.safetensors"
 
@@ -155,8 +155,7 @@ def _facts(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _some(texts: Sequence[str]) -> str:
     shortened = [text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…" for text in texts]
-    more = f" and {len(texts) - _MAX_LISTED} more" if len(texts) > _MAX_LISTED else ""
-    return ", ".join(shortened[:_MAX_LISTED]) + more
+    return listed(shortened, _MAX_LISTED)
 
 
 def _weights(file: Path) -> tuple[int, tuple[str, ...]]:

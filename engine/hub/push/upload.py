@@ -8,15 +8,14 @@ push` imports this module: the client takes 0.2 s and more to import.
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from logging import CRITICAL
 from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import HubError
+from engine.hub.client.http import silenced
 from engine.hub.push.publication import CARD, OutgoingFile
 from engine.hub.push.upload_errors import NO_TOKEN, explained
 from modelfiles.wording import shown
@@ -68,7 +67,7 @@ def destination(repo: str) -> Destination:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     api = HfApi()
-    with explained(repo), _quiet():
+    with explained(repo), silenced():
         if constants.HF_HUB_OFFLINE:
             raise HubError(
                 f"HF_HUB_OFFLINE forbids to upload to hf.co/{repo}: unset that variable."
@@ -106,7 +105,7 @@ def upload(
 
     api = HfApi()
     total_bytes = max(sum(file.size_bytes for file in files), 1)
-    with explained(target.repo), _quiet():
+    with explained(target.repo), silenced():
         operations = []
         streams = []
         before = 0
@@ -204,7 +203,7 @@ def _require_arrived(api: Any, repo: str, paths: Sequence[str], commit: str) -> 
     If the Hub cannot be asked, the confirmed commit is trusted.
     """
     there: set[str] | None = None
-    with suppress(Exception), _quiet():  # HTTP, JSON or network errors; the commit stands
+    with suppress(Exception), silenced():  # HTTP, JSON or network errors; the commit stands
         there = {info.path for info in api.get_paths_info(repo, list(paths), revision=commit)}
     missing = [path for path in paths if there is not None and path not in there]
     if missing:
@@ -212,27 +211,3 @@ def _require_arrived(api: Any, repo: str, paths: Sequence[str], commit: str) -> 
             f"hf.co/{repo} was committed to without {', '.join(map(shown, missing))}: a .gitignore "
             "of the repository excludes it; correct that and run the command again."
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the client from writing progress bars, hints and warnings to the terminal."""
-    from huggingface_hub.utils import logging
-    from huggingface_hub.utils.tqdm import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    verbosity, had_bars = logging.get_verbosity(), not are_progress_bars_disabled()
-    logging.set_verbosity(CRITICAL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # This call warns if an environment variable controls the bars.
-        disable_progress_bars()
-        try:
-            yield
-        finally:
-            if had_bars:
-                enable_progress_bars()
-            logging.set_verbosity(verbosity)

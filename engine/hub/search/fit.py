@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from engine.adapters.checking.check import check_headers
+from engine.adapters.checking.rules import require_kept
 from engine.errors import EngineError, HubError
 from engine.gguf.header import GgufHeader
 from engine.hub.client.adapter_files import CONFIG, AdapterChoice
@@ -78,9 +79,7 @@ def _address_of(repo: str, folder: PurePosixPath) -> str:
 def _require_gguf_fits(head: RemoteHead, base: GgufHeader) -> None:
     if early_type(head) == "model":
         raise EngineError(f"{head.path} is a model, not a LoRA adapter.")
-    broken = check_headers(remote_gguf_header(head), base)
-    if broken:
-        raise EngineError(broken[0].message)
+    require_kept(check_headers(remote_gguf_header(head), base))
 
 
 def _require_convertible(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from typing import Final
 
 from engine.adapters.checking.check import check_headers, require_fit
+from engine.adapters.checking.rules import require_kept
 from engine.adapters.read import require_same
 from engine.errors import AdapterError, EngineError
 from engine.gguf.header import GgufHeader, read_header
@@ -260,9 +261,7 @@ class StackForms:
             return False
         try:
             # The fuser has verified its checksum, and its parts for NaN.
-            broken = check_headers(read_header(path), self._header)
-            if broken:
-                raise AdapterError(broken[0].message)
+            require_kept(check_headers(read_header(path), self._header))
             self._fused[digest] = LoraAdapter(self._model, path)
             self._fused_bytes[digest] = path.stat().st_size
         except (EngineError, OSError):

@@ -11,11 +11,12 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, Self
+from typing import Final
 
 from engine.adapters.fusing.fuse import fuse, fused_size_bytes
 from engine.adapters.fusing.plan import BType
 from engine.adapters.scaled_adapter import FusePart, part_of
+from engine.disk.handle import Handle
 from engine.disk.regular_file import require_unchanged
 from engine.errors import Cancelled, EngineError, GgufError
 from engine.gguf.ggml_type import GgmlType
@@ -30,7 +31,7 @@ _TEMPORARY_BYTES: Final = 512 * 2**20
 """Budget without a cache folder: the temporary folder may lie in memory."""
 
 
-class Fuser:
+class Fuser(Handle):
     """Builds and finds the fused adapters of stacks, by the stacks' digests.
 
     Args:
@@ -49,7 +50,6 @@ class Fuser:
         self._building: str | None = None
         """Digest of the stack being built, by the thread or by `build_now`."""
         self._is_cancelled = False
-        self._is_closed = False
         self._files: dict[str, Path] = {}
         self._problems: dict[str, str] = {}
         # Not guarded: `_headers` is used by `fused_size_bytes`, the others by one build at a time.
@@ -66,7 +66,7 @@ class Fuser:
         """
         digest = stack.digest
         with self._state:
-            if self._is_closed:
+            if self.is_closed:
                 return
             if digest not in self._problems:
                 self._problems.clear()
@@ -145,10 +145,10 @@ class Fuser:
         """Use another cache for later builds; files already built stay where they are."""
         self._cache = cache
 
-    def close(self) -> None:
+    def _free(self) -> None:
         """Cancel the build, end the thread and remove the temporary folder."""
         with self._state:
-            self._is_closed = self._is_cancelled = True
+            self._is_cancelled = True
             self._wanted = None
             self._files.clear()
             self._state.notify_all()
@@ -160,18 +160,12 @@ class Fuser:
             self._temporary.cleanup()
             self._temporary = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
     def _work(self) -> None:
         """Build the wanted stacks, one after the other, until the fuser is closed."""
         while True:
             with self._state:
-                self._state.wait_for(lambda: self._is_closed or self._is_due())
-                if self._is_closed or self._wanted is None:
+                self._state.wait_for(lambda: self.is_closed or self._is_due())
+                if self.is_closed or self._wanted is None:
                     return
                 stack, self._wanted = self._wanted, None
                 digest = stack.digest
@@ -263,7 +257,7 @@ class Fuser:
         return self._wanted is None and self._building is None
 
     def _begin(self, digest: str) -> None:
-        self._building, self._is_cancelled = digest, self._is_closed
+        self._building, self._is_cancelled = digest, self.is_closed
 
     def _end(self) -> None:
         with self._state:

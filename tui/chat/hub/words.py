@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from textual import events
@@ -23,12 +24,11 @@ class HubWords(Input):
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.HUB))
 
+    @dataclass
     class Wished(Message):
         """A key other than a letter was pressed."""
 
-        def __init__(self, wish: Wish) -> None:
-            super().__init__()
-            self.wish = wish
+        wish: Wish
 
     def action_wish(self, wish: Wish) -> None:
         """Post the wish of a key."""

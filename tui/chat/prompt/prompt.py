@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
@@ -19,12 +20,11 @@ class Prompt(TextArea):
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.PROMPT))
 
+    @dataclass
     class Sent(Message):
         """The user wants to send the text; a receiver that refuses it gives it back."""
 
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
+        text: str
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events, on
@@ -33,15 +34,14 @@ class Rack(Vertical, can_focus=True):
 
     selected: reactive[int] = reactive(0)
 
+    @dataclass
     class ChangeWanted(Message):
         """The user wants another mix, which `change` makes of the current one.
 
         A function instead of a mix, so that no key is lost if keys come faster than they are drawn.
         """
 
-        def __init__(self, change: Callable[[Mix], Mix]) -> None:
-            super().__init__()
-            self.change = change
+        change: Callable[[Mix], Mix]
 
     class AddWanted(Message):
         """The user wants to add an adapter."""
@@ -49,12 +49,11 @@ class Rack(Vertical, can_focus=True):
     class HubWanted(Message):
         """The user wants to find adapters on the Hub."""
 
+    @dataclass
     class InspectWanted(Message):
         """The user wants to see what the adapters change, starting with the one at `index`."""
 
-        def __init__(self, index: int) -> None:
-            super().__init__()
-            self.index = index
+        index: int
 
     class LiveWanted(Message):
         """The user wants to switch whether changes apply in the middle of an answer."""
@@ -65,13 +64,12 @@ class Rack(Vertical, can_focus=True):
     class Left(Message):
         """The user wants to go back to the prompt."""
 
+    @dataclass
     class Told(Message):
         """A sentence for the user."""
 
-        def __init__(self, sentence: str, *, is_warning: bool = False) -> None:
-            super().__init__()
-            self.sentence = sentence
-            self.is_warning = is_warning
+        sentence: str
+        is_warning: bool = False
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)

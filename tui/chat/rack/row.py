@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rich.cells import cell_len, set_cell_size
 from textual import events
 from textual.content import Content
@@ -21,13 +23,12 @@ _WIDE = 38
 class RackRow(Static):
     """A row; clicking selects it, clicking its mark switches the adapter."""
 
+    @dataclass
     class Clicked(Message):
         """The row was clicked; `is_mark` says whether on its ● or ○."""
 
-        def __init__(self, index: int, is_mark: bool) -> None:
-            super().__init__()
-            self.index = index
-            self.is_mark = is_mark
+        index: int
+        is_mark: bool
 
     def __init__(self, index: int, entry: StackEntry) -> None:
         super().__init__(markup=False, classes="rack-row")

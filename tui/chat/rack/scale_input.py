@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
@@ -20,20 +21,18 @@ class ScaleInput(Input):
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings_of(Place.SCALE))
 
+    @dataclass
     class Typed(Message):
         """A scale was typed for an adapter."""
 
-        def __init__(self, adapter_name: str, scale: float) -> None:
-            super().__init__()
-            self.adapter_name = adapter_name
-            self.scale = scale
+        adapter_name: str
+        scale: float
 
+    @dataclass
     class Refused(Message):
         """The typed text is not a valid scale."""
 
-        def __init__(self, sentence: str) -> None:
-            super().__init__()
-            self.sentence = sentence
+        sentence: str
 
     class Cancelled(Message):
         """The field was closed without a new scale."""

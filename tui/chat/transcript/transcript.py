@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -34,12 +35,11 @@ class ConversationView(VerticalScroll, can_focus=False):
     is_following: reactive[bool] = reactive(True)
     """Whether the view stays at the latest line while it grows."""
 
+    @dataclass
     class FollowingChanged(Message):
         """The view has started or stopped following the latest line."""
 
-        def __init__(self, is_following: bool) -> None:
-            super().__init__()
-            self.is_following = is_following
+        is_following: bool
 
     def __init__(self, entries: Sequence[Entry], *, id: str | None = None) -> None:  # noqa: A002  # Textual's name
         super().__init__(id=id)

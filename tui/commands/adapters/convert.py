@@ -75,14 +75,11 @@ def configure(parser: Parser) -> None:
         help="the config.json of the base model, for the few architectures that need it",
     )
     add_options(parser)
-    parser.add_argument("--force", action="store_true", help="replace OUT if it is there")
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        dest="is_json",
-        help="print one JSON document: path, name, architecture, base, ranks, alpha, targets, "
+    parser.add_force_option()
+    parser.add_json_option(
+        "print one JSON document: path, name, architecture, base, ranks, alpha, targets, "
         "types, n_folded, dropped, notices, size_bytes, original (null, or of an adapter of "
-        "another method: method, energy_kept, energy_kept_least, least_module)",
+        "another method: method, energy_kept, energy_kept_least, least_module)"
     )
 
 
@@ -100,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     named = None if args.base is None else named_base(args.base)
     if args.output is not None:
         # Checked before work that may take minutes.
-        output_path(args.output, is_forced=args.force)
+        output_path(args.output, is_forced=args.is_forced)
     with (
         Progress() as progress,
         lora_form(path, args.rank, args.weights, progress) as (
@@ -109,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         ),
     ):
         written = args.output or _file_name(source)
-        out = output_path(written, is_forced=args.force)
+        out = output_path(written, is_forced=args.is_forced)
         base = fitting_base(source, config) if named is None else named
         _require_own_file(out, source, base)
         made = convert(

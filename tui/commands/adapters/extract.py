@@ -38,9 +38,7 @@ def configure(parser: Parser) -> None:
     parser.describe(_DESCRIPTION, _EXAMPLES)
     parser.add_argument("tuned", metavar="TUNED", help="the fine-tuned model: GGUF file or name")
     parser.add_argument("base", metavar="BASE", help="what it was tuned from: GGUF file or name")
-    parser.add_argument(
-        "-o", "--output", metavar="OUT", required=True, help="the adapter file to write"
-    )
+    parser.add_output_option("the adapter file to write")
     parser.add_argument(
         "--rank",
         metavar="R",
@@ -54,15 +52,10 @@ def configure(parser: Parser) -> None:
         default="f16",
         help="how weights are stored (default: f16)",
     )
-    parser.add_argument(
-        "--force", action="store_true", dest="is_forced", help="replace OUT if it is there"
-    )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        dest="is_json",
-        help="print one JSON document: path, size_bytes, tuned, base, architecture, rank, kept, "
-        "modules, left_out, n_equal, notices",
+    parser.add_force_option()
+    parser.add_json_option(
+        "print one JSON document: path, size_bytes, tuned, base, architecture, rank, kept, "
+        "modules, left_out, n_equal, notices"
     )
 
 

@@ -51,9 +51,7 @@ def configure(parser: Parser) -> None:
     parser.describe(_DESCRIPTION, _EXAMPLES)
     parser.add_argument("name", metavar="NAME", nargs="?", help="the model; `tui list` shows them")
     add_lora_options(parser)
-    parser.add_argument(
-        "-o", "--output", metavar="OUT", required=True, help="the file or folder to write"
-    )
+    parser.add_output_option("the file or folder to write")
     parser.add_argument(
         "--format",
         choices=("gguf", "peft"),
@@ -83,15 +81,10 @@ def configure(parser: Parser) -> None:
         metavar="ID",
         help="base_model_name_or_path of a PEFT folder (default: what the base's metadata says)",
     )
-    parser.add_argument(
-        "--force", action="store_true", dest="is_forced", help="replace OUT if it is there"
-    )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        dest="is_json",
-        help="print one JSON document: path, format, size_bytes, architecture, stack, ranks, kept, "
-        "modules",
+    parser.add_force_option()
+    parser.add_json_option(
+        "print one JSON document: path, format, size_bytes, architecture, stack, ranks, kept, "
+        "modules"
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.adapters.checking.check import check_alone
+from engine.adapters.checking.rules import require_kept
 from engine.adapters.read import read_adapter
 from engine.adapters.scaled_adapter import FusePart, part_of
 from engine.gguf.header import GgufHeader, read_header
@@ -100,7 +101,5 @@ def _require_gguf(options: Iterable[LoraOption]) -> None:
 def _alone(model: Model) -> AdapterStack:
     """Return the adapters as a stack, checked without a base."""
     for spec in model.adapters:
-        broken = check_alone(read_header(spec.path))
-        if broken:
-            raise TuiError(broken[0].message)
+        require_kept(check_alone(read_header(spec.path)))
     return stack_of((read_adapter(spec.path, spec.name), spec.scale) for spec in model.adapters)

@@ -55,9 +55,7 @@ def configure(parser: Parser) -> None:
     """Describe `merge` and add its arguments."""
     parser.describe(_DESCRIPTION, _EXAMPLES, takes_intermixed=True)
     parser.add_argument("name", metavar="NAME", help="the model; `tui list` shows them")
-    parser.add_argument(
-        "-o", "--output", metavar="OUT", required=True, help="the GGUF file to write"
-    )
+    parser.add_output_option("the GGUF file to write")
     parser.add_argument(
         "--type",
         metavar="TYPE",
@@ -74,18 +72,10 @@ def configure(parser: Parser) -> None:
         "quantise as the base is",
     )
     add_lora_options(parser)
-    parser.add_argument(
-        "--force",
-        action="store_true",
-        dest="is_forced",
-        help="replace OUT if it is there, and write it even if it holds under 90 %% of the stack",
-    )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        dest="is_json",
-        help="print one JSON document: path, size_bytes, base, stack, retained, n_copied, "
-        "n_requantised, is_untied, tensors (name, from, to, retained), notices",
+    parser.add_force_option(", and write it even if it holds under 90 %% of the stack")
+    parser.add_json_option(
+        "print one JSON document: path, size_bytes, base, stack, retained, n_copied, "
+        "n_requantised, is_untied, tensors (name, from, to, retained), notices"
     )
 
 

@@ -75,12 +75,9 @@ def configure(parser: Parser) -> None:
         dest="is_agreed",
         help="ask nothing, and download what does not fit",
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        dest="is_json",
-        help="print one object: type (adapter or model), name, path, size_bytes, is_new, "
-        "reference, revision; of an adapter also kind, file, base_models, fit, reason",
+    parser.add_json_option(
+        "print one object: type (adapter or model), name, path, size_bytes, is_new, "
+        "reference, revision; of an adapter also kind, file, base_models, fit, reason"
     )
 
 

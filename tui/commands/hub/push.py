@@ -60,12 +60,9 @@ def configure(parser: Parser) -> None:
         "--force", action="store_true", help="replace a card that the repository has already"
     )
     parser.add_argument("--yes", action="store_true", help="publish without being asked")
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        dest="is_json",
-        help="print one JSON document: repository, url, commit, is_private, base_model, card "
-        "(generated, completed or kept), files (name, size_bytes, sha256)",
+    parser.add_json_option(
+        "print one JSON document: repository, url, commit, is_private, base_model, card "
+        "(generated, completed or kept), files (name, size_bytes, sha256)"
     )
 
 

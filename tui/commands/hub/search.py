@@ -71,12 +71,9 @@ def configure(parser: Parser) -> None:
         dest="is_judged",
         help="say of each whether it fits the base of --base",
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        dest="is_json",
-        help="print a list of objects: repository, kind, downloads, likes, modified, size_bytes, "
-        "license, gated, private, base_models, revision, fit (null without --fit), reason",
+    parser.add_json_option(
+        "print a list of objects: repository, kind, downloads, likes, modified, size_bytes, "
+        "license, gated, private, base_models, revision, fit (null without --fit), reason"
     )
 
 

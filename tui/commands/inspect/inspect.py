@@ -62,12 +62,8 @@ def configure(parser: Parser) -> None:
     parser.add_argument(
         "--base", metavar="NAME|GGUF", help="the model or GGUF file they are to be used with"
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        dest="is_json",
-        help="print one JSON document: base, adapters (rules, targets with norms), overlaps "
-        "(cosines)",
+    parser.add_json_option(
+        "print one JSON document: base, adapters (rules, targets with norms), overlaps (cosines)"
     )
 
 

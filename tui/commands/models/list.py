@@ -48,13 +48,10 @@ def configure(parser: Parser) -> None:
         dest="has_adapters",
         help="list the adapters that were pulled instead",
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        dest="is_json",
-        help="print a list of objects: name, digest, size_bytes, adapters, modified, origin, "
+    parser.add_json_option(
+        "print a list of objects: name, digest, size_bytes, adapters, modified, origin, "
         "problem (null when the model can be used); with --adapters name, kind, size_bytes, "
-        "base_models, repository, revision, file, reference, path, pulled, is_there",
+        "base_models, repository, revision, file, reference, path, pulled, is_there"
     )
 
 

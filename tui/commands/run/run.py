@@ -54,12 +54,8 @@ def configure(parser: Parser) -> None:
     parser.add_argument("name", metavar="NAME", help="the model; `tui list` shows them")
     parser.add_argument("prompt", metavar="PROMPT", nargs="*", default=[], help="what to answer")
     add_lora_options(parser)
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        dest="is_json",
-        help="print one JSON document: model, response, thinking, finish_reason, stack, stats, "
-        "notices",
+    parser.add_json_option(
+        "print one JSON document: model, response, thinking, finish_reason, stack, stats, notices"
     )
     parser.add_argument(
         "--think",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.adapters.checking.check import require_fit
-from engine.adapters.conversion import cache as cache_module
+from engine.adapters.conversion import converted_files as cache_module
 from engine.adapters.conversion.converted_files import Converted, converted
 from engine.errors import AdapterError, Cancelled, EngineError
 from tests.support.peft_folders import pair, write_peft
