@@ -12,7 +12,7 @@ from engine.llama.model import Model
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.values import ChatMessage
 from modelfiles.errors import TemplateError
-from modelfiles.template.choose import ChatFormat, Origin, choose_format
+from modelfiles.template.choose import ChatFormat, Origin, choose_format, raw_format
 from modelfiles.template.thoughts import DEFAULT_TAGS, ThoughtTags
 
 
@@ -53,13 +53,7 @@ def build_prompt(model: Model, request: ChatRequest, n_ctx: int) -> Prompt:
     if not turns:
         raise PromptError("There is no message to answer.")
     limit = n_ctx - answer_reserve(n_ctx, request.parameters.num_predict)
-    chat_format = choose_format(
-        request.template,
-        model.chat_template,
-        bos_token=model.bos_text,
-        eos_token=model.eos_text,
-        thinks=request.thinks,
-    )
+    chat_format = _format(model, request)
 
     def text_without(n_dropped: int) -> str:
         return _render(chat_format, [*system, *turns[n_dropped:]])
@@ -89,7 +83,6 @@ def build_prompt(model: Model, request: ChatRequest, n_ctx: int) -> Prompt:
         notices.append(
             f"The {n_dropped} oldest {plural} left out: the context of {n_ctx} tokens is full."
         )
-    notices += chat_format.notices
     tags = chat_format.tags or DEFAULT_TAGS
     # Without a template that uses thinking tags, a tag at the end is part of the user's message.
     opens_thought = chat_format.tags is not None and text.rstrip().endswith(tags.opening)
@@ -165,6 +158,18 @@ def _settled(first: int, n_starts: int) -> int:
     n_fitting = n_starts - first
     block = 1 << max(0, (n_fitting // 4).bit_length() - 1)
     return min(-(-first // block) * block, n_starts - 1)
+
+
+def _format(model: Model, request: ChatRequest) -> ChatFormat:
+    if request.is_raw:
+        return raw_format()
+    return choose_format(
+        request.template,
+        model.chat_template,
+        bos_token=model.bos_text,
+        eos_token=model.eos_text,
+        thinks=request.thinks,
+    )
 
 
 def _render(chat_format: ChatFormat, messages: Sequence[ChatMessage]) -> str:

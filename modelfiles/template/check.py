@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from modelfiles.errors import TemplateError
 from modelfiles.template.choose import choose_format
 
 _QUESTION: Final = {"role": "user", "content": "What is the capital of Peru?"}
@@ -22,6 +23,20 @@ def check_template(template: str) -> None:
     Renders a short conversation, which finds fields that messages lack and messages left out.
     """
     choose_format(template, None, bos_token="", eos_token="").render(_CONVERSATION)
+
+
+def template_problem(chat_template: str | None) -> str:
+    """Return why a chat with a base needs a TEMPLATE, as one sentence; empty if it needs none."""
+    if not chat_template:
+        return (
+            "The base has no chat template and may be no chat model: it continues a plain "
+            "transcript. A TEMPLATE in the Modelfile says how to ask it."
+        )
+    try:
+        check_chat_template(chat_template)
+    except TemplateError as error:
+        return f"In the base, {error}. A TEMPLATE in the Modelfile replaces it."
+    return ""
 
 
 def check_chat_template(chat_template: str) -> None:

@@ -16,10 +16,6 @@ PLAIN_STOPS = ("\nUser:", "\nAssistant:", "\nSystem:")
 """Stop strings of the plain transcript used for a base without a chat template: a pretrained base
 goes on with either side."""
 
-_PLAIN_NOTICE = (
-    "The base has no chat template and may be no chat model: it continues a plain transcript. "
-    "A TEMPLATE in the Modelfile says how to ask it."
-)
 _PLAIN_NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
@@ -29,6 +25,7 @@ class Origin(StrEnum):
     MODELFILE = "In the TEMPLATE of the Modelfile"
     BASE = "In the base"
     PLAIN = "In the plain transcript"
+    RAW = "In the raw text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,6 @@ class ChatFormat:
     origin: Origin
     stops: tuple[str, ...] = ()
     """Stop strings that this format needs."""
-    notices: tuple[str, ...] = ()
     tags: ThoughtTags | None = None
     """The thought tags that the template mentions; None if it has none."""
 
@@ -55,7 +51,7 @@ def choose_format(
 ) -> ChatFormat:
     """Choose the format of a conversation's prompt.
 
-    Without a template, chooses the plain transcript, with a notice. An empty template counts as
+    Without a template, chooses the plain transcript. An empty template counts as
     none.
 
     Args:
@@ -71,7 +67,12 @@ def choose_format(
     if chat_template:
         jinja = partial(_jinja, chat_template, (bos_token, eos_token), thinks)
         return ChatFormat(jinja, Origin.BASE, tags=tags_in(chat_template))
-    return ChatFormat(_plain_transcript, Origin.PLAIN, PLAIN_STOPS, (_PLAIN_NOTICE,))
+    return ChatFormat(_plain_transcript, Origin.PLAIN, PLAIN_STOPS)
+
+
+def raw_format() -> ChatFormat:
+    """Return the format that completes the text of the last message as it is."""
+    return ChatFormat(lambda messages: messages[-1]["content"], Origin.RAW)
 
 
 def _go(template: str, thinks: bool | None, messages: Sequence[Mapping[str, str]]) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelfiles.errors import TemplateError
-from modelfiles.template.check import check_chat_template, check_template
+from modelfiles.template.check import check_chat_template, check_template, template_problem
 from modelfiles.template.choose import choose_format
 from modelfiles.template.whole import lost_messages
 
@@ -119,6 +119,16 @@ def test_the_check_before_a_model_is_made_finds_the_same() -> None:
         check_chat_template("{% if tools %}x{% endif %}")
     with pytest.raises(TemplateError, match="leaves the question out"):
         check_template("{{ if .Tools }}x{{ end }}")
+
+
+def test_what_a_base_without_a_template_of_use_needs_is_a_sentence() -> None:
+    assert template_problem(TYPED) == ""
+    assert "no chat template" in template_problem(None)
+    assert template_problem("").endswith("A TEMPLATE in the Modelfile says how to ask it.")
+    assert template_problem("{% if tools %}x{% endif %}") == (
+        "In the base, the chat template leaves the question out of the prompt: "
+        '"What is the capital of Peru?". A TEMPLATE in the Modelfile replaces it.'
+    )
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
