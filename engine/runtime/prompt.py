@@ -12,6 +12,7 @@ from engine.llama.model import Model
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.values import ChatMessage
 from modelfiles.errors import TemplateError
+from modelfiles.template.check import REPLACED
 from modelfiles.template.choose import ChatFormat, Origin, choose_format, raw_format
 from modelfiles.template.thoughts import DEFAULT_TAGS, ThoughtTags
 
@@ -176,7 +177,8 @@ def _render(chat_format: ChatFormat, messages: Sequence[ChatMessage]) -> str:
     try:
         return chat_format.render([{"role": m.role, "content": m.content} for m in messages])
     except TemplateError as error:
-        raise PromptError(f"{chat_format.origin}, {error}.") from error
+        replaced = f" {REPLACED}" if chat_format.origin is Origin.BASE else ""
+        raise PromptError(f"{chat_format.origin}, {str(error).rstrip('.')}.{replaced}") from error
 
 
 def _tokenize(model: Model, text: str) -> list[int]:

@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelfiles.errors import TemplateError
-from modelfiles.template.check import check_chat_template, check_template, template_problem
+from modelfiles.template.check import (
+    check_chat_template,
+    check_template,
+    template_problem,
+    unknown_fields,
+)
 from modelfiles.template.choose import choose_format
 from modelfiles.template.whole import lost_messages
 
@@ -128,6 +133,16 @@ def test_what_a_base_without_a_template_of_use_needs_is_a_sentence() -> None:
     assert template_problem("{% if tools %}x{% endif %}") == (
         "In the base, the chat template leaves the question out of the prompt: "
         '"What is the capital of Peru?". A TEMPLATE in the Modelfile replaces it.'
+    )
+
+
+def test_a_field_that_nothing_fills_is_told_with_the_nearest_name() -> None:
+    assert unknown_fields("{{ if .System }}[{{ .Sytem }}]{{ end }}{{ .Prompt }}") == (
+        'TEMPLATE writes {{ .Sytem }}, which is always empty (did you mean "System"?)',
+    )
+    assert unknown_fields("{{ range .Messages }}{{ .Role }}{{ .content }}{{ end }}") == ()
+    assert unknown_fields("{{ range $i, $m := .Messages }}{{ $m.Colour }}{{ end }}") == (
+        "TEMPLATE writes {{ .Colour }}, which is always empty",
     )
 
 

@@ -19,7 +19,12 @@ from modelfiles.references.resolve import resolve
 from modelfiles.state.home import state_home
 from modelfiles.store.blobs import CopyProgress
 from modelfiles.store.created import ModelStore
-from modelfiles.template.check import check_chat_template, check_template
+from modelfiles.template.check import (
+    REPLACED,
+    check_chat_template,
+    check_template,
+    unknown_fields,
+)
 from tui.commands.fetching import convert_and_tell, download, pull_and_tell
 from tui.errors import InputError
 from tui.terminal.arguments import Parser
@@ -151,6 +156,8 @@ def _check_template(template: str, place: str) -> None:
     """Refuse a TEMPLATE that cannot format a conversation."""
     try:
         check_template(template)
+        for sentence in unknown_fields(template):
+            warn(f"{place}: {sentence}.")
     except TemplateError as error:
         raise InputError(f"{place}: The TEMPLATE cannot be used: {error}.") from error
 
@@ -161,7 +168,8 @@ def _check_chat_template(template: str | None, place: str) -> None:
         if template:
             check_chat_template(template)
     except TemplateError as error:
-        raise InputError(f"{place}: In the base, {error}. A TEMPLATE replaces it.") from error
+        reason = str(error).rstrip(".")
+        raise InputError(f"{place}: In the base, {reason}. {REPLACED}") from error
 
 
 def _warn(modelfile: Modelfile, label: str) -> None:
