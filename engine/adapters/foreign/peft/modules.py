@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from engine.adapters.foreign.contents import factors_missing, other_lora
 from engine.adapters.foreign.formats.tensor import FileTensor, StoredTensor, derived
 from engine.adapters.foreign.module_names import (
     LoraKey,
@@ -23,6 +22,7 @@ from engine.adapters.foreign.module_names import (
     unwrapped,
 )
 from engine.adapters.foreign.peft.config import PeftConfig
+from engine.adapters.foreign.peft.contents import factors_missing, other_lora
 from engine.adapters.foreign.peft.experts import Wrapper, expert_modules
 from engine.adapters.foreign.peft.factor_shapes import is_pruned, require_gathered, require_pair
 from engine.adapters.foreign.peft.fields import MERGE
