@@ -26,6 +26,8 @@ _CHECKPOINT: Final = re.compile(r"(checkpoint|epoch|iter|step|global_step)[-_](\
 _CONSOLIDATED: Final = "consolidated"
 """Folder inside a checkpoint of mistral-finetune."""
 _MLX_CHECKPOINT: Final = re.compile(r"(\d{1,19})_(adapters\.(?:safetensors|npz))")
+_OF_TRAINING: Final = re.compile(r"optimizer|scheduler|training_args|rng_state|scaler|random_state")
+"""Files that a training keeps beside the weights, to go on from."""
 _MAX_LISTED: Final = 8
 
 
@@ -211,7 +213,11 @@ def _step(folder: Path) -> tuple[str, int] | None:
 
 def _require_no_others(folder: Path) -> None:
     """Raise `AdapterError` if the folder has weights under another name that are no adapter."""
-    others = sorted(file for file in folder.iterdir() if file.suffix in FORMATS and file.is_file())
+    others = sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix in FORMATS and file.is_file() and not _OF_TRAINING.match(file.name)
+    )
     for file in others:
         require_content(file)
     if others:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -59,16 +60,19 @@ _OTHERS: Final = (
     ),
     (r"\.lora_(up|down)\.weight$", "a LoRA in kohya's naming", "save it with PEFT"),
 )
+_ANY_OTHER: Final = re.compile("|".join(f"(?:{pattern})" for pattern, *_ in _OTHERS))
+_N_ASKED: Final = 256
 _FACTOR: Final = re.compile(r"\.(lora_\w+|A|B)(\.|$)|_[AB](\.weight)?$")
 
 
 def other_lora(names: Collection[str]) -> tuple[str, str] | None:
     """Return what weights are that hold factors in another naming than a text model's, or None."""
-    for pattern, what, advice in _OTHERS:
-        is_such = re.compile(pattern).search
-        if any(is_such(unwrapped(name)) for name in names):
-            return what, advice
-    return None
+    # All names of such a file are alike, and an adapter of many experts has 100,000.
+    first = map(unwrapped, islice(names, _N_ASKED))
+    found = next(filter(None, map(_ANY_OTHER.search, first)), None)
+    if found is None:
+        return None
+    return next((what, do) for pattern, what, do in _OTHERS if re.search(pattern, found.string))
 
 
 def what_they_are(names: Collection[str]) -> tuple[str, str] | None:

@@ -105,6 +105,7 @@ def test_the_format_is_told_by_the_content(tmp_path: Path) -> None:
 def test_weights_under_another_name_are_listed(tmp_path: Path) -> None:
     write_peft(tmp_path, {Q: pair(6, 4, 2)}, alpha=2, r=2)
     (tmp_path / WEIGHTS).rename(tmp_path / "pirate.safetensors")
+    (tmp_path / "optimizer.pt").write_bytes(b"PK")
     assert "but 'pirate.safetensors': name the file of the adapter" in refusal(tmp_path)
     assert len(read_source(tmp_path / "pirate.safetensors").modules) == 1
 
