@@ -59,6 +59,10 @@ EVERYWHERE: Final[Rules] = {
         Rule(("ffn_gate", "ffn_up")),
     ),
     "shared_mlp.output_linear": (Rule(("ffn_down_shexp",)), Rule(("ffn_down",))),
+    **{
+        f"{place}.gate_up_proj": (Rule(("ffn_gate_shexp", "ffn_up_shexp")),)
+        for place in ("mlp.shared_expert", "mlp.shared_experts", "mlp.shared_mlp")
+    },
     "ffn.proj_1": (Rule(("ffn_gate", "ffn_up")),),  # openelm
     "self_attn.g_proj": (Rule(("attn_gate",)), Rule(("ssm_g",))),
     "self_attn.kv_b_proj": (Rule(("attn_kv_b",)), Rule(("attn_k_b", "attn_v_b"), Rows.LATENT)),
@@ -124,7 +128,6 @@ _NAMED: Final = {
     "gemma3n": "gemma3n",
     "gemma4": "gemma4",
     "gpt2": "gpt2 starcoder",
-    "glm": "chatglm",
     "jamba": "jamba",
     "laguna": "laguna",
     "lfm2": "lfm2 lfm2moe",
@@ -173,6 +176,12 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "falcon": Architecture(
         "falcon",
         rules={"self_attention.query_key_value": (Rule(("attn_qkv",), Rows.GROUPS),)},
+    ),
+    "chatglm": Architecture(
+        "glm",
+        rules={
+            "mlp.dense_h_to_4h": (Rule(("ffn_gate", "ffn_up")), Rule(("ffn_up",))),
+        },
     ),
     "gptneox": Architecture("gptneox", rules=_HEADS),
     "internlm2": Architecture(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.adapters.conversion.placement.architectures import ARCHITECTURES, Architecture
-from engine.adapters.conversion.placement.tensor_names import SPLIT
+from engine.adapters.conversion.placement.tensor_names import GATED, SPLIT
 from engine.errors import AdapterError
 from engine.gguf.header import GgufHeader
 from engine.gguf.metadata import GgufArray
@@ -48,6 +48,9 @@ class BaseModel:
     def extent(self, name: str, layer: int | None) -> Extent | None:
         """Return the rows of `name`, in a tensor of that name or in a fused one, or None."""
         tensor = self.tensor(name, layer)
+        if name in GATED and (fused := self._gated(layer)) is not None:
+            n_rows = fused.ne[1] // 2
+            return Extent(fused, GATED.index(name) * n_rows, n_rows)
         if tensor is not None:
             return Extent(tensor, 0, tensor.ne[1])
         for fused_name, members in SPLIT.items():
@@ -77,6 +80,12 @@ class BaseModel:
             # From the tensor, as layers with a sliding window can have heads of another size.
             return output.ne[0] // self.n_heads(layer)
         return key_size or self.number("embedding_length") // self.n_heads(layer)
+
+    def _gated(self, layer: int | None) -> TensorInfo | None:
+        """Return ffn_up if it holds the gate too, as it then has two rows per input of ffn_down."""
+        up, down = self.tensor("ffn_up", layer), self.tensor("ffn_down", layer)
+        is_gated = up is not None and down is not None and up.ne[1] == 2 * down.ne[0] > 0
+        return up if is_gated and self.tensor("ffn_gate", layer) is None else None
 
     def _is_linear(self, layer: int | None) -> bool:
         return self.architecture.has_linear_attention and self.tensor("ssm_out", layer) is not None

@@ -274,6 +274,53 @@ def test_gate_up_is_split_where_the_base_has_a_gate(has_gate: bool) -> None:
     assert np.array_equal(whole, weight_delta(one))
 
 
+GATED = {"blk.0.ffn_up.weight": (2 * N_FF, N_EMBD), "blk.0.ffn_down.weight": (N_EMBD, N_FF)}
+HALVES = {"gate_proj": slice(N_FF), "up_proj": slice(N_FF, None)}
+
+
+@pytest.mark.parametrize("architecture", ["phi3", "glm4", "chatglm", "plamo2", "plamo3"])
+@pytest.mark.parametrize("adapted", [("up_proj", "gate_proj"), ("gate_proj",), ("up_proj",)])
+def test_gate_and_up_become_one_pair_where_the_base_has_one_tensor(
+    architecture: str, adapted: tuple[str, ...]
+) -> None:
+    modules = [
+        module(f"model.layers.0.mlp.{name}", (N_FF, N_EMBD), rank=2 + i)
+        for i, name in enumerate(adapted)
+    ]
+    plan = make_plan(source(modules), hand_header(architecture, GATED, KEYS))
+    (pair,) = plan.pairs
+    assert pair.rank == sum(one.rank for one in modules)
+    expected = np.zeros((2 * N_FF, N_EMBD), np.float32)
+    scales = {one.path: 2.0 + i for i, one in enumerate(modules)}
+    for name, one in zip(adapted, modules, strict=True):
+        expected[HALVES[name]] = weight_delta(one) * np.float32(scales[one.path])
+    assert np.array_equal(deltas(plan, scales)["blk.0.ffn_up.weight"], expected)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "path"),
+    [
+        *((name, "model.layers.0.mlp.gate_up_proj") for name in ("phi3", "glm4", "chatglm")),
+        ("chatglm", "transformer.encoder.layers.0.mlp.dense_h_to_4h"),
+    ],
+)
+@pytest.mark.parametrize("has_gate", [False, True])
+def test_a_module_of_gate_and_up_keeps_its_rank_on_either_base(
+    architecture: str, path: str, has_gate: bool
+) -> None:
+    shapes = GATED
+    if has_gate:
+        names = "blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"
+        shapes = {**GATED, **dict.fromkeys(names, (N_FF, N_EMBD))}
+    one = module(path, (2 * N_FF, N_EMBD))
+    plan = make_plan(source([one]), hand_header(architecture, shapes, KEYS))
+    assert {pair.rank for pair in plan.pairs} == {one.rank}
+    found = deltas(plan)
+    order = ("gate", "up") if has_gate else ("up",)
+    whole = np.concatenate([found[f"blk.0.ffn_{name}.weight"] for name in order])
+    assert np.array_equal(whole, weight_delta(one))
+
+
 def test_experts_become_one_pair_where_the_base_has_gate_and_up_in_one_tensor() -> None:
     shapes = {
         "blk.0.ffn_gate_up_exps.weight": (N_EXPERT, 2 * N_EXPERT_FF, N_EMBD),
