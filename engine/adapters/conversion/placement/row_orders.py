@@ -45,12 +45,12 @@ def rotary_order(n_rows: int, n_heads: int) -> Order:
     return _indices(n_rows).reshape(n_heads, 2, -1).swapaxes(1, 2).reshape(n_rows)
 
 
-def interleaved_heads_order(n_rows: int, n_heads: int) -> Order:
-    """Return the order from (head, q or k or v, row) to all q, all k, all v.
+def interleaved_heads_order(n_rows: int, n_heads: int, n_parts: int = 3) -> Order:
+    """Return the order from (head, part, row) to one part after the other, as all q, all k, all v.
 
     Source: `BloomModel.modify_tensors`, `GPTNeoXModel.modify_tensors`.
     """
-    return _indices(n_rows).reshape(n_heads, 3, -1).swapaxes(0, 1).reshape(n_rows)
+    return _indices(n_rows).reshape(n_heads, n_parts, -1).swapaxes(0, 1).reshape(n_rows)
 
 
 def grouped_heads_order(n_rows: int, n_heads: int, n_heads_kv: int) -> Order:

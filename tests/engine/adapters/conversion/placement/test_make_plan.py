@@ -33,7 +33,7 @@ from tests.support.hand_headers import (
     stored,
     weight_delta,
 )
-from tests.support.row_loops import permuted
+from tests.support.row_loops import parts_apart, permuted
 
 LLAMA = HAND_ARCHITECTURES["llama"]
 QWEN3 = HAND_ARCHITECTURES["qwen3"]
@@ -319,6 +319,38 @@ def test_a_module_of_gate_and_up_keeps_its_rank_on_either_base(
     order = ("gate", "up") if has_gate else ("up",)
     whole = np.concatenate([found[f"blk.0.ffn_{name}.weight"] for name in order])
     assert np.array_equal(whole, weight_delta(one))
+
+
+@pytest.mark.parametrize(
+    ("fused", "tensor", "parts"),
+    [
+        ("in_proj_qkvz", "ssm_in", {"in_proj_qkv": slice(-18), "in_proj_z": slice(-18, None)}),
+        ("in_proj_ba", "ssm_ba", {"in_proj_b": slice(6), "in_proj_a": slice(6, None)}),
+    ],
+)
+def test_parts_of_linear_attention_go_between_the_rows_of_one_another(
+    fused: str, tensor: str, parts: dict[str, slice]
+) -> None:
+    hand = HAND_ARCHITECTURES["qwen3next"]
+    shape = hand.modules[f"linear_attn.{fused}"]
+    header = hand_header("qwen3next", {f"blk.0.{tensor}.weight": shape}, {**KEYS, **hand.keys})
+    whole = np.arange(shape[0] * N_EMBD, dtype=np.float32).reshape(shape)
+    per_key = (4, 4, 9, 9) if fused == "in_proj_qkvz" else (3, 3)
+    apart = np.concatenate(parts_apart(whole, 2, per_key))
+    unit = np.eye(N_EMBD, dtype=np.float32)
+    modules = [
+        LoraModule(
+            f"model.layers.0.linear_attn.{name}",
+            ModuleKind.LINEAR,
+            stored("a", unit),
+            stored("b", apart[rows]),
+            1.0,
+        )
+        for name, rows in parts.items()
+    ]
+    assert np.array_equal(
+        deltas(make_plan(source(modules), header))[f"blk.0.{tensor}.weight"], whole
+    )
 
 
 def test_experts_become_one_pair_where_the_base_has_gate_and_up_in_one_tensor() -> None:
