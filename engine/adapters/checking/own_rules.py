@@ -42,7 +42,8 @@ def _other_kind(file: GgufHeader) -> str:
 
 def _shards(adapter: GgufHeader) -> str:
     count = shard_count(adapter)
-    return f"is split over {count} files: merge them into one" if count > 1 else ""
+    advice = "merge them into one with llama-gguf-split --merge"
+    return f"is one of {count} parts of a split adapter: {advice}" if count > 1 else ""
 
 
 def _alpha_type(adapter: GgufHeader) -> str:

@@ -17,6 +17,7 @@ from engine.adapters.foreign.module_names import (
     is_embedding,
     is_of_other_tower,
     require_name,
+    row_order,
     unwrapped,
 )
 from engine.adapters.foreign.peft.config import MAX_NUMBER, MAX_RANK
@@ -110,7 +111,8 @@ def _module(
         raise _refusal(config, f"has empty factors at {shown(module)}", "get its weights again")
     if len(a.shape) == len(b.shape) == 2 and a.shape[1] == b.shape[0] == rank:
         kind = ModuleKind.EMBEDDING if is_embedding(module) else ModuleKind.LINEAR
-        return LoraModule(path, kind, transposed(a.stored()), transposed(b.stored()), scale)
+        stored_a, stored_b = transposed(a.stored()), transposed(b.stored())
+        return LoraModule(path, kind, stored_a, stored_b, scale, row_order=row_order(path))
     if len(b.shape) == 3 and b.shape[2] == rank and a.shape:
         n_experts, n_in = b.shape[0], a.shape[-1]
         shape = (n_experts, rank, n_in)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from engine.errors import AdapterError
@@ -32,6 +33,34 @@ _OTHER_TOWERS: Final = re.compile(
 )
 _EMBEDDINGS: Final = frozenset(
     ("embed_tokens", "wte", "tok_embeddings", "word_embeddings", "embed_in", "embeddings")
+)
+
+
+class RowOrder(StrEnum):
+    """Order in which a model keeps the rows of one head's queries or keys.
+
+    It comes with the naming: each program that names modules in its own way also has a rotary
+    embedding of its own.
+    """
+
+    HALVES = "halves"
+    """Row i turns with row i + head_size / 2: transformers, and what is made for it."""
+    NEIGHBOURS = "neighbours"
+    """Row 2 i turns with row 2 i + 1, as in llama.cpp: Meta's checkpoints, mistral-finetune."""
+    UNKNOWN = "unknown"
+
+
+_ROW_ORDERS: Final = (
+    # Meta's Llama, mistral-finetune, mlx-examples before 2024.
+    (re.compile(r"attention\.w[qk]$"), RowOrder.NEIGHBOURS),
+    # transformers: nearly all; Nemotron-H; InternLM 2; Ling.
+    (re.compile(r"\b(self_attn|mixer)\."), RowOrder.HALVES),
+    (re.compile(r"attention\.(wqkv|query_key_value)$"), RowOrder.HALVES),
+    (re.compile(r"transformer\.blocks\.\d+\.[qk]_proj$"), RowOrder.HALVES),  # LLaDA
+)
+"""Row order of queries and keys by the module's path."""
+_TORCHTUNE: Final = re.compile(
+    r"(decoder\.)?layers\.\d+\.(attn\.(q|k|v|output)_proj|mlp\.w[123])(\.lora_[aAbB].*)?"
 )
 _PARTS: Final = re.compile(r"(?P<module>.+?)\.(?P<part>lora_\w+)(?:\.(?P<rest>.+))?")
 
@@ -84,6 +113,25 @@ def is_of_other_tower(path: str) -> bool:
         if _OTHER_TOWERS.search(step):
             return True
     return False
+
+
+def row_order(path: str) -> RowOrder:
+    """Return the order of the rows of queries or keys in models that name them so.
+
+    The converter to GGUF re-orders the rows of transformers' checkpoints for several architectures
+    and leaves Meta's as they are (`LlamaModel.modify_tensors`, `undo_permute`).
+    """
+    return next((o for pattern, o in _ROW_ORDERS if pattern.search(path)), RowOrder.UNKNOWN)
+
+
+def is_of_torchtune(name: str) -> bool:
+    """Return whether a module or tensor is named as in torchtune's own checkpoints.
+
+    Source: `torchtune.models.convert_weights`. Their queries and keys have Meta's row order for
+    Llama, Mistral and Gemma, that of transformers for Qwen and Phi; and their `mlp.w1` and
+    `mlp.w2` are other matrices than Qwen's of these names.
+    """
+    return _TORCHTUNE.fullmatch(name) is not None
 
 
 def is_embedding(path: str) -> bool:

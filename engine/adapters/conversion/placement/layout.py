@@ -27,6 +27,7 @@ from engine.adapters.conversion.placement.tensor_names import (
     SPLIT,
     WHOLE_MODEL,
 )
+from engine.adapters.foreign.module_names import RowOrder
 
 _IN_LAYER: Final = {name: target for target, names in IN_LAYER.items() for name in names.split()}
 _WHOLE: Final = {name: target for target, names in WHOLE_MODEL.items() for name in names.split()}
@@ -47,6 +48,8 @@ class Address:
     """Index of the module's expert; `name` is then the matrix, such as `gate_proj`."""
     is_expert: bool = False
     """Whether the module is in a list of experts, as one expert or as all of them."""
+    row_order: RowOrder = RowOrder.HALVES
+    """Order of the rows of queries or keys in the module."""
 
 
 class Form(StrEnum):
@@ -99,6 +102,7 @@ class Misfit(StrEnum):
     RANKS = "halves of different ranks"
     HEADS = "rows of the base that are no whole heads"
     FORM = "a tensor of the base of another form"
+    ORDER = "rows in an order that is not known for this base"
 
 
 class PlaceError(Exception):
@@ -195,7 +199,7 @@ def _row_layout(
     parts, at = [], 0
     for name, extent in zip(names, extents, strict=True):
         rows = order[at : at + extent.n_rows]
-        if base.architecture.is_rotary and name in _ROTARY:
+        if name in _ROTARY and _is_reordered(address, extent, base):
             rows = rows[_rotary_order(name, extent, address.layer, base)]
         parts.append(Part(extent.tensor.name, extent.start, rows))
         at += extent.n_rows
@@ -237,6 +241,17 @@ def _latent_layout(extents: list[Extent]) -> Layout:
         Part(values.name, 0, rows[:, key_size:], Form.LATENT_VALUES),
     )
     return Layout(parts, n_out, n_in)
+
+
+def _is_reordered(address: Address, extent: Extent, base: BaseModel) -> bool:
+    """Return whether the base holds queries or keys in another order than the module.
+
+    Raises `PlaceError` if one of the two orders is not known.
+    """
+    is_rotary, order = base.architecture.is_rotary, address.row_order
+    if order is (RowOrder.UNKNOWN if is_rotary else RowOrder.NEIGHBOURS):
+        raise PlaceError(Misfit.ORDER, extent.tensor.name)
+    return is_rotary and order is RowOrder.HALVES
 
 
 def _rotary_order(name: str, extent: Extent, layer: int | None, base: BaseModel) -> Order:

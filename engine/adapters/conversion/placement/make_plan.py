@@ -113,7 +113,7 @@ def _contribution(module: LoraModule, layouts: _Layouts) -> Contribution:
         raise PlaceError(Misfit.UNKNOWN)
     if address.is_expert and not address.name:
         return _of_parameters(module, address, layouts)
-    layout = layouts.of(address)
+    layout = layouts.of(replace(address, row_order=module.row_order))
     if layout.expert is not None and layout.expert >= layout.n_experts:
         raise PlaceError(Misfit.EXPERT, layout.parts[0].target, str(layout.n_experts))
     is_swapped = _fit(module, layout)

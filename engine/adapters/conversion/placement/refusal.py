@@ -66,6 +66,11 @@ def refusal(source: LoraSource, base: BaseModel, problems: Sequence[Problem]) ->
                 f", but {target} of the base {path} has not the form that it has in {base.name} "
                 "models: take another GGUF of the same model."
             )
+        case Misfit.ORDER:
+            end = (
+                f", a name whose order of rows is not known for {base.name} models: save it with "
+                "PEFT, under the names of transformers."
+            )
         case Misfit.SIZE:
             end = _wrong_size(module, problem, base)
         case Misfit.ABSENT:

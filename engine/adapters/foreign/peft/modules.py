@@ -15,8 +15,10 @@ from engine.adapters.foreign.module_names import (
     LoraKey,
     causal_path,
     is_of_other_tower,
+    is_of_torchtune,
     lora_key,
     require_name,
+    row_order,
     unwrapped,
 )
 from engine.adapters.foreign.peft.config import PeftConfig
@@ -107,6 +109,11 @@ def _sorted_out(
     factors: list[tuple[LoraKey, FileTensor]] = []
     for name, tensor in tensors.items():
         require_name(tensor.path, name)
+        if is_of_torchtune(unwrapped(name)):
+            config.refuse(
+                f"has torchtune's own names ({shown(name)}), which do not tell the order of rows",
+                "take the adapter_model.safetensors in PEFT's form that it writes beside it",
+            )
         key = lora_key(name)
         if key is None:
             others[unwrapped(name)] = tensor
@@ -192,7 +199,7 @@ def _module(config: PeftConfig, module: str, found: Mapping[str, FileTensor]) ->
             f"{expected.rank}",
             "get the configuration that was saved with these weights",
         )
-    return LoraModule(path, kind, a, b, expected.scale)
+    return LoraModule(path, kind, a, b, expected.scale, row_order=row_order(path))
 
 
 def _pair(
