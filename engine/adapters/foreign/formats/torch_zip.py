@@ -73,6 +73,11 @@ def read_torch_zip(path: Path) -> Mapping[str, FileTensor]:
     except PickleError as fault:
         raise damaged(path, str(fault)) from None
     except ForeignFunctionError as function:
+        if str(function).startswith("torch.distributed."):
+            raise AdapterError(
+                f"{path} holds one process's share of tensors ({function}), as FSDP2 and tensor "
+                "parallelism keep them: save it again with the full state dict (FULL_STATE_DICT)."
+            ) from None
         raise AdapterError(
             f"{path} would call {function} when it is loaded, which no table of tensors needs: "
             "do not load it with other programs unless you trust it, or save it as safetensors."
