@@ -275,17 +275,14 @@ def _row_order(rows: Rows, n_rows: int, layer: int | None, base: BaseModel) -> O
             return row_orders.grouped_heads_order(n_rows, n_heads, n_heads_kv)
     if rows is Rows.ALTERNATING and n_rows % 2 == 0:
         return row_orders.alternating_order(n_rows)
-    if rows is Rows.LINEAR_HEADS:
+    if rows in (Rows.LINEAR_HEADS, Rows.SCALAR_HEADS):
         n_keys, n_values = base.number("ssm.group_count"), base.number("ssm.time_step_rank")
-        key_size = base.number("ssm.state_size")
-        value_size = base.number("ssm.inner_size") // n_values
-        n_needed = 2 * (n_keys * key_size + n_values * value_size)
-        if n_needed == n_rows and n_values % n_keys == 0:
-            return row_orders.linear_attention_order(n_keys, n_values, key_size, value_size)
-    if rows is Rows.SCALAR_HEADS:
-        n_keys, n_values = base.number("ssm.group_count"), base.number("ssm.time_step_rank")
-        if n_rows == 2 * n_values and n_values % n_keys == 0:
-            return row_orders.interleaved_heads_order(n_rows, n_keys, 2)
+        sizes: tuple[int, ...] = (n_values // n_keys,) * 2
+        if rows is Rows.LINEAR_HEADS:
+            value_size = base.number("ssm.inner_size") // n_values
+            sizes = (base.number("ssm.state_size"),) * 2 + (sizes[0] * value_size,) * 2
+        if n_keys * sum(sizes) == n_rows and n_values % n_keys == 0:
+            return row_orders.linear_attention_order(n_keys, sizes)
     if rows in (Rows.VALUE_HEADS, Rows.VALUE_SCALARS):
         return _tiled(base, n_rows)
     if rows is Rows.QKV_VALUE_HEADS:

@@ -7,6 +7,8 @@ only b, reordering columns only a, and no base weight is needed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -45,12 +47,12 @@ def rotary_order(n_rows: int, n_heads: int) -> Order:
     return _indices(n_rows).reshape(n_heads, 2, -1).swapaxes(1, 2).reshape(n_rows)
 
 
-def interleaved_heads_order(n_rows: int, n_heads: int, n_parts: int = 3) -> Order:
-    """Return the order from (head, part, row) to one part after the other, as all q, all k, all v.
+def interleaved_heads_order(n_rows: int, n_heads: int) -> Order:
+    """Return the order from (head, q or k or v, row) to all q, all k, all v.
 
     Source: `BloomModel.modify_tensors`, `GPTNeoXModel.modify_tensors`.
     """
-    return _indices(n_rows).reshape(n_heads, n_parts, -1).swapaxes(0, 1).reshape(n_rows)
+    return _indices(n_rows).reshape(n_heads, 3, -1).swapaxes(0, 1).reshape(n_rows)
 
 
 def grouped_heads_order(n_rows: int, n_heads: int, n_heads_kv: int) -> Order:
@@ -64,15 +66,12 @@ def grouped_heads_order(n_rows: int, n_heads: int, n_heads_kv: int) -> Order:
     return np.concatenate([part.reshape(-1) for part in parts])
 
 
-def linear_attention_order(
-    n_key_heads: int, n_value_heads: int, key_size: int, value_size: int
-) -> Order:
-    """Return the order from (key head, its q k v z) to all q, all k, all v, all z.
+def linear_attention_order(n_key_heads: int, sizes: Sequence[int]) -> Order:
+    """Return the order from (key head, part, row) to all rows of each part in turn.
 
-    Source: `Qwen3NextModel.modify_tensors`, `in_proj_qkvz`.
+    `sizes` are the numbers of a key head's rows: of q, k, v and z, or of b and a. Source:
+    `Qwen3NextModel.modify_tensors`, `in_proj_qkvz`.
     """
-    n_value = n_value_heads // n_key_heads * value_size
-    sizes = (key_size, key_size, n_value, n_value)
     grouped = _indices(n_key_heads * sum(sizes)).reshape(n_key_heads, -1)
     parts = np.split(grouped, np.cumsum(sizes)[:-1], axis=1)
     return np.concatenate([part.reshape(-1) for part in parts])

@@ -199,7 +199,7 @@ def test_parts_are_pulled_whole_and_answer_as_peft_does(
     # A part that was lost is fetched again, and all go when the adapter is removed.
     (Path(told["path"]) / SECOND_HALF).unlink()
     assert (Path(pull(child)["path"]) / SECOND_HALF).is_file()
-    assert child.tui("rm", told["name"]).code == 0
+    assert child.tui("rm", told["name"], "--files").code == 0
     assert not Path(told["path"]).exists()
 
 
