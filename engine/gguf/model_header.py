@@ -9,6 +9,7 @@ from types import MappingProxyType
 from engine.disk.regular_file import FileStamp
 from engine.errors import BaseError, GgufError
 from engine.gguf.header import GgufHeader, read_header
+from engine.gguf.kinds import odd_kind
 from engine.gguf.tensors import TensorInfo
 from modelfiles.references.split_files import MAX_SHARDS, shards_of
 from modelfiles.wording import shown
@@ -92,6 +93,9 @@ def require_base(path: Path) -> GgufHeader:
     header = read_model_header(path)
     if header.is_adapter:
         raise BaseError(f"{path} is an adapter, not a model: name the base it was trained on.")
+    odd = odd_kind(header)
+    if odd is not None:
+        raise BaseError(f"{path} is {odd.what}, not a model: {odd.in_place_of_base}.")
     kind = header.text("general.type")
     if kind not in (None, "model"):
         raise BaseError(f"{path} is no model but of the kind {kind!r}: name a base model.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 from engine.adapters.foreign.formats.untrusted_file import require_content
+from engine.adapters.foreign.formats.weights_file import FORMATS, is_gguf_already
 from engine.adapters.foreign.mistral import PARAMS, has_lora
 from engine.adapters.foreign.shards import INDEX, Weights, weights_at, weights_in
 from engine.disk.regular_file import unreadable
@@ -27,15 +28,6 @@ _CONSOLIDATED: Final = "consolidated"
 _MLX_CHECKPOINT: Final = re.compile(r"(\d{1,19})_(adapters\.(?:safetensors|npz))")
 _MAX_LISTED: Final = 8
 _Folder = TypeVar("_Folder", bound=PurePath)
-
-WeightFormat = Literal["safetensors", "torch", "npz"]
-_FORMATS: Final[Mapping[str, WeightFormat]] = {
-    ".safetensors": "safetensors",
-    ".bin": "torch",
-    ".pt": "torch",
-    ".pth": "torch",
-    ".npz": "npz",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +54,6 @@ def find_adapter(path: Path) -> AdapterFiles:
         raise AdapterError(unreadable(path, error)) from None
 
 
-def weight_format(path: Path) -> WeightFormat:
-    """Return the format of a file that `find_adapter` found, by its suffix.
-
-    Raises `AdapterError` if it is empty, a git-lfs pointer, a web page, or already GGUF.
-    """
-    head = require_content(path)
-    if head.startswith(b"GGUF"):
-        raise _is_gguf(path)
-    return _FORMATS[path.suffix]
-
-
 def adapter_title(folder: Path) -> str:
     """Return a display name: the folder's, or that of the repository it was downloaded from."""
     folder = folder.absolute()
@@ -95,9 +76,9 @@ def _named_file(path: Path) -> AdapterFiles:
         return _in_folder(path.parent)
     is_index = path.name.endswith(INDEX)
     if not is_index and (path.suffix == ".gguf" or require_content(path).startswith(b"GGUF")):
-        raise _is_gguf(path)
+        raise is_gguf_already(path)
     weights = weights_at(path)
-    if Path(weights.name).suffix not in _FORMATS:
+    if Path(weights.name).suffix not in FORMATS:
         raise AdapterError(
             f"{path} is no file of adapter weights: name the adapter's folder, or its "
             ".safetensors, .bin or .npz file."
@@ -115,6 +96,10 @@ def _config_beside(path: Path, weights: Weights) -> Path:
         return params
     config = path.with_name(CONFIG)
     if not config.is_file():
+        from engine.adapters.foreign.contents import require_factors
+
+        for file in weights.files:
+            require_factors(file)
         raise AdapterError(
             f"There is no {CONFIG} beside {path}, and without it the scale of the factors is not "
             "known: get it from where the weights are from."
@@ -194,6 +179,7 @@ def _directly_in(folder: Path) -> AdapterFiles | None:
     config = folder / CONFIG
     if not weights:
         if config.exists():
+            _require_no_others(folder)
             raise AdapterError(
                 f"{folder} has {CONFIG} but no weights ({' or '.join(PEFT_WEIGHTS)}): download or "
                 "copy them too."
@@ -242,20 +228,34 @@ def _step(folder: PurePath) -> tuple[str, int] | None:
     return (match[1], int(match[2])) if match else None
 
 
+def _require_no_others(folder: Path) -> None:
+    """Raise `AdapterError` if the folder has weights under another name that are no adapter."""
+    others = sorted(file for file in folder.iterdir() if file.suffix in FORMATS and file.is_file())
+    for file in others:
+        require_content(file)
+    if others:
+        names = listed([shown(file.name) for file in others], _MAX_LISTED)
+        raise AdapterError(
+            f"{folder} has no {PEFT_WEIGHTS[0]}, but {names}: name the file of the adapter."
+        )
+
+
 def _no_adapter(folder: Path) -> AdapterError:
     ggufs = sorted(folder.glob("*.gguf"))
     if ggufs:
         return AdapterError(
             f"{folder} holds {shown(ggufs[0].name)}, which is GGUF already: name that file."
         )
+    if any(folder.glob("*.distcp")):
+        return AdapterError(
+            f"{folder} holds a checkpoint of torch's distributed training: save it again with the "
+            "full state dict (FULL_STATE_DICT)."
+        )
     if any(folder.glob("model*.safetensors")) or any(folder.glob("pytorch_model*.bin")):
         return AdapterError(
             f"{folder} holds a whole model, not an adapter: name the folder with {CONFIG}."
         )
+    _require_no_others(folder)
     return AdapterError(
         f"{folder} holds no adapter: name a folder with {CONFIG} and {PEFT_WEIGHTS[0]}."
     )
-
-
-def _is_gguf(path: Path) -> AdapterError:
-    return AdapterError(f"{path} is GGUF already and needs no conversion: use it as it is.")

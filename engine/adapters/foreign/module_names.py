@@ -1,8 +1,9 @@
 """Normalise module names of PEFT, MLX and trainers to those of the causal language model.
 
-Wrappers add to the names: PEFT (`base_model.model.`), torch.compile (`_orig_mod.`), FSDP
-(`_fsdp_wrapped_module.`), data parallelism (`module.`). Vision and audio models nest their text
-model under a prefix.
+Wrappers add steps anywhere in a name: PEFT (`base_model.model.`), torch.compile (`_orig_mod.`),
+FSDP (`_fsdp_wrapped_module.`, once `_fpw_module.`), checkpointing (`_checkpoint_wrapped_module.`),
+data parallelism (`module.`), Lightning (`_forward_module.`). Vision and audio models nest their
+text model under a prefix.
 """
 
 from __future__ import annotations
@@ -16,8 +17,13 @@ from engine.errors import AdapterError
 from modelfiles.wording import shown
 
 MAX_NAME_CHARACTERS: Final = 256
-_WRAPPERS: Final = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-_PREFIX: Final = re.compile(r"(.*\bbase_model\.model\.|base_model\.)?(module\.)*")
+_WRAPPERS: Final = frozenset(
+    (
+        *("_orig_mod", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module"),
+        *("module", "_forward_module"),
+    )
+)
+_PREFIX: Final = re.compile(r".*\bbase_model\.model\.|base_model\.")
 _TEXT_MODEL: Final = r"^(model\.)?(language_model|text_model|llm)\."
 """Prefix of the text model in LLaVA, Gemma 3, Qwen-VL, Mistral 3, Idefics, SmolVLM, MiniCPM-V."""
 _TEXT_WRAPPERS: Final = (
@@ -63,6 +69,11 @@ _TORCHTUNE: Final = re.compile(
     r"(decoder\.)?layers\.\d+\.(attn\.(q|k|v|output)_proj|mlp\.w[123])(\.lora_[aAbB].*)?"
 )
 _PARTS: Final = re.compile(r"(?P<module>.+?)\.(?P<part>lora_\w+)(?:\.(?P<rest>.+))?")
+_CLIPPED: Final = re.compile(
+    r"(?P<module>.+\.\w+?)_(?P<part>(?:embedding_)?[AB]|E|magnitude_vector)(?P<leaf>\.weight|\.bias)?"
+)
+"""A factor of an adapter named `lora`: older versions of PEFT took `.lora` out of a name to save
+it, so `v_proj.lora_A.lora.weight` became `v_proj_A.weight`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +91,14 @@ class LoraKey:
 
 def lora_key(name: str) -> LoraKey | None:
     """Return the parts of a tensor's name, or None if it is not a LoRA tensor."""
-    match = _PARTS.fullmatch(unwrapped(name))
+    name = unwrapped(name)
+    match = _PARTS.fullmatch(name)
     if match is None:
-        return None
+        clipped = _CLIPPED.fullmatch(name)
+        if clipped is None:
+            return None
+        part, leaf = f"lora_{clipped['part']}", clipped["leaf"]
+        return LoraKey(clipped["module"], part, "", leaf == ".bias")
     rest = (match["rest"] or "").split(".")
     leaf = rest.pop() if rest[-1] in ("weight", "bias") else ""
     return LoraKey(match["module"], match["part"], ".".join(rest), leaf == "bias")
@@ -90,8 +106,9 @@ def lora_key(name: str) -> LoraKey | None:
 
 def unwrapped(name: str) -> str:
     """Return a name without the prefixes of PEFT, torch.compile, FSDP and data parallelism."""
-    for wrapper in _WRAPPERS:
-        name = name.replace(wrapper, "")
+    steps = name.split(".")
+    if not _WRAPPERS.isdisjoint(steps):
+        name = ".".join(step for step in steps if step not in _WRAPPERS)
     return _PREFIX.sub("", name, count=1)
 
 

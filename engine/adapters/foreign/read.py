@@ -12,11 +12,10 @@ from engine.adapters.foreign.find import (
     adapter_title,
     find_adapter,
     is_of_mlx,
-    weight_format,
 )
-from engine.adapters.foreign.formats.safetensors import read_safetensors
 from engine.adapters.foreign.formats.tensor import FileTensor
 from engine.adapters.foreign.formats.untrusted_file import content_hash
+from engine.adapters.foreign.formats.weights_file import read_weights
 from engine.adapters.foreign.mistral import PARAMS, mistral_config, require_same_scale
 from engine.adapters.foreign.mlx import mlx_modules
 from engine.adapters.foreign.peft.config import name_of_base, peft_config, read_config
@@ -43,7 +42,8 @@ def read_source(path: Path) -> LoraSource:
     invocation_tokens: tuple[int, ...] = ()
     notices = list(files.notices)
     if is_mlx:
-        modules, dropped = mlx_modules(files.config, fields, _tensors(weights))
+        modules, dropped, told = mlx_modules(files.config, fields, _tensors(weights))
+        notices += told
         base_name = name_of_base(fields.get("model"))
     else:
         if files.config.name == PARAMS:
@@ -92,24 +92,9 @@ def _is_mlx(files: AdapterFiles, fields: Mapping[str, object]) -> bool:
 
 
 def _tensors(weights: Weights) -> Mapping[str, FileTensor]:
-    found = {file: _tensors_in(file) for file in weights.files}
+    found = {file: read_weights(file) for file in weights.files}
     weights.require_whole(found)
     return {name: tensor for tensors in found.values() for name, tensor in tensors.items()}
-
-
-def _tensors_in(file: Path) -> Mapping[str, FileTensor]:
-    # The archive readers are imported on demand because their imports take 11 ms.
-    match weight_format(file):
-        case "safetensors":
-            return read_safetensors(file)
-        case "torch":
-            from engine.adapters.foreign.formats.torch_zip import read_torch_zip
-
-            return read_torch_zip(file)
-        case "npz":
-            from engine.adapters.foreign.formats.npz import read_npz
-
-            return read_npz(file)
 
 
 def _preferred(files: AdapterFiles, is_mlx: bool) -> Weights:

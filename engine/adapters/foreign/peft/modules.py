@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from engine.adapters.foreign.contents import factors_missing, other_lora
 from engine.adapters.foreign.formats.tensor import FileTensor, StoredTensor, derived
 from engine.adapters.foreign.module_names import (
     LoraKey,
@@ -54,18 +55,21 @@ def peft_modules(config: PeftConfig, tensors: Mapping[str, FileTensor]) -> PeftM
     Raises `AdapterError` if tensors are missing, do not fit each other or the configuration, or
     cannot be expressed as a pair of factors.
     """
+    if other := other_lora(tensors):
+        config.refuse(f"holds {other[0]}", other[1])
     parts, others = _sorted_out(config, tensors)
     dropped = {module for module in parts if is_of_other_tower(module)}
     parts = {module: found for module, found in parts.items() if module not in dropped}
     dropped |= {name.rpartition(".")[0] for name in others if is_of_other_tower(name)}
-    require_nothing_whole(config, others, parts)
+    if parts or dropped:
+        require_nothing_whole(config, others, parts)
     if not parts:
         if dropped:
             config.refuse(
                 "changes nothing but a vision or audio tower",
                 "a GGUF model for text has no such tower, so there is nothing to convert",
             )
-        config.refuse("holds no LoRA factors", "check that its weights are complete")
+        config.refuse(*factors_missing(tensors))
     pruned = _pruned(config, parts)
     modules: list[LoraModule] = []
     wrappers: dict[str, list[Wrapper]] = {}

@@ -238,7 +238,7 @@ def test_weights_that_were_not_downloaded(tmp_path: Path) -> None:
     weights.write_bytes(b"")
     assert "is empty: download or copy it again" in refusal(tmp_path)
     weights.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-    assert "is a pointer of git-lfs" in refusal(tmp_path)
+    assert "is a git-lfs pointer" in refusal(tmp_path)
     weights.write_bytes(b"<!doctype html>")
     assert "is a web page" in refusal(tmp_path)
 

@@ -163,7 +163,7 @@ def test_nothing_is_read_beyond_an_entry(tmp_path: Path) -> None:
 HOSTILE = {
     "empty": (b"", "is empty"),
     "a bare pickle": (pickle.dumps({"x": 1}), "an old or another one"),
-    "a tar archive": (bytes(257) + b"ustar" + bytes(250), "an old or another one"),
+    "a tar archive": (bytes(257) + b"ustar" + bytes(250), "is an archive: unpack it"),
     "a safetensors file under this name": (struct.pack("<Q", 2) + b"{}", "an old or another"),
     "a pointer of git-lfs": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "an archive cut short": (saved()[:200], "no sound ZIP archive"),
