@@ -77,6 +77,8 @@ class AdapterChoice:
 def adapter_choices(files: Iterable[HubFile]) -> list[AdapterChoice]:
     """Return the adapters among a repository's files: GGUF first, then folders, each by name.
 
+    The newest of the checkpoints of one training comes before the others.
+
     Unsplit GGUF files all count: only the header tells an adapter from a model.
     """
     known = {file.path: file for file in files if is_safe(file.path)}
@@ -89,11 +91,11 @@ def adapter_choices(files: Iterable[HubFile]) -> list[AdapterChoice]:
     for path, file in sorted(known.items()):
         folder, _, name = path.rpartition("/")
         folders.setdefault(folder, {})[name] = file
-    for folder, inside in sorted(folders.items()):
-        choice = _in_folder(folder, inside)
-        if choice is not None:
-            found.append(choice)
-    return found
+    inner = [c for folder, inside in sorted(folders.items()) if (c := _in_folder(folder, inside))]
+    newest = _newest_checkpoint([choice for choice in inner if not choice.missing])
+    if newest is not None:
+        inner.sort(key=lambda choice: choice.label != newest.label)
+    return [*found, *inner]
 
 
 def chosen_adapter(reference: HubReference, files: Iterable[HubFile]) -> AdapterChoice:

@@ -125,6 +125,12 @@ def test_adapters_that_are_no_checkpoints_of_one_training_are_named(names: list[
         chosen(names)
 
 
+def test_the_newest_checkpoint_is_offered_first() -> None:
+    names = saved("checkpoint-10/", "checkpoint-100/", "checkpoint-90/")
+    labels = [choice.label for choice in adapter_choices(HubFile(name, 1) for name in names)]
+    assert labels == ["checkpoint-100", "checkpoint-10", "checkpoint-90"]
+
+
 def test_the_newest_numbered_file_of_mlx_is_taken_where_there_is_no_last() -> None:
     numbered = ["0000100_adapters.safetensors", "0000200_adapters.safetensors"]
     found = chosen(["adapter_config.json", *numbered])
