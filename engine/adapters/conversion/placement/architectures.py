@@ -180,7 +180,8 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "gpt-oss": Architecture("gpt-oss", experts=Rows.ALTERNATING),
     "mimo2": Architecture(
         "llama",
-        rules={"self_attn.qkv_proj": ()},  # rows are grouped by training device
+        # Rows are grouped by training device: no rule, so that the order is said to be unknown.
+        rules={"self_attn.qkv_proj": ()},
     ),
     # Queries, keys and values in one module, in an architecture-specific order.
     "baichuan": Architecture(is_rotary=True, rules={"self_attn.W_pack": (Rule(QKV),)}),

@@ -63,6 +63,19 @@ class BaseModel:
                 return Extent(fused, sum(sizes[:at]), sizes[at])
         return None
 
+    def members(self, target: str) -> tuple[tuple[str, int], ...]:
+        """Return the short names of the matrices that a tensor holds, with their numbers of rows.
+
+        A fused tensor whose parts the header does not tell counts as one.
+        """
+        name, tensor = short_name(target), self.header.tensors[target]
+        layer = int(target.split(".")[1]) if target.startswith("blk.") else None
+        fused = GATED if name in GATED and tensor == self._gated(layer) else SPLIT.get(name, ())
+        extents = {part: extent for part in fused if (extent := self.extent(part, layer))}
+        sizes = tuple((part, extent.n_rows) for part, extent in extents.items())
+        is_told = len(sizes) == len(fused) and sum(n for _, n in sizes) == tensor.ne[1]
+        return sizes if is_told else ((name, tensor.ne[1]),)
+
     def n_heads(self, layer: int | None) -> int:
         """Return the number of query heads of a layer; raise `AdapterError` if it is missing."""
         return self._number("attention.head_count", layer)

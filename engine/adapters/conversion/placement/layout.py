@@ -144,7 +144,9 @@ def layout_of(address: Address, base: BaseModel) -> Layout:
     n_layers, layer = base.n_layers, address.layer
     rules = rules_of(address, base)
     if not rules:
-        raise PlaceError(Misfit.UNKNOWN)
+        raise PlaceError(
+            Misfit.ORDER if address.name in base.architecture.rules else Misfit.UNKNOWN
+        )
     if layer is not None and n_layers is not None and layer >= n_layers:
         raise PlaceError(Misfit.BEYOND, str(n_layers))
     for rule in rules:
