@@ -32,11 +32,11 @@ from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, Tokens
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import BaseInfo, BaseReference, ChatMessage, GenerationStats, LoadSpec
+from engine.resolve.reference import gguf_of, resolve_adapter
 from engine.runtime.generation import generate
 from engine.runtime.runtime import Runtime
 from engine.stack import Adapter, AdapterStack, stack_of
 from modelfiles.parameters import Parameters
-from modelfiles.references.files import is_foreign_adapter
 from modelfiles.references.model_name import free_name
 
 if TYPE_CHECKING:
@@ -84,21 +84,26 @@ class Base(Handle):
     def set_stack(self, pairs: Iterable[tuple[str | Path, float]]) -> AdapterStack:
         """Replace the stack by adapters, each with its scale.
 
-        An adapter is a GGUF file, or the folder of a PEFT or MLX adapter, which is converted for
-        the base and kept in the settings' `cache_folder`. Its name is the file's stem or the
-        folder's name, with `-2`, `-3` … appended if that is taken. On an error the previous stack
-        stays in force.
+        An adapter is named as in `engine.resolve.reference`: a GGUF file, the folder of a PEFT or
+        MLX adapter, `hf.co/user/repo[:file]`, or the name of a pulled one. What has to be converted
+        for the base is kept in the settings' `cache_folder`. Its name is the pulled adapter's, else
+        the file's stem or the folder's name, with `-2`, `-3` … appended if that is taken. On an
+        error the previous stack stays in force.
 
         Raises:
-            GgufError: A file is missing or not GGUF.
+            ReferenceNotFoundError: An adapter is missing or unreadable.
+            ModelfileError: A file is not GGUF, or a folder does not hold one adapter.
+            GgufError: A GGUF file is damaged.
             AdapterError: A file is not an adapter, cannot be converted, or does not fit the base.
+            HubError: An adapter cannot be pulled.
         """
         adapters: list[tuple[Adapter, float]] = []
-        for path, scale in pairs:
-            file = Path(path)
-            taken = {adapter.name for adapter, _ in adapters}
-            name = free_name(file.name if file.is_dir() else file.stem, taken)
-            adapters.append((read_adapter(self._gguf(file), name), scale))
+        for reference, scale in pairs:
+            found = resolve_adapter(str(reference))
+            cache = self._cache() if found.is_foreign else None
+            spec = gguf_of(found, self._file, cache=cache)
+            name = free_name(spec.name, {adapter.name for adapter, _ in adapters})
+            adapters.append((read_adapter(spec.path, name), scale))
         self._runtime.set_stack(stack_of(adapters))
         return self.stack
 
@@ -173,17 +178,13 @@ class Base(Handle):
             if self._temporary is not None:
                 self._temporary.cleanup()
 
-    def _gguf(self, path: Path) -> Path:
-        """Return the GGUF file of an adapter, converting a PEFT or MLX folder."""
-        if not is_foreign_adapter(path):
-            return path
-        from engine.adapters.conversion.converted_files import converted
-
+    def _cache(self) -> Path:
+        """Return the folder of converted adapters; a temporary one if the settings name none."""
         kept = self._runtime.settings.cache_folder
         if kept is None:
             self._temporary = self._temporary or TemporaryDirectory(prefix="lora-tui-")
             kept = self._temporary.name
-        return converted(path, self._file, Path(kept) / "converted").path
+        return Path(kept) / "converted"
 
 
 def open_base(

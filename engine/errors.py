@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+from modelfiles.errors import SubjectError
 
-class EngineError(Exception):
+
+class EngineError(SubjectError):
     """Base class of the engine's errors; the text says what failed, where, and what to do."""
 
 

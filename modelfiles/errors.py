@@ -1,15 +1,60 @@
 """Errors of the modelfiles package; each message is one sentence for the user."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
 
-class ModelfilesError(Exception):
+
+class SubjectError(Exception):
+    """An error about a file or another thing that the user may know by another name.
+
+    Args:
+        reason: What is wrong and what to do: a whole sentence, or, with a `subject`, the rest of
+            the sentence that begins with it, such as `is empty: download it again.`
+        subject: Path or name of the thing.
+    """
+
+    def __init__(self, reason: str, subject: Path | str | None = None) -> None:
+        super().__init__(reason, subject)
+        self.reason = reason
+        self.subject = subject
+
+    def __str__(self) -> str:
+        return self.reason if self.subject is None else f"{self.subject} {self.reason}"
+
+    def about(self, names: Mapping[Path, str]) -> Self:
+        """Use the user's name for the subject if it is a file of `names` or lies in a folder of it.
+
+        Returns the same error, with its cause and traceback.
+        """
+        for path, name in names.items():
+            if self.subject is not None and Path(self.subject).is_relative_to(path):
+                inner = Path(self.subject).relative_to(path)
+                self.subject = f"{name}/{inner}" if inner.name else name
+                break
+        return self
+
+
+@contextmanager
+def naming(names: Mapping[Path, str]) -> Iterator[None]:
+    """Word the errors raised inside about the user's names for files and folders."""
+    try:
+        yield
+    except SubjectError as error:
+        error.about(names)
+        raise
+
+
+class ModelfilesError(SubjectError):
     """Base class of the package's errors; the text says what failed, where, and what to do."""
 
 
 class ModelfileError(ModelfilesError):
     """A Modelfile is unreadable or invalid; `line` is the line of the error, if known."""
 
-    def __init__(self, message: str, line: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        super().__init__(reason)
         self.line = line
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelfiles.errors import ModelNotFoundError
-from modelfiles.language.modelfile import generated_text
 from modelfiles.model import FoundModel, ListedModel, Model
 from modelfiles.ollama.root import ollama_root
 from modelfiles.ollama.store import OllamaStore
@@ -125,10 +124,6 @@ class Library:
         ]
         everything = (*created, *packaged, *shown)
         return sorted(everything, key=lambda model: model.modified, reverse=True)
-
-    def modelfile_text(self, name: str) -> str:
-        """Return a Modelfile that recreates the model, with absolute paths."""
-        return generated_text(self.get(name))
 
     def is_ollamas(self, name: str) -> bool:
         """Return whether a name means a model of Ollama, even one that cannot be run here."""

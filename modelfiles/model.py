@@ -80,6 +80,12 @@ class Model:
         paths = (self.base, *(adapter.path for adapter in self.adapters), *self.kept.drafts)
         return tuple(dict.fromkeys(paths))
 
+    @property
+    def names(self) -> dict[Path, str]:
+        """What the user calls the files of the base and the adapters, to word errors about them."""
+        names = {spec.path: spec.name for spec in self.adapters}
+        return names | ({self.base: self.name} if self.name else {})
+
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
@@ -105,6 +111,7 @@ class FoundModel:
     """A model and where it was found."""
 
     model: Model
-    origin: Origin
+    origin: Origin | Literal["file", "hub"]
+    """`file` for a path, `hub` for what was downloaded just for this."""
     hides: str | None = None
     """The full name of the Ollama model that this model hides; None if there is none."""

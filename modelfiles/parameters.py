@@ -53,6 +53,8 @@ class Parameters(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     typical_p: float | None = None
     repeat_last_n: int | None = None
     """Number of last tokens that penalties apply to; 0 is off, -1 the whole context."""
+    repeat_limit: int | None = None
+    """Tokens after which an answer that only repeats a short piece ends; 0 for no limit."""
     temperature: float | None = None
     repeat_penalty: float | None = None
     presence_penalty: float | None = None
@@ -104,6 +106,7 @@ DEFAULTS = Parameters(
     min_p=0.0,
     typical_p=1.0,
     repeat_last_n=64,
+    repeat_limit=400,
     temperature=0.8,
     repeat_penalty=1.0,
     presence_penalty=0.0,
@@ -133,6 +136,8 @@ OWN = MappingProxyType(
         "flash_attention": "`true` or `false`; unset, off on the processor, where it slows "
         "decoding down, else llama.cpp chooses",
         "kv_cache_type": f"data type of the KV cache: {_TYPES_TEXT}; unset, f16",
+        "repeat_limit": "tokens after which an answer that only repeats one short piece ends; 0 for"
+        " no limit, unset 400",
         "rpc_hosts": "machines that compute layers, `HOST:PORT,HOST:PORT`; `none` for no machine",
     }
 )
@@ -181,6 +186,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "min_p": (0.0, 1.0),
     "typical_p": (0.0, 1.0),
     "repeat_last_n": (-1, _INT32_MAX),
+    "repeat_limit": (0, _INT32_MAX),
     "temperature": (0.0, 1e6),
     "repeat_penalty": (1e-6, 1e6),
 }

@@ -47,8 +47,8 @@ class Settings(msgspec.Struct, frozen=True):
     swap: Annotated[
         SwapMode,
         Meta(
-            description="after a change of the stack `evaluate` reads the conversation anew "
-            "(exact), `keep` goes on from what the stack before has read (at once, approximate)"
+            description="after a change of the mix `evaluate` reads the conversation anew "
+            "(exact), `keep` goes on from what the mix before has read (at once, approximate)"
         ),
     ] = "evaluate"
     live: Annotated[

@@ -55,7 +55,7 @@ def require_same(adapter: Adapter) -> None:
         return
     if content_sha256(read_header(adapter.file)) != adapter.sha256:
         raise AdapterError(
-            f"{adapter.path} has changed since it was read: remove {adapter.name} and add it again."
+            f"has changed since it was added: remove {adapter.name} and add it again.", adapter.path
         )
 
 
@@ -78,8 +78,8 @@ def content_sha256(header: GgufHeader) -> str:
         try:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise GgufError(f"{header.path} cannot be read: {error.strerror}.") from None
+            raise GgufError(f"cannot be read: {error.strerror}.", header.path) from None
     if stamp != header.stamp:
-        raise GgufError(f"{header.path} changed meanwhile: wait until it is complete.")
+        raise GgufError("changed while being read: wait until it is complete.", header.path)
     require_unchanged(header.path, stamp)
     return digest

@@ -48,8 +48,9 @@ def active_parts(parts: Sequence[FusePart]) -> list[FusePart]:
         require_kept(own_rules_broken(part.header))
         if part.header.architecture != first.architecture:
             raise AdapterError(
-                f"{part.header.path} is for the architecture {part.header.architecture!r} and "
-                f"{first.path} for {first.architecture!r}: fuse adapters of one base."
+                f"is for the architecture {part.header.architecture!r}, but others of the stack "
+                f"for {first.architecture!r}: fuse adapters of one base.",
+                part.header.path,
             )
     return active
 

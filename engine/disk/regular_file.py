@@ -29,8 +29,8 @@ def open_regular(
     path: Path,
     error_type: type[EngineError] = GgufError,
     *,
-    folder: str = "is a folder, not a GGUF file: name the .gguf file itself",
-    other: str = "is no regular file: name a .gguf file",
+    folder: str = "is a folder: name the .gguf file in it",
+    other: str = "is not a regular file: name a .gguf file",
 ) -> tuple[FileIO, FileStamp]:
     """Open a regular file for unbuffered reading; raise `error_type` with the reason on failure.
 
@@ -40,20 +40,20 @@ def open_regular(
         # Check the file type first: opening a named pipe blocks until a writer appears.
         kind = path.stat().st_mode
         if not stat.S_ISREG(kind):
-            raise error_type(f"{path} {folder if stat.S_ISDIR(kind) else other}.")
+            raise error_type(f"{folder if stat.S_ISDIR(kind) else other}.", path)
         file = path.open("rb", buffering=0)
         status = os.fstat(file.fileno())
     except FileNotFoundError:
-        raise error_type(f"There is no file {path}: check the path.") from None
+        raise error_type("does not exist: check the path.", path) from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise error_type(unreadable(path, error)) from None
+        raise error_type(unreadable(error), path) from None
     return file, FileStamp.of(status)
 
 
-def unreadable(path: Path, error: OSError | ValueError) -> str:
-    """Return the error message for a path that the system cannot read."""
+def unreadable(error: OSError | ValueError) -> str:
+    """Return the reason of an error about a path that the system cannot read."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{str(path)!r} cannot be read: {reason}."
+    return f"cannot be read: {reason}."
 
 
 def require_unchanged(path: Path, stamp: FileStamp) -> None:
@@ -61,6 +61,6 @@ def require_unchanged(path: Path, stamp: FileStamp) -> None:
     try:
         status = path.stat()
     except OSError as error:
-        raise GgufError(f"{path} went away while it was being read: {error.strerror}.") from None
+        raise GgufError(f"went away while being read: {error.strerror}.", path) from None
     if FileStamp.of(status) != stamp:
-        raise GgufError(f"{path} changed while it was being read: wait until it is complete.")
+        raise GgufError("changed while being read: wait until it is complete.", path)

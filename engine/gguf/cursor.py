@@ -51,7 +51,7 @@ class FileCursor(Handle):
 
     def damaged(self, fault: str) -> GgufError:
         """Return the error for a header that contradicts itself."""
-        return GgufError(f"{self.path} is damaged: {fault}; download or copy it again.")
+        return GgufError(f"is damaged: {fault}; download or copy it again.", self.path)
 
     def need(self, n_bytes: int, what: str) -> None:
         """Buffer the next `n_bytes`; raise `GgufError` if the file ends before."""
@@ -68,7 +68,7 @@ class FileCursor(Handle):
                 parts.append(part)
                 wanted -= len(part)
         except OSError as error:
-            raise GgufError(f"{self.path} cannot be read: {error.strerror}.") from None
+            raise GgufError(f"cannot be read: {error.strerror}.", self.path) from None
         self._buffer = parts[0] if len(parts) == 1 else b"".join(parts)
         if len(self._buffer) < n_bytes:  # shorter than it was when it was opened
             raise self._too_short(what, self._start + n_bytes)
@@ -142,6 +142,7 @@ class FileCursor(Handle):
 
     def _too_short(self, what: str, end: int) -> GgufError:
         return GgufError(
-            f"{self.path} is cut short or damaged: {what} would end at byte {end}, but the file "
-            f"has {self.stamp.size_bytes} bytes; download or copy it again."
+            f"is cut short or damaged: {what} would end at byte {end} of "
+            f"{self.stamp.size_bytes}; download or copy it again.",
+            self.path,
         )

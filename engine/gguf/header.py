@@ -117,21 +117,21 @@ def read_header(path: Path) -> GgufHeader:
 def _read_version(cursor: FileCursor) -> int:
     path = cursor.path
     if cursor.remaining == 0:
-        raise GgufError(f"{path} is empty: download or copy it again.")
+        raise GgufError("is empty: download or copy it again.", path)
     magic = cursor.take(min(4, cursor.remaining), "the magic number")
     if magic != b"GGUF":
         head = magic + cursor.take(min(N_BYTES, cursor.remaining), "its begin")
         signature = signature_beside_gguf(head)
         does = signature or f"is not a GGUF file: it begins with {magic!r}; name a .gguf file."
-        raise GgufError(f"{path} {does}")
+        raise GgufError(str(does), path)
     version = cursor.u32("the version")
     if version & 0xFFFF == 0 and version != 0:
-        raise GgufError(f"{path} is a big-endian GGUF file: get or convert a little-endian one.")
+        raise GgufError("is a big-endian GGUF file: get or convert a little-endian one.", path)
     if version > _NEWEST_CREDIBLE_VERSION:
         raise cursor.damaged(f"it claims GGUF version {version}")
     if version not in (2, 3):
         advice = "convert the model again" if version < 2 else "use a newer version of this program"
-        raise GgufError(f"{path} has GGUF version {version}; 2 and 3 can be read: {advice}.")
+        raise GgufError(f"has GGUF version {version}; 2 and 3 can be read: {advice}.", path)
     return version
 
 
@@ -150,5 +150,5 @@ def _read_alignment(
     if types.get(key, ValueType.UINT32) is not ValueType.UINT32 or not isinstance(alignment, int):
         raise cursor.damaged(f"{key} is not a 32-bit unsigned integer")
     if alignment <= 0 or alignment & (alignment - 1):
-        raise cursor.damaged(f"{key} is {alignment}, which is no power of two")
+        raise cursor.damaged(f"{key} is {alignment}, not a power of two")
     return alignment

@@ -68,7 +68,7 @@ _KINDS: Final[tuple[tuple[Callable[[GgufHeader], bool], Kind], ...]] = (
             _says(header, "imatrix")
             or _are_all(header, lambda name: name.endswith((".in_sum2", ".counts")))
         ),
-        Kind("an importance matrix for quantising"),
+        Kind("an importance matrix (imatrix)"),
     ),
     (
         lambda header: (

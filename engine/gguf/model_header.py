@@ -32,18 +32,22 @@ def read_model_header(path: Path) -> GgufHeader:
     if count == 1:
         return first
     if count > MAX_SHARDS:
-        raise GgufError(f"{path} claims to be split over {count} files: download it again.")
+        raise GgufError(f"claims to be split over {count} files: download it again.", path)
     paths = _shard_paths(path, count, first.integer("split.no"))
     tensors: dict[str, TensorInfo] = {}
     stamps: dict[Path, FileStamp] = {}
     size_bytes = 0
     for number, part_path in enumerate(paths):
-        part = first if number == 0 else _read_part(part_path, number, count)
+        try:
+            part = first if number == 0 else _read_part(part_path, number, count)
+        except GgufError as error:
+            raise GgufError(f"cannot be used: {part_path.name} {error.reason}", path) from error
         for name, tensor in part.tensors.items():
             if name in tensors:
                 raise GgufError(
-                    f"{part_path} has the tensor {shown(name)} of an earlier part again: "
-                    "download all parts of one version."
+                    f"has the tensor {shown(name)} in two parts: download all parts of one "
+                    "version.",
+                    path,
                 )
             tensors[name] = tensor
         stamps[part_path] = part.stamp
@@ -51,8 +55,9 @@ def read_model_header(path: Path) -> GgufHeader:
     expected = first.integer("split.tensors.count")
     if expected is not None and expected != len(tensors):
         raise GgufError(
-            f"The {count} parts of {path} have {len(tensors)} tensors together where {expected} "
-            "are due: download all parts of one version."
+            f"has {len(tensors)} instead of {expected} tensors in its {count} parts: download all "
+            "parts of one version.",
+            path,
         )
     return replace(
         first,
@@ -66,11 +71,12 @@ def _shard_paths(path: Path, count: int, number: int | None) -> tuple[Path, ...]
     paths = shards_of(path)
     if len(paths) != count:
         raise GgufError(
-            f"{path} is one of {count} parts of a split model, but is not named like one: "
-            f"call the first part …-00001-of-{count:05d}.gguf."
+            f"is one of {count} parts of a split model without the name of one: call the first "
+            f"part …-00001-of-{count:05d}.gguf.",
+            path,
         )
     if number != 0 or path != paths[0]:
-        raise GgufError(f"{path} is not the first part of its split model: name {paths[0]}.")
+        raise GgufError(f"is not the first part of its split model: name {paths[0]}.", path)
     return paths
 
 
@@ -78,8 +84,7 @@ def _read_part(path: Path, number: int, count: int) -> GgufHeader:
     part = read_header(path)
     if part.integer("split.no") != number or shard_count(part) != count:
         raise GgufError(
-            f"{path} is not part {number + 1} of {count} of the split model it is named after: "
-            "download it again."
+            f"is not part {number + 1} of {count} of its split model: download it again.", path
         )
     return part
 
@@ -92,15 +97,15 @@ def require_base(path: Path) -> GgufHeader:
     """
     header = read_model_header(path)
     if header.is_adapter:
-        raise BaseError(f"{path} is an adapter, not a model: name the base it was trained on.")
+        raise BaseError("is an adapter, not a model: name the base it was trained on.", path)
     odd = odd_kind(header)
     if odd is not None:
-        raise BaseError(f"{path} is {odd.what}, not a model: {odd.in_place_of_base}.")
+        raise BaseError(f"is {odd.what}, not a model: {odd.in_place_of_base}.", path)
     kind = header.text("general.type")
     if kind not in (None, "model"):
-        raise BaseError(f"{path} is no model but of the kind {kind!r}: name a base model.")
+        raise BaseError(f"has the type {kind!r}, not a model: name a base model.", path)
     if not header.architecture:
-        raise BaseError(f"{path} names no architecture, so it is no model: name a base model.")
+        raise BaseError("names no architecture: name a base model.", path)
     if not header.tensors:
-        raise BaseError(f"{path} holds no weights, so it is no whole model: name a base model.")
+        raise BaseError("holds no weights: name a base model.", path)
     return header

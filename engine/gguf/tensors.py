@@ -72,9 +72,10 @@ def read_tensors(
         start = data_offset + offset
         if start + size_bytes > cursor.stamp.size_bytes:
             raise GgufError(
-                f"{cursor.path} is cut short: tensor {shown(name)} ends at byte "
+                f"is cut short: tensor {shown(name)} ends at byte "
                 f"{start + size_bytes}, but the file has {cursor.stamp.size_bytes} bytes; "
-                "download or copy it again."
+                "download or copy it again.",
+                cursor.path,
             )
         tensors[name] = TensorInfo(name, shape, type_, start, size_bytes, cursor.path)
     return tensors, data_offset
@@ -100,8 +101,9 @@ def _ggml_type(cursor: FileCursor, name: str) -> GgmlType:
         return GgmlType(number)
     except ValueError:
         raise GgufError(
-            f"{cursor.path} stores tensor {shown(name)} in type {number}, which is unknown here: "
-            "it is damaged, or made for a newer or another program."
+            f"stores tensor {shown(name)} in the unknown type {number}: it is damaged, or made for "
+            "a newer or another program.",
+            cursor.path,
         ) from None
 
 

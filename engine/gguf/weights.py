@@ -41,7 +41,7 @@ class WeightFile(Handle):
             for path, expected in header.part_stamps.items():
                 self._files[path], stamp = open_regular(path)
                 if stamp != expected:
-                    raise GgufError(f"{path} changed since its header was read: try again.")
+                    raise GgufError("changed since its header was read: try again.", path)
         except GgufError:
             self._free()
             raise
@@ -61,11 +61,12 @@ class WeightFile(Handle):
             while view and (n_read := file.readinto(view)):
                 view = view[n_read:]
         except OSError as error:
-            raise GgufError(f"{tensor.path} cannot be read: {error.strerror}.") from None
+            raise GgufError(f"cannot be read: {error.strerror}.", tensor.path) from None
         if view:
             raise GgufError(
-                f"{tensor.path} was cut short while it was read: tensor {shown(tensor.name)} ends "
-                "beyond the file; copy it again."
+                f"was cut short while being read: tensor {shown(tensor.name)} ends beyond the "
+                "file; copy it again.",
+                tensor.path,
             )
         return data
 
@@ -111,7 +112,6 @@ def decoded(data: Bytes, type_: GgmlType, row_length: int) -> Floats:
         )
     except (NotImplementedError, ValueError):
         raise AdapterError(
-            f"Weights stored as {type_.name} cannot be turned into floats here: convert the "
-            "adapter to f16."
+            f"Weights of type {type_.name} cannot be read as floats: convert the adapter to f16."
         ) from None
     return values.reshape(-1, row_length)

@@ -109,7 +109,7 @@ def copied_fields(header: GgufHeader) -> list[Field]:
     file, stamp = open_regular(header.path)
     with file:
         if stamp != header.stamp:
-            raise GgufError(f"{header.path} changed since its header was read: try again.")
+            raise GgufError("changed since its header was read: try again.", header.path)
         fields = []
         for key, (start, end) in header.spans.items():
             file.seek(start)
@@ -117,7 +117,7 @@ def copied_fields(header: GgufHeader) -> list[Field]:
             while len(value) < end - start:
                 part = file.read(end - start - len(value))
                 if not part:
-                    raise GgufError(f"{header.path} was cut short while it was read.")
+                    raise GgufError("was cut short while it was read.", header.path)
                 value += part
             fields.append(Field(key, bytes(value)))
     return fields

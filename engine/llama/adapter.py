@@ -28,7 +28,7 @@ class LoraAdapter(Handle):
         # On a failure this is a NULL pointer object, which is falsy but not None.
         self.pointer: Any = lc.llama_adapter_lora_init(model._model, os.fsencode(path))
         if not self.pointer:
-            raise AdapterError(f"{path} cannot be loaded as an adapter: {reasons.first()}.")
+            raise AdapterError(f"cannot be loaded as an adapter: {reasons.first()}.", path)
         self.path = path
         self._model = model
         model._adapters.append(self)

@@ -95,8 +95,7 @@ class Context(AdapterUser):
         self._context: Any = lc.llama_init_from_model(model._model, params)
         if not self._context:
             raise EngineError(
-                f"A context of {n_ctx} tokens cannot be made for {model.path.name}: "
-                f"{reasons.first()}. {_advice(kv_type)}"
+                f"A context of {n_ctx} tokens cannot be made: {reasons.first()}. {_advice(kv_type)}"
             )
         self._model = model
         self.uses_flash_attention = uses_flash_attention
@@ -144,7 +143,7 @@ class Context(AdapterUser):
         Raises:
             GenerationError: No room in the context, or a failure inside llama.cpp.
         """
-        array = (lc.llama_token * len(tokens))(*tokens)
+        array = self._array(tokens)
         return self._run(lc.llama_batch_get_one(array, len(tokens)))
 
     def evaluate(self, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -155,7 +154,7 @@ class Context(AdapterUser):
         `decode`.
         """
         n = len(tokens)
-        array = (lc.llama_token * n)(*tokens)
+        array = self._array(tokens)
         batch = lc.llama_batch_get_one(array, n)
         # The name keeps the flags alive during the call below.
         flags = (ctypes.c_int8 * n)(*[1] * n)
@@ -163,6 +162,17 @@ class Context(AdapterUser):
         self._run(batch, can_interrupt=False)
         pointer = lc.llama_get_logits(self._context)
         return np.ctypeslib.as_array(pointer, shape=(n, self._model.n_vocab)).copy()
+
+    def _array(self, tokens: Sequence[int]) -> Any:
+        """Return tokens as an array of C; raise `GenerationError` where llama.cpp would abort."""
+        if not 0 < len(tokens) <= self.n_batch:
+            raise GenerationError(
+                f"{len(tokens)} tokens cannot be evaluated at once: at least 1, at most "
+                f"{self.n_batch}."
+            )
+        if not all(0 <= token < self._model.n_vocab for token in tokens):
+            raise GenerationError(f"The vocabulary has tokens from 0 to {self._model.n_vocab - 1}.")
+        return (lc.llama_token * len(tokens))(*tokens)
 
     def _run(self, batch: Any, *, can_interrupt: bool = True) -> bool:
         """Evaluate a batch; return False if it was interrupted and undone."""

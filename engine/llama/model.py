@@ -70,7 +70,7 @@ class Model(Handle):
         reasons.clear()
         self._model: Any = lc.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
-            raise BaseError(f"{path} cannot be loaded: {reasons.first()}.")
+            raise BaseError(f"cannot be loaded: {reasons.first()}.", path)
         self.path = path
         self._vocab: Any = lc.llama_model_get_vocab(self._model)
         self._contexts: list[AdapterUser] = []

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from engine.hub.pull.adapter import RemoteAdapter
     from engine.hub.search.fit import Fit
     from engine.resolve.adapter import NewAdapter
-    from engine.resolve.hub_adapter import Watch
+    from engine.resolve.watch import Watch
     from engine.stack import Adapter, AdapterStack
 
 

@@ -20,3 +20,5 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """The TEMPLATE of the Modelfile, a Go template; None for the base's own chat template."""
     thinks: bool | None = None
     """Whether a reasoning model is asked to think; None leaves it to its template."""
+    is_raw: bool = False
+    """Whether the text of the last message is completed as it is, without a template."""

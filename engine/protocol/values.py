@@ -73,6 +73,13 @@ class BaseInfo(msgspec.Struct, frozen=True):
     """Names of the base on the Hugging Face Hub, `user/repo`, the likeliest first."""
     notices: tuple[str, ...] = ()
     """Sentences for the user on load parameters that were not applied as asked."""
+    template_problem: str = ""
+    """Why a chat with this base needs a TEMPLATE; empty if its own chat template does."""
+
+    def notices_for(self, template: str | None) -> tuple[str, ...]:
+        """Return the sentences for a chat under the TEMPLATE of a Modelfile, or without one."""
+        is_told = self.template_problem and not template
+        return (*self.notices, self.template_problem) if is_told else self.notices
 
 
 class GenerationStats(msgspec.Struct, frozen=True):

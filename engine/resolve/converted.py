@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from engine.adapters.conversion.converted_files import converted
 from engine.gguf.header import GgufHeader
 from engine.gguf.model_header import require_base
 from engine.hub.client.addresses import hub_address
+from engine.resolve.watch import Watch
 from modelfiles.wording import printable
 
 
@@ -30,20 +30,16 @@ def converted_folder(home: Path) -> Path:
     return home / "cache" / "converted"
 
 
-def converted_adapter(
-    source: Path,
-    base: Path | GgufHeader,
-    folder: Path,
-    on_progress: Callable[[float], None] = lambda _: None,
-    is_cancelled: Callable[[], bool] = lambda: False,
-) -> NewGguf:
+def converted_adapter(source: Path, base: Path | GgufHeader, folder: Path, watch: Watch) -> NewGguf:
     """Return a PEFT or MLX adapter as a GGUF for `base`, converted unless `folder` has it.
 
     Raises `EngineError` with one sentence if it cannot be converted, and `Cancelled` if
-    `is_cancelled` returned True.
+    `watch` cancelled it.
     """
     header = base if isinstance(base, GgufHeader) else require_base(base)
-    made = converted(source, header, folder, on_progress=on_progress, is_cancelled=is_cancelled)
+    made = converted(
+        source, header, folder, on_progress=watch.on_progress, is_cancelled=watch.is_cancelled
+    )
     base_name = header.text("general.name") or header.path.name
     when = "was converted" if made.is_new else "had been converted before"
     return NewGguf(

@@ -1,39 +1,30 @@
-"""Pull adapters of the Hub for the rack, check them, and convert them if necessary.
+"""Make what the user names, or finds on the Hub, an adapter for the rack.
 
 These functions wait for the network or read whole files, so the chat calls them in a thread.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from engine.errors import AdapterError, EngineError
+from engine.adapters.read import adapter_name, read_adapter
+from engine.errors import AdapterError
+from engine.gguf.model_header import require_base
 from engine.hub.pull.adapter import RemoteAdapter, pull_adapter
-from engine.resolve.adapter import NewAdapter, read_new_adapter
+from engine.resolve.adapter import NewAdapter, adapter_notices
 from engine.resolve.converted import converted_folder
-from engine.resolve.pulled import pulled_adapter
+from engine.resolve.reference import ResolvedAdapter, converted_for, resolve_adapter
+from engine.resolve.watch import Watch
 from engine.stack import AdapterStack, StackEntry
-from modelfiles.errors import StoreError
+from modelfiles.errors import StoreError, naming
+from modelfiles.model import AdapterSpec
+from modelfiles.references.files import gguf_at
 from modelfiles.references.hub import HubReference
 from modelfiles.references.model_name import free_name
-from modelfiles.references.pulled_adapters import PulledAdapter, PulledAdapters
-from modelfiles.wording import printable
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Callbacks to follow and to cancel work in a thread."""
-
-    on_bytes: Callable[[int, int], None] = lambda _done, _total: None
-    """Called with the bytes that have arrived and the total of a download."""
-    on_progress: Callable[[float], None] = lambda _: None
-    """Called with the fraction of a conversion that is done, from 0 to 1."""
-    is_cancelled: Callable[[], bool] = lambda: False
+from modelfiles.references.pulled_adapters import PulledAdapters
 
 
 def pulled_for_rack(
@@ -56,7 +47,7 @@ def pulled_for_rack(
         on_bytes=watch.on_bytes,
         is_cancelled=watch.is_cancelled,
     )
-    return adapter_of(record, stack(), base, home, watch)
+    return _new_adapter(ResolvedAdapter.of(record), stack(), base, home, watch)
 
 
 def is_pulled(remote: RemoteAdapter, home: Path) -> bool:
@@ -72,55 +63,43 @@ def is_pulled(remote: RemoteAdapter, home: Path) -> bool:
 def named_adapter(
     text: str, stack: AdapterStack, base: Path, home: Path, watch: Watch
 ) -> NewAdapter:
-    """Return the adapter that the user typed: a path, `hf.co/user/repo[:file]`, or a pulled name.
+    """Return the adapter that the user typed, as `resolve_adapter` finds it, for the rack.
 
-    Raises the errors of `pulled_for_rack`.
+    Raises the errors of `pulled_for_rack` and of `resolve_adapter`.
     """
-    text = text.strip()
-    # An existing path takes precedence over a name.
-    is_path = os.path.exists(os.path.expanduser(text))
-    record = (
-        None
-        if is_path
-        else pulled_adapter(text, home, on_bytes=watch.on_bytes, is_cancelled=watch.is_cancelled)
-    )
-    if record is not None:
-        return adapter_of(record, stack, base, home, watch)
-    if text and not is_path and "/" not in text and text[0] not in "'\"~":
-        raise AdapterError(
-            f"There is no file {printable(text)}, and no pulled adapter has that name."
-        )
-    return read_new_adapter(
-        text,
-        stack,
-        base,
-        converted_folder(home),
-        on_progress=watch.on_progress,
-        is_cancelled=watch.is_cancelled,
-    )
+    specs = [AdapterSpec(e.adapter.name, e.adapter.file, e.scale) for e in stack]
+    adapter = resolve_adapter(text, stack=specs, home=home, watch=watch)
+    return _new_adapter(adapter, stack, base, home, watch)
 
 
-def adapter_of(
-    record: PulledAdapter, stack: AdapterStack, base: Path, home: Path, watch: Watch
+def _new_adapter(
+    named: ResolvedAdapter, stack: AdapterStack, base: Path, home: Path, watch: Watch
 ) -> NewAdapter:
-    """Return a pulled adapter for the rack, under the name that `--lora` and `ADAPTER` use."""
-    address = f"hf.co/{record.repo}"
-    try:
-        new = read_new_adapter(
-            record.path,
-            stack,
-            base,
-            converted_folder(home),
-            on_progress=watch.on_progress,
-            is_cancelled=watch.is_cancelled,
-        )
-    except EngineError as error:
-        raise type(error)(str(error).replace(record.path, address)) from error
+    """Return an adapter under a free name, switched on at scale 1.0.
+
+    Raises `EngineError` with one sentence if it is unreadable, made for another base or in the
+    stack already, and `ModelfilesError` if its path does not lead to one adapter.
+    """
+    if named.spec is not None:
+        raise _in_rack_already(named.spec.name)
+    header = require_base(base)
+    # The user knows the adapter by the path or address they named, not by its place in a cache.
+    with naming({named.path: named.shown}):
+        made = converted_for(named, header, converted_folder(home), watch)
+        file = gguf_at(named.path, "adapter") if made is None else made.path
+        with naming({file: named.shown}):
+            notices = adapter_notices(file, header)
+            title = None if made is None else adapter_name(made.title, named.path)
+            adapter = read_adapter(file, named.name or title)
+    for entry in stack:
+        if entry.adapter.sha256 == adapter.sha256:
+            raise _in_rack_already(entry.adapter.name)
     taken = {entry.adapter.name for entry in stack}
-    adapter = msgspec.structs.replace(new.entry.adapter, name=free_name(record.name, taken))
-    return replace(
-        new,
-        entry=StackEntry(adapter, new.entry.scale),
-        notices=tuple(notice.replace(record.path, address) for notice in new.notices),
-        conversion=new.conversion.replace(record.path, address),
-    )
+    entry = StackEntry(msgspec.structs.replace(adapter, name=free_name(adapter.name, taken)))
+    if made is None:
+        return NewAdapter(entry, notices)
+    return NewAdapter(entry, (*made.notices, *notices), made.sentence)
+
+
+def _in_rack_already(name: str) -> AdapterError:
+    return AdapterError(f"This adapter is in the rack already, as {name}.")

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import HubError
 from engine.hub.pull.adapter import known_adapter, pull_adapter
+from engine.resolve.watch import Watch
 from modelfiles.errors import ReferenceNotFoundError, StoreError
 from modelfiles.references.hub import HubReference
 from modelfiles.references.pulled_adapters import PulledAdapter, PulledAdapters
 from modelfiles.state.home import state_home
 
 
-def pulled_adapter(
-    reference: str,
-    home: Path | None = None,
-    *,
-    on_bytes: Callable[[int, int], None] = lambda _done, _total: None,
-    is_cancelled: Callable[[], bool] = lambda: False,
-) -> PulledAdapter | None:
+def pulled_adapter(reference: str, home: Path, watch: Watch) -> PulledAdapter | None:
     """Return the adapter that `hf.co/user/repo[:file or folder]` or the name of a pulled one means.
 
     A reference is pulled unless its newest revision is here already, and so is a name whose file is
-    gone. Returns None if the text is neither; callers then take it for a path. `home` defaults to
-    the home of all state; `on_bytes` gets the bytes that have arrived and the total.
+    gone. Returns None if the text is neither. `home` is the home of all state.
 
     Raises `HubError` with one sentence if the adapter cannot be pulled, `Cancelled` if
-    `is_cancelled` returned True, and `StoreError` if the record cannot be read or written.
+    `watch` cancelled it, and `StoreError` if the record cannot be read or written.
     """
-    home = state_home() if home is None else home
     try:
         hub = HubReference.parse(reference, "adapter")
     except ValueError as error:
@@ -40,7 +32,7 @@ def pulled_adapter(
             return record
         hub = HubReference(record.repo, record.file, "adapter")
 
-    return pull_adapter(hub, home, on_bytes=on_bytes, is_cancelled=is_cancelled)
+    return pull_adapter(hub, home, on_bytes=watch.on_bytes, is_cancelled=watch.is_cancelled)
 
 
 def pulled_by(text: str, home: Path | None = None) -> PulledAdapter | None:

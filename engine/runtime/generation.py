@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from engine.errors import EngineError
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
 from engine.protocol.values import FinishReason, GenerationStats
 from engine.runtime.prompt import Prompt, build_prompt
+from engine.runtime.repetition import RepetitionGuard
 from engine.runtime.runtime import Runtime
 from engine.runtime.sampling import Sampling
 from engine.runtime.stop_strings import TextStream
 from engine.runtime.thoughts import Split, ThoughtSplitter
+from modelfiles.parameters import DEFAULTS, Parameters
+
+_REPEATS: Final = (
+    "The answer was ended because it only repeated itself; PARAMETER repeat_limit 0 lets it go on."
+)
 
 
 def generate(
@@ -96,6 +103,7 @@ class _Answer:
         n_most = n_room if limit is None or limit < 0 else min(n_room, limit)
         started = time.perf_counter()
         reason: FinishReason = "length"
+        repetition = RepetitionGuard(_repeat_limit(parameters))
         with Sampling.of(parameters).chain(model, prompt.tokens, context.n_ctx) as chain:
             while self._n_decoded < n_most:
                 if self._is_cancelled():
@@ -112,6 +120,9 @@ class _Answer:
                 self._decode_s = time.perf_counter() - started
                 if stream.is_stopped:
                     reason = "stop"
+                    break
+                if repetition.ends(token):
+                    self._notices = (*self._notices, _REPEATS)
                     break
                 if self._n_decoded < n_most:
                     self._runtime.decode(token)
@@ -144,3 +155,8 @@ class _Answer:
             is_approximate=self._n_prompt > 0 and self._runtime.is_approximate,
         )
         return Finished(self._id, reason, self._text, stats, self._notices, error, self._thinking)
+
+
+def _repeat_limit(parameters: Parameters) -> int:
+    limit = parameters.repeat_limit
+    return DEFAULTS.repeat_limit or 0 if limit is None else limit

@@ -12,7 +12,8 @@ from engine.llama.model import Model
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.values import ChatMessage
 from modelfiles.errors import TemplateError
-from modelfiles.template.choose import ChatFormat, choose_format
+from modelfiles.template.check import REPLACED
+from modelfiles.template.choose import ChatFormat, Origin, choose_format, raw_format
 from modelfiles.template.thoughts import DEFAULT_TAGS, ThoughtTags
 
 
@@ -53,13 +54,7 @@ def build_prompt(model: Model, request: ChatRequest, n_ctx: int) -> Prompt:
     if not turns:
         raise PromptError("There is no message to answer.")
     limit = n_ctx - answer_reserve(n_ctx, request.parameters.num_predict)
-    chat_format = choose_format(
-        request.template,
-        model.chat_template,
-        bos_token=model.bos_text,
-        eos_token=model.eos_text,
-        thinks=request.thinks,
-    )
+    chat_format = _format(model, request)
 
     def text_without(n_dropped: int) -> str:
         return _render(chat_format, [*system, *turns[n_dropped:]])
@@ -70,6 +65,8 @@ def build_prompt(model: Model, request: ChatRequest, n_ctx: int) -> Prompt:
     n_dropped = 0
     text = text_without(n_dropped)
     tokens = _tokenize(model, text)
+    if not tokens:
+        raise PromptError(_nothing(chat_format.origin, text))
     if len(tokens) > limit:
         starts = _possible_starts(turns)
         first = _first_that_fits(starts, tokens_without, limit)
@@ -87,7 +84,6 @@ def build_prompt(model: Model, request: ChatRequest, n_ctx: int) -> Prompt:
         notices.append(
             f"The {n_dropped} oldest {plural} left out: the context of {n_ctx} tokens is full."
         )
-    notices += chat_format.notices
     tags = chat_format.tags or DEFAULT_TAGS
     # Without a template that uses thinking tags, a tag at the end is part of the user's message.
     opens_thought = chat_format.tags is not None and text.rstrip().endswith(tags.opening)
@@ -165,11 +161,24 @@ def _settled(first: int, n_starts: int) -> int:
     return min(-(-first // block) * block, n_starts - 1)
 
 
+def _format(model: Model, request: ChatRequest) -> ChatFormat:
+    if request.is_raw:
+        return raw_format()
+    return choose_format(
+        request.template,
+        model.chat_template,
+        bos_token=model.bos_text,
+        eos_token=model.eos_text,
+        thinks=request.thinks,
+    )
+
+
 def _render(chat_format: ChatFormat, messages: Sequence[ChatMessage]) -> str:
     try:
         return chat_format.render([{"role": m.role, "content": m.content} for m in messages])
     except TemplateError as error:
-        raise PromptError(f"{chat_format.origin}, {error}.") from error
+        replaced = f" {REPLACED}" if chat_format.origin is Origin.BASE else ""
+        raise PromptError(f"{chat_format.origin}, {str(error).rstrip('.')}.{replaced}") from error
 
 
 def _tokenize(model: Model, text: str) -> list[int]:
@@ -177,3 +186,9 @@ def _tokenize(model: Model, text: str) -> list[int]:
     if model.adds_bos and model.bos_text and text.startswith(model.bos_text):
         text = text.removeprefix(model.bos_text)
     return model.tokenize(text)
+
+
+def _nothing(origin: Origin, text: str) -> str:
+    if text.strip():
+        return "The base's vocabulary has no tokens for the prompt: use another base."
+    return f"{origin}, the chat template wrote no prompt: give another TEMPLATE in the Modelfile."

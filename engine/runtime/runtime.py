@@ -33,6 +33,7 @@ from engine.runtime.stacks.fused_files import FusedCache
 from engine.runtime.stacks.fuser import Fuser
 from engine.stack import AdapterStack
 from modelfiles.parameters import Parameters
+from modelfiles.template.check import template_problem
 
 log = logging.getLogger("engine.runtime.runtime")
 
@@ -74,7 +75,7 @@ class Runtime(Handle):
         )
         try:
             if not self.model.has_decoder:
-                raise BaseError(f"{path} cannot generate text: it has no decoder.")
+                raise BaseError("cannot generate text: it has no decoder.", path)
             options = ContextOptions.of(parameters, self.model)
             self.context = Context(self.model, **asdict(options))
         except BaseException:
@@ -105,6 +106,7 @@ class Runtime(Handle):
             load_s=time.perf_counter() - started,
             repositories=identity_of(self._header).repositories,
             notices=_notices(parameters, self.context),
+            template_problem=template_problem(self.model.chat_template),
         )
 
     def set_stack(self, stack: AdapterStack) -> Form:

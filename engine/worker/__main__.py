@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
 import msgspec
@@ -192,9 +193,16 @@ class Worker:
                     self._generate(request)
                     self._cancelled.discard(request.request_id)
         except EngineError as error:
+            error.about(_names(request))
             self._send(Failed(_id_of(request), type(error).__name__, str(error)))
         except MemoryError:
-            self._send(Failed(_id_of(request), "EngineError", "There is not enough memory."))
+            self._send(
+                Failed(
+                    _id_of(request),
+                    "EngineError",
+                    "The memory is full: close other programs or take a smaller model.",
+                )
+            )
 
     def _load(self, request: Load) -> None:
         progress = _Throttle(PROGRESS_INTERVAL_S)
@@ -251,6 +259,16 @@ class Worker:
     def _send(self, event: Event) -> None:
         self._events.write(self._encoder.encode(event) + b"\n")
         self._events.flush()
+
+
+def _names(request: Request) -> dict[Path, str]:
+    """Return what the user calls the files of a request."""
+    match request:
+        case Load(spec=spec) if spec.base.name:
+            return {Path(spec.base.path): spec.base.name}
+        case SetStack(stack=stack):
+            return {entry.adapter.file: entry.adapter.name for entry in stack}
+    return {}
 
 
 def _id_of(request: Request) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,8 +15,10 @@ from engine.hub.pull.adapter import RemoteAdapter
 from engine.hub.search.fit import Fit, fit_of
 from engine.llama.cpu import physical_cores
 from engine.resolve.adapter import NewAdapter, read_stack
-from engine.resolve.hub_adapter import Watch, named_adapter, pulled_for_rack
+from engine.resolve.hub_adapter import named_adapter, pulled_for_rack
+from engine.resolve.watch import Watch
 from engine.stack import Adapter, AdapterStack
+from modelfiles.errors import naming
 from modelfiles.model import Model
 
 
@@ -42,7 +43,8 @@ class AdapterFiles:
 
     @cached_property
     def _base(self) -> GgufHeader:
-        return require_base(self._model.base)
+        with naming(self._model.names):
+            return require_base(self._model.base)
 
     def check(self) -> tuple[AdapterStack, tuple[str, ...]]:
         """Return the model's stack and sentences on its adapters."""
@@ -56,31 +58,34 @@ class AdapterFiles:
         watch: Watch,
     ) -> NewAdapter:
         """Return the adapter that the user named or chose on the Hub, pulled and converted."""
-        if isinstance(named, str):
-            return named_adapter(named, stack(), self._model.base, home, watch)
-        return pulled_for_rack(named, stack, self._model.base, home, watch)
+        with naming(self._model.names):
+            if isinstance(named, str):
+                return named_adapter(named, stack(), self._model.base, home, watch)
+            return pulled_for_rack(named, stack, self._model.base, home, watch)
 
     def fit(self, remote: RemoteAdapter) -> Fit:
         """Return whether an adapter on the Hub fits the base, by the beginning of its file."""
-        fit = fit_of(remote.repo, remote.choice, remote.revision, self._base)
-        # The base's path in the store is internal: a digest of 64 digits.
-        name = self._base.text("general.name") or self._model.name
-        return replace(fit, reason=fit.reason.replace(str(self._base.path), name))
+        return fit_of(remote.repo, remote.choice, remote.revision, self._base)
 
     def inspect(self, adapter: Adapter, watch: Watch) -> Inspection:
         """Return what an adapter changes, with the norms of its deltas."""
-        found = inspect(adapter.file, adapter.name, self._base)
-        return measured(found, is_cancelled=watch.is_cancelled)
+        with naming({adapter.file: adapter.name, **self._model.names}):
+            found = inspect(adapter.file, adapter.name, self._base)
+            return measured(found, is_cancelled=watch.is_cancelled)
 
     def compare(self, inspections: Sequence[Inspection], watch: Watch) -> tuple[Overlap, ...]:
         """Return how far every two of the inspected adapters overlap."""
-        return overlaps(inspections, on_fraction=watch.on_progress, is_cancelled=watch.is_cancelled)
+        with naming({found.path: found.name for found in inspections}):
+            return overlaps(
+                inspections, on_fraction=watch.on_progress, is_cancelled=watch.is_cancelled
+            )
 
     def relate(self, inspection: Inspection, watch: Watch) -> Inspection:
         """Return an inspection with the norms of the base's weights."""
-        return measured(
-            inspection,
-            self._norms,
-            on_fraction=watch.on_progress,
-            is_cancelled=watch.is_cancelled,
-        )
+        with naming({inspection.path: inspection.name, **self._model.names}):
+            return measured(
+                inspection,
+                self._norms,
+                on_fraction=watch.on_progress,
+                is_cancelled=watch.is_cancelled,
+            )

@@ -31,6 +31,8 @@ _LETTERS = re.compile(r"[A-Za-z]*")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_]*")
 # A quoted reference with text after its closing quote on the same line.
 _QUOTED_REFERENCE = re.compile(r'(?:"""(.*?)"""|"(?!"")([^"]*)")[ \t]+(?=[^ \t\r\n])', re.DOTALL)
+# Letters and line ends with a zero byte before or behind each, as UTF-16 writes ASCII.
+_UTF16 = re.compile(rb"(?:[\t\n\r -~]\0){2}|(?:\0[\t\n\r -~]){2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ def parse(source: bytes | str) -> tuple[Command, ...]:
     """Read the commands of a Modelfile, in order.
 
     Bytes are UTF-8, or UTF-16 if they begin with its byte order mark; undecodable bytes become
-    U+FFFD. Raises `ModelfileError`, with the line, for a syntax error and if there is no FROM.
+    U+FFFD. Raises `ModelfileError`, with the line, for UTF-16 without the mark, for a syntax error
+    and if there is no FROM.
     """
     reader = _Reader(decode(source))
     commands = []
@@ -85,6 +88,10 @@ def decode(source: bytes | str) -> str:
     for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
         if source.startswith(mark):
             return source[len(mark) :].decode(encoding, errors="replace")
+    if _UTF16.match(source):
+        raise ModelfileError(
+            "(line 1): the text is UTF-16 without a byte order mark: save it as UTF-8", 1
+        )
     return source.removeprefix(codecs.BOM_UTF8).decode("utf-8", errors="replace")
 
 

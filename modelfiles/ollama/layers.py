@@ -104,12 +104,12 @@ class LayerReader:
     def _text(self, layer: Layer) -> bytes:
         path = self._path(layer, "one of its files")
         if layer.size > MAX_TEXT_BYTES:
-            raise OllamaError(f"{self._what} has a text of {layer.size} bytes, which is no text")
+            raise OllamaError(f"{self._what} has a text of {layer.size} bytes, too long for one")
         try:
             return path.read_bytes()
         except OSError as error:
             raise OllamaError(
-                f"{self._what}: cannot read {printable(path)}: {error.strerror or error}"
+                f"{self._what} has a file that cannot be read: {error.strerror or error}"
             ) from None
 
     def _path(self, layer: Layer, part: str) -> Path:
@@ -123,29 +123,26 @@ class LayerReader:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
-                raise self._unreadable(part, path, error.strerror or str(error)) from None
+                raise self._unreadable(part, error.strerror or str(error)) from None
             if not stat.S_ISREG(status.st_mode):
-                raise self._unreadable(part, path, "not a file")
+                raise self._unreadable(part, "not a file")
             if status.st_size != layer.size:
                 raise OllamaError(
-                    f"{self._what} is not complete: the file of {part} has {status.st_size} of"
+                    f"{self._what} is incomplete: the file of {part} has {status.st_size} of"
                     f" {layer.size} bytes; {self._pull_again}"
                 )
             if not os.access(path, os.R_OK):
-                raise self._unreadable(part, path, "permission denied")
+                raise self._unreadable(part, "permission denied")
             return path
         partial = candidates[0].with_name(f"{candidates[0].name}-partial")
         if partial.exists():
-            raise OllamaError(f"{self._what} is not downloaded to its end; {self._pull_again}")
+            raise OllamaError(f"{self._what} is downloaded only in part; {self._pull_again}")
         raise OllamaError(
-            f"{self._what} is damaged: the file of {part} ({printable(candidates[0])}) is missing;"
-            f" {self._pull_again}"
+            f"{self._what} is damaged: the file of {part} is missing; {self._pull_again}"
         )
 
-    def _unreadable(self, part: str, path: Path, reason: str) -> OllamaError:
-        return OllamaError(
-            f"{self._what}: the file of {part} ({printable(path)}) cannot be read: {reason}"
-        )
+    def _unreadable(self, part: str, reason: str) -> OllamaError:
+        return OllamaError(f"{self._what} is damaged: the file of {part} cannot be read: {reason}")
 
     @property
     def _pull_again(self) -> str:

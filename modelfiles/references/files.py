@@ -4,66 +4,52 @@ from __future__ import annotations
 
 import errno
 import shlex
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from modelfiles.errors import ModelfileError, ReferenceNotFoundError
-from modelfiles.references.hub import Download, HubReference, Kind
-from modelfiles.references.pulled_adapters import PulledAdapter
+from modelfiles.errors import ModelfileError, ModelfilesError, ReferenceNotFoundError
+from modelfiles.references.hub import HubReference, Kind
 from modelfiles.references.split_files import missing_shards, shards_of
 from modelfiles.wording import printable, quoted, shortened
 
 GGUF_MAGIC = b"GGUF"
 
-Convert = Callable[[Path, Path], Path]
-"""Convert an adapter of PEFT or MLX to GGUF: takes the adapter's folder or file and the base's
-file, and returns the path of the result; raises `ReferenceNotFoundError` if it cannot."""
-
-Pull = Callable[[str], PulledAdapter | None]
-"""Download the adapter of a Hub reference, or find the adapter pulled under a name; return its
-record, or None if the text is neither; raises `ReferenceNotFoundError`, with the reason, if that
-fails."""
-
 _FOREIGN_WEIGHTS = (".safetensors", ".bin", ".npz", ".pt", ".pth")
 _FOREIGN_CONFIG = "adapter_config.json"
 
 
-def gguf_at(path: Path, what: str, kind: str = "model") -> Path:
+@contextmanager
+def said_of(what: str) -> Iterator[None]:
+    """Begin the message of every error of the block with `what`, such as `(line 2): FROM x`."""
+    try:
+        yield
+    except ModelfileError as error:
+        raise ModelfileError(f"{what}: {error}", error.line) from error
+    except ModelfilesError as error:
+        raise ReferenceNotFoundError(f"{what}: {error}") from error
+
+
+def gguf_at(path: Path, kind: Kind = "model") -> Path:
     """Return the GGUF file at `path`, or the only one in that folder.
 
-    Error messages begin with `what`. Raises `ReferenceNotFoundError` if a file cannot be read or
-    a shard is missing, and `ModelfileError` if the file is not GGUF or not the first shard, or the
-    folder does not hold exactly one model.
+    Raises `ReferenceNotFoundError` if a file cannot be read or a shard is missing, and
+    `ModelfileError` if the file is not GGUF or not the first shard, or the folder does not hold
+    exactly one model.
     """
     try:
         if path.is_dir():
-            path = _only_gguf_in(path, what, kind)
+            path = _only_gguf_in(path, kind)
         elif path.suffix == ".safetensors":
-            raise ModelfileError(f"{what}: {_convert_advice(kind, path.parent)}")
+            raise ModelfileError(_convert_advice(kind, path.parent))
         magic = _magic(path)
     except OSError as error:
         raise ReferenceNotFoundError(
-            f"{what}: cannot read {printable(path)}: {error.strerror or error}"
+            f"cannot read {printable(path)}: {error.strerror or error}"
         ) from None
     if magic != GGUF_MAGIC:
-        raise ModelfileError(f"{what}: {printable(path)} is not a GGUF file")
-    return path if kind == "adapter" else _first_shard(path, what)
-
-
-def adapter_at(path: Path, what: str, base: Path, convert: Convert | None) -> tuple[Path, Path]:
-    """Return the GGUF file of the adapter at `path`, and the path that gives its default name.
-
-    Converts an adapter of PEFT or MLX for the model in `base`; its folder gives the name.
-    """
-    if not is_foreign_adapter(path):
-        file = gguf_at(path, what, "adapter")
-        return file, file
-    if convert is None:
-        raise ModelfileError(f"{what}: {_convert_advice('adapter', path)}")
-    try:
-        return convert(path, base), path if path.is_dir() else path.parent
-    except ReferenceNotFoundError as error:
-        raise ReferenceNotFoundError(f"{what}: {error}") from error
+        raise ModelfileError(f"{printable(path)} is not a GGUF file")
+    return path if kind == "adapter" else _first_shard(path)
 
 
 def is_foreign_adapter(path: Path) -> bool:
@@ -95,23 +81,23 @@ def _magic(path: Path) -> bytes:
         return file.read(len(GGUF_MAGIC))
 
 
-def _first_shard(path: Path, what: str) -> Path:
+def _first_shard(path: Path) -> Path:
     shards = shards_of(path)
     if path != shards[0]:
         raise ModelfileError(
-            f"{what}: {printable(path)} is not the first part of its split model;"
+            f"{printable(path)} is not the first part of its split model;"
             f" name {printable(shards[0].name)}"
         )
     missing = missing_shards(path)
     if missing:
         raise ReferenceNotFoundError(
-            f"{what}: of the {len(shards)} parts of the split model {len(missing)} are missing in"
+            f"of the {len(shards)} parts of the split model {len(missing)} are missing in"
             f" {printable(path.parent)}, {printable(missing[0].name)} first"
         )
     return path
 
 
-def _only_gguf_in(folder: Path, what: str, kind: str) -> Path:
+def _only_gguf_in(folder: Path, kind: Kind) -> Path:
     # A vision projector beside its model does not count as a second model.
     files = sorted(p for p in folder.glob("*.gguf") if not p.name.lower().startswith("mmproj"))
     models = list(dict.fromkeys(shards_of(file)[0] for file in files))
@@ -119,18 +105,21 @@ def _only_gguf_in(folder: Path, what: str, kind: str) -> Path:
         return models[0]
     if models:
         raise ModelfileError(
-            f"{what}: the folder {printable(folder)} holds {len(models)} GGUF files;"
-            " name one of them"
+            f"the folder {printable(folder)} holds {len(models)} GGUF files; name one of them"
         )
     if any(folder.glob("*.safetensors")):
-        raise ModelfileError(f"{what}: {_convert_advice(kind, folder)}")
+        raise ModelfileError(_convert_advice(kind, folder))
+    other = (
+        "a model of the same name; write name:tag for the model"
+        if kind == "model"
+        else "a pulled adapter of the same name; write hf.co/user/repo for the adapter"
+    )
     raise ModelfileError(
-        f"{what}: the folder {printable(folder)} holds no GGUF file"
-        " (a folder comes before a model of the same name; write name:tag for the model)"
+        f"the folder {printable(folder)} holds no GGUF file (a folder comes before {other})"
     )
 
 
-def _convert_advice(kind: str, folder: Path) -> str:
+def _convert_advice(kind: Kind, folder: Path) -> str:
     where = shlex.quote(printable(folder))
     if kind == "adapter":
         return f"it is an adapter of PEFT or MLX; convert it first: tui convert {where}"
@@ -145,7 +134,7 @@ def _convert_advice(kind: str, folder: Path) -> str:
     )
 
 
-def hub_reference(reference: str, kind: Kind, what: str) -> HubReference | None:
+def hub_reference(reference: str, kind: Kind) -> HubReference | None:
     """Parse a reference to the Hub; return None if it is not one.
 
     Raises `ReferenceNotFoundError` if it has the prefix of one but names no repository.
@@ -153,68 +142,35 @@ def hub_reference(reference: str, kind: Kind, what: str) -> HubReference | None:
     try:
         return HubReference.parse(reference, kind)
     except ValueError as error:
-        raise ReferenceNotFoundError(f"{what}: {error}") from None
+        raise ReferenceNotFoundError(str(error)) from None
 
 
-def downloaded(reference: HubReference, download: Download | None, what: str) -> Path:
-    """Download the GGUF file of a Hub reference and return its path."""
-    if download is None:
-        raise ReferenceNotFoundError(f"{what}: nothing can be downloaded here")
-    try:
-        path = download(reference)
-    except ReferenceNotFoundError as error:
-        raise ReferenceNotFoundError(f"{what}: {error}") from error
-    return gguf_at(path, what, reference.kind)
-
-
-def pulled_at(
-    reference: str, what: str, base: Path, convert: Convert | None, pull: Pull | None
-) -> tuple[Path, str] | None:
-    """Return the GGUF file and the name of an adapter given by Hub reference or pulled name.
-
-    None if the reference is neither. Converts an adapter of PEFT or MLX for `base`.
-    """
-    hub = hub_reference(reference, "adapter", what)
-    if pull is None:
-        if hub is None:
-            return None
-        raise ReferenceNotFoundError(f"{what}: nothing can be downloaded here")
-    try:
-        record = pull(reference)
-    except ReferenceNotFoundError as error:
-        raise ReferenceNotFoundError(f"{what}: {error}") from error
-    if record is None:
-        return None
-    file, _ = adapter_at(Path(record.path), what, base, convert)
-    return file, record.name
-
-
-def expand(reference: str, folder: Path, where: str) -> Path:
+def expand(reference: str, folder: Path) -> Path:
     """Return the absolute path of a reference, relative to `folder`; it need not exist.
 
     Raises `ModelfileError` for a NUL character and `ReferenceNotFoundError` for an unknown user's
-    home folder; messages begin with `where`.
+    home folder.
     """
     if "\0" in reference:
-        raise ModelfileError(f"{where}the path {quoted(reference)} holds a NUL character")
+        raise ModelfileError(f"the path {quoted(reference)} holds a NUL character")
     try:
         return (folder / Path(reference).expanduser()).absolute()
     except RuntimeError:
         raise ReferenceNotFoundError(
-            f"{where}{shortened(reference)}: there is no such user's home folder"
+            f"there is no such user's home folder as in {shortened(reference)}"
         ) from None
 
 
-def is_there(path: Path, where: str) -> bool:
+def is_there(path: Path) -> bool:
     """Return whether the path exists; False for one that is too long to exist.
 
-    Raises `ReferenceNotFoundError`, whose text begins with `where`, if permission is denied.
+    Raises `ReferenceNotFoundError` if permission is denied.
     """
     try:
         path.stat()
     except PermissionError:
         raise ReferenceNotFoundError(
-            f"{where}cannot look at {printable(path)}: permission denied"
+            f"cannot look at {printable(path)}: permission denied"
         ) from None
     except OSError:
         return False

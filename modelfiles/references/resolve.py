@@ -4,56 +4,62 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from modelfiles.errors import (
     ModelfileError,
-    ModelfilesError,
     ModelNameError,
     ModelNotFoundError,
     ReferenceNotFoundError,
 )
 from modelfiles.language.adapter_line import AdapterLine
 from modelfiles.language.modelfile import Modelfile
-from modelfiles.model import AdapterSpec, Model, Origin
+from modelfiles.model import AdapterSpec, FoundModel, Model
+from modelfiles.references.base import ModelLookup, find_base
 from modelfiles.references.files import (
-    Convert,
-    Pull,
-    adapter_at,
-    downloaded,
     expand,
     gguf_at,
     hub_reference,
     is_there,
     line_prefix,
-    looks_like_path,
-    pulled_at,
+    said_of,
 )
 from modelfiles.references.hub import Download
 from modelfiles.references.model_name import ModelName, free_name
 from modelfiles.references.split_files import shards_of
 from modelfiles.wording import printable, quoted, shortened
 
-if TYPE_CHECKING:
-    # At run time this would be a cycle: the library resolves packaged models with this module.
-    from modelfiles.model import FoundModel
-
 _NO_ID = re.compile(r"[^\w.-]+")
-_ORIGINS: dict[Origin, str] = {
+_ORIGINS = {
     "created": "the created model {}",
     "package": "the model {} of the package",
     "ollama": "the model {} of Ollama's store",
+    "hub": "{} of the Hugging Face Hub",
 }
 
 
-class ModelLookup(Protocol):
-    """The lookup that FROM uses for model names, usually `modelfiles.library.Library`."""
+class AdapterLookup(Protocol):
+    """The lookup of what ADAPTER lines name, usually `engine.resolve.reference.find_adapter`."""
 
-    def find(self, name: str) -> FoundModel:
-        """Return the model called `name`; raises `ModelNotFoundError`."""
+    def __call__(self, reference: str, folder: Path, base: Path) -> AdapterSpec:
+        """Return an adapter's GGUF file for the model in `base`, and the name it is known by.
+
+        Paths are relative to `folder`. Raises `ModelfilesError` if there is no such adapter.
+        """
         ...
+
+
+def gguf_adapter(reference: str, folder: Path, base: Path) -> AdapterSpec:
+    """Return the adapter in a GGUF file: the lookup where nothing is downloaded or converted."""
+    path = expand(reference, folder)
+    if reference and is_there(path):
+        file = gguf_at(path, "adapter")
+        return AdapterSpec(adapter_id(file), file)
+    if hub_reference(reference, "adapter") is not None:
+        raise ReferenceNotFoundError("nothing can be downloaded here")
+    raise ReferenceNotFoundError(f"there is no such file (looked at {printable(path)})")
 
 
 def resolve(
@@ -63,29 +69,25 @@ def resolve(
     name: str,
     *,
     download: Download | None = None,
-    convert: Convert | None = None,
-    pull: Pull | None = None,
-    on_choice: Callable[[str], None] | None = None,
+    adapters: AdapterLookup = gguf_adapter,
+    on_choice: Callable[[str], None] = lambda _: None,
 ) -> Model:
     """Resolve every reference of `modelfile` and return the model it describes.
 
-    FROM is, in this order, an existing path (relative to `folder`, the Modelfile's own; `~` is
-    expanded), a model of `library`, or a repository of the Hugging Face Hub, which `download`
-    fetches. The adapters of a FROM model come first in the stack; its other settings apply where
-    the Modelfile sets none, and its licenses precede the Modelfile's. ADAPTER is an existing
-    path, a Hub reference or the name of a pulled adapter; `pull` resolves the last two, and
-    `convert` converts adapters of PEFT or MLX. `name` becomes the model's name; `on_choice`
-    receives a sentence that says how FROM was resolved.
+    `find_base` says what FROM may be; `download` fetches a repository of the Hub. The adapters of a
+    FROM model come first in the stack; its other settings apply where the Modelfile sets none, and
+    its licenses precede the Modelfile's. `adapters` finds what ADAPTER lines name. `name` becomes
+    the model's name; `on_choice` receives a sentence that says how FROM was resolved.
 
     Raises `ReferenceNotFoundError` if a reference cannot be found or read, `ModelfileError` if it
     leads to an unusable file or two adapters share an explicit name, and `ModelNameError` if
     `name` is not a model name.
     """
-    parent = _base(modelfile, folder, library, download, on_choice or _tell_nobody)
+    parent = _base(modelfile, folder, library, download, on_choice)
     return Model(
         name=ModelName.parse(name).display,
         base=parent.base,
-        adapters=_stack(modelfile.adapters, parent, folder, convert, pull),
+        adapters=_stack(modelfile.adapters, parent, folder, adapters),
         parameters=modelfile.parameters.over(parent.parameters),
         system=modelfile.system or parent.system,
         template=modelfile.template or parent.template,
@@ -108,10 +110,11 @@ def _base(
     download: Download | None,
     on_choice: Callable[[str], None],
 ) -> Model:
-    """Return the base as a model; for a file, one without a name or any settings."""
+    """Return the base as a model; for a file, one without any settings."""
     references = (*modelfile.earlier_bases, modelfile.base)
     where = line_prefix(modelfile.base_line)
-    names = [r for r in references if not is_there(expand(r, folder, where), where)]
+    with said_of(f"{where}FROM"):
+        names = [r for r in references if not is_there(expand(r, folder))]
     if not names and len(references) > 1:
         raise ModelfileError(
             f"{where}FROM stands {len(references)} times with files; a model here has one base"
@@ -120,57 +123,35 @@ def _base(
             modelfile.base_line,
         )
     reference = names[-1] if names else modelfile.base
-    what = f"FROM {shortened(reference)}".rstrip()
-    if not names:
-        base = gguf_at(expand(reference, folder, where), f"{where}{what}")
-        n_parts = len(shards_of(base))
-        parts = f", in {n_parts} parts" if n_parts > 1 else ""
-        on_choice(f"{where}{what} is the file {printable(base)}{parts}")
-        return Model(name="", base=base)
-    hub = hub_reference(reference, "model", f"{where}{what}")
-    path = expand(reference, folder, where)
-    if hub is None and looks_like_path(reference):
-        raise ReferenceNotFoundError(
-            f"{where}{what}: there is no such file (looked at {printable(path)})"
-        )
-    try:
-        found = _found(reference, library)
-    except (ModelNotFoundError, ModelNameError) as error:
-        if hub is None:
+    what = f"{where}FROM {shortened(reference)}".rstrip()
+    with said_of(what):
+        try:
+            found = find_base(reference, folder, library, download)
+        except (ModelNotFoundError, ModelNameError) as error:
+            beside = printable(expand(reference, folder).parent)
             raise ReferenceNotFoundError(
-                f"{where}{what}: there is no file of that name in {printable(path.parent)},"
-                f" and {error}"
+                f"there is no file of that name in {beside}, and {error}"
             ) from None
-    except ModelfilesError as error:
-        # The model exists but cannot be used.
-        raise ReferenceNotFoundError(f"{where}{what}: {error}") from error
-    else:
-        origin = _ORIGINS[found.origin].format(found.model.name)
-        hidden = f"; Ollama's model of that name is {found.hides}" if found.hides else ""
-        on_choice(f"{where}{what} is {origin}{hidden}")
-        return found.model
-    base = downloaded(hub, download, f"{where}{what}")
-    on_choice(f"{where}{what} is {shortened(base.name)} of the Hugging Face Hub")
-    return Model(name="", base=base)
+    on_choice(f"{what} is {_described(found)}")
+    return found.model
 
 
-def _found(reference: str, library: ModelLookup | None) -> FoundModel:
-    if library is None:
-        raise ModelNotFoundError("no models can be looked up by name here")
-    return library.find(reference)
+def _described(found: FoundModel) -> str:
+    model = found.model
+    if found.origin == "file":
+        n_parts = len(shards_of(model.base))
+        return f"the file {printable(model.base)}" + (f", in {n_parts} parts" * (n_parts > 1))
+    hidden = f"; Ollama's model of that name is {found.hides}" if found.hides else ""
+    return _ORIGINS[found.origin].format(shortened(model.name)) + hidden
 
 
 def _stack(
-    lines: Sequence[AdapterLine],
-    parent: Model,
-    folder: Path,
-    convert: Convert | None,
-    pull: Pull | None,
+    lines: Sequence[AdapterLine], parent: Model, folder: Path, adapters: AdapterLookup
 ) -> tuple[AdapterSpec, ...]:
-    found = [_adapter(line, folder, parent.base, convert, pull) for line in lines]
+    found = [_adapter(line, folder, parent.base, adapters) for line in lines]
+    # Names that lines give come first, so that a later line's does not depend on those before it.
     taken = {spec.name for spec in parent.adapters}
-    for line, adapter in zip(lines, found, strict=True):
-        name = adapter.name
+    for line, (_, name) in zip(lines, found, strict=True):
         if name is not None and name in taken:
             raise ModelfileError(
                 f"{line_prefix(line.line)}the adapter name {quoted(name)} is already taken by an"
@@ -180,58 +161,41 @@ def _stack(
         if name is not None:
             taken.add(name)
     stack = list(parent.adapters)
-    for adapter in found:
-        name = adapter.name
+    for spec, name in found:
         if name is None:
-            name = free_name(adapter.title, taken)
+            name = free_name(spec.name, taken)
             taken.add(name)
-        stack.append(AdapterSpec(name, adapter.path, adapter.scale))
+        stack.append(replace(spec, name=name))
     return tuple(stack)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A resolved ADAPTER line."""
-
-    path: Path
-    title: str
-    """The adapter's default name, used if the line gives none."""
-    scale: float
-    name: str | None
-    """The line's explicit name."""
-
-
 def _adapter(
-    line: AdapterLine,
-    folder: Path,
-    base: Path,
-    convert: Convert | None,
-    pull: Pull | None,
-) -> _Found:
-    """Resolve an ADAPTER line, trying the reading as a whole path first."""
+    line: AdapterLine, folder: Path, base: Path, adapters: AdapterLookup
+) -> tuple[AdapterSpec, str | None]:
+    """Resolve an ADAPTER line to its adapter and the name it gives, if it gives one.
+
+    If the whole argument exists as a path, it is the path.
+    """
     where = line_prefix(line.line)
-    if line.argument is not None:
-        whole = expand(line.argument, folder, where)
-        if is_there(whole, where):
-            what = f"{where}ADAPTER {shortened(line.argument)}"
-            file, called_after = adapter_at(whole, what, base, convert)
-            return _Found(file, adapter_id(called_after), 1.0, None)
-    path = expand(line.reference, folder, where)
-    what = f"{where}ADAPTER {shortened(line.reference)}"
-    if line.reference and is_there(path, where):
-        file, called_after = adapter_at(path, what, base, convert)
-        return _Found(file, adapter_id(called_after), line.scale, line.name)
-    head, _, tail = line.reference.rpartition(" ")
-    if head and is_there(expand(head.strip(), folder, where), where):
+    with said_of(f"{where}ADAPTER"):
+        is_whole = line.argument is not None and is_there(expand(line.argument, folder))
+        head, _, tail = line.reference.rpartition(" ")
+        is_scaled_wrongly = (
+            bool(head)
+            and not is_there(expand(line.reference, folder))
+            and is_there(expand(head.strip(), folder))
+        )
+    if line.argument is not None and is_whole:
+        with said_of(f"{where}ADAPTER {shortened(line.argument)}"):
+            return adapters(line.argument, folder, base), None
+    if is_scaled_wrongly:
         raise ModelfileError(
             f"{where}the scale must be a finite number, not {quoted(tail)}, for the adapter"
             f" {shortened(head.strip())}",
             line.line,
         )
-    found = pulled_at(line.reference, what, base, convert, pull)
-    if found is not None:
-        return _Found(*found, line.scale, line.name)
-    raise ReferenceNotFoundError(f"{what}: there is no such file (looked at {printable(path)})")
+    with said_of(f"{where}ADAPTER {shortened(line.reference)}".rstrip()):
+        return replace(adapters(line.reference, folder, base), scale=line.scale), line.name
 
 
 def _drafts(modelfile: Modelfile, folder: Path) -> tuple[Path, ...]:
@@ -239,15 +203,9 @@ def _drafts(modelfile: Modelfile, folder: Path) -> tuple[Path, ...]:
     drafts = modelfile.kept.drafts
     lines = modelfile.draft_lines or (None,) * len(drafts)
     for reference, line in zip(drafts, lines, strict=False):
-        what = f"{line_prefix(line)}DRAFT {shortened(reference)}"
-        path = expand(reference, folder, line_prefix(line))
-        if not is_there(path, line_prefix(line)):
-            raise ReferenceNotFoundError(
-                f"{what}: there is no such file (looked at {printable(path)})"
-            )
-        paths.append(gguf_at(path, what))
+        with said_of(f"{line_prefix(line)}DRAFT {shortened(reference)}"):
+            path = expand(reference, folder)
+            if not is_there(path):
+                raise ReferenceNotFoundError(f"there is no such file (looked at {printable(path)})")
+            paths.append(gguf_at(path))
     return tuple(paths)
-
-
-def _tell_nobody(_: str) -> None:
-    pass

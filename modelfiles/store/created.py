@@ -242,16 +242,14 @@ class ModelStore:
         for what, blob in manifest.parts:
             if blob not in checked and not self._blobs.is_intact(blob, written_ns):
                 raise StoreError(
-                    f"model {existing.display} is damaged: the file of {what}"
-                    f" ({self._blobs.path_of(blob)}) is lost or was changed;"
-                    " create the model again from its Modelfile"
+                    f"model {existing.display} is damaged: the file of {what} is missing or has"
+                    " changed; create the model again from its Modelfile"
                 )
             checked.add(blob)
         if not self._blobs.has_split(manifest.base_blobs):
             raise StoreError(
-                f"model {existing.display} is damaged: the links to the parts of its base"
-                f" ({self._blobs.base_path(manifest.base_blobs).parent}) are lost;"
-                " create the model again from its Modelfile"
+                f"model {existing.display} is damaged: the links to the parts of its base are"
+                " missing; create the model again from its Modelfile"
             )
         return manifest
 

@@ -27,12 +27,6 @@ from modelfiles.template.go.nodes import (
 from modelfiles.template.go.template import GoTemplate, parse_go
 from modelfiles.template.go.values import Struct, Value
 
-_SAMPLE = (
-    {"role": "system", "content": "Be brief."},
-    {"role": "user", "content": "Hi"},
-    {"role": "assistant", "content": "Hello."},
-    {"role": "user", "content": "How are you?"},
-)
 _SEPARATOR = "\n\n"
 
 
@@ -42,14 +36,6 @@ class _ChatTemplate:
     """The template; if it has neither `.Messages` nor `.Response`, with `.Response` appended."""
     until_response: GoTemplate | None
     """Cut after the first `.Response`; None if the template takes all messages at once."""
-
-
-def check_template(template: str) -> None:
-    """Raise `TemplateError`, with line and column if known, if a template cannot render a chat.
-
-    Parses the template and renders a short conversation, which finds fields that messages lack.
-    """
-    render_messages(template, _SAMPLE)
 
 
 def render_messages(

@@ -8,9 +8,9 @@ match those of transformers and llama-cpp-python, since templates are written fo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import lru_cache, partial, wraps
+from functools import lru_cache, wraps
 from typing import Any, NoReturn
 
 import jinja2
@@ -23,6 +23,7 @@ from jinja2.visitor import NodeTransformer
 
 from modelfiles.errors import TemplateError
 from modelfiles.template.bounds import Budget, limit_length, limit_widths
+from modelfiles.template.whole import Message, TemplateFormError
 from modelfiles.wording import shortened
 
 _MAX_POWER = 1024
@@ -30,13 +31,9 @@ _STEP = "_count_step"
 _CONCAT = "_concat"
 
 
-class TemplateRefusedError(TemplateError):
-    """The template itself rejected the conversation, by calling `raise_exception`."""
-
-
 def render_chat(
     template: str,
-    messages: Sequence[Mapping[str, str]],
+    messages: Sequence[Message],
     *,
     bos_token: str,
     eos_token: str,
@@ -47,8 +44,8 @@ def render_chat(
 
     `messages` have `role` and `content`; the tokens are the texts of the model's special tokens.
     `thinks` says whether a reasoning model should think; None leaves it to the template.
-    Raises `TemplateRefusedError` if the template rejects the conversation, and `TemplateError` if
-    it is not valid Jinja, fails, or exceeds the bounds of `modelfiles.template.bounds`.
+    Raises `TemplateFormError` if the template rejects the conversation or fails on it, and
+    `TemplateError` if it is not valid Jinja or exceeds the bounds of `modelfiles.template.bounds`.
     """
     budget = Budget()
     compiled = _compile(template)
@@ -83,58 +80,7 @@ def render_chat(
     # A template is code and can raise any exception.
     except Exception as error:
         reason = shortened(error) or type(error).__name__
-        raise TemplateError(f"the chat template failed: {reason}") from error
-
-
-def render_conversation(
-    template: str,
-    messages: Sequence[Mapping[str, str]],
-    *,
-    bos_token: str,
-    eos_token: str,
-    add_generation_prompt: bool,
-    thinks: bool | None = None,
-) -> str:
-    """Render like `render_chat`, but also with a template that accepts no system message.
-
-    If the template refuses a conversation that begins with a system message, renders it again
-    with the system text moved into the first user message. Raises what `render_chat` raises.
-    """
-    render = partial(
-        render_chat,
-        template,
-        bos_token=bos_token,
-        eos_token=eos_token,
-        add_generation_prompt=add_generation_prompt,
-        thinks=thinks,
-    )
-    try:
-        return render(messages)
-    except TemplateRefusedError:
-        merged = merge_system(messages)
-        if merged is None:
-            raise
-        try:
-            return render(merged)
-        except TemplateRefusedError:
-            # The system message was not the reason, so the first refusal is raised.
-            pass
-        raise
-
-
-def merge_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]] | None:
-    """Move leading system messages into the first user message, separated by blank lines.
-
-    Returns None if the conversation does not begin with a system message followed by a user's.
-    """
-    n_system = 0
-    while n_system < len(messages) and messages[n_system]["role"] == "system":
-        n_system += 1
-    if n_system == 0 or n_system == len(messages) or messages[n_system]["role"] != "user":
-        return None
-    texts = [message["content"] for message in messages[: n_system + 1]]
-    first = {**messages[n_system], "content": "\n\n".join(text for text in texts if text)}
-    return [first, *(dict(message) for message in messages[n_system + 1 :])]
+        raise TemplateFormError(f"the chat template failed: {reason}") from error
 
 
 class _Generation(jinja2.ext.Extension):
@@ -220,7 +166,7 @@ def _compile(template: str) -> jinja2.Template:
 
 
 def _refuse(message: object) -> NoReturn:
-    raise TemplateRefusedError(f"the chat template refuses the conversation: {shortened(message)}")
+    raise TemplateFormError(f"the chat template refuses the conversation: {shortened(message)}")
 
 
 def _concat(*values: object) -> str:

@@ -16,7 +16,7 @@ class ThoughtTags:
 DEFAULT_TAGS = ThoughtTags("<think>", "</think>")
 """The tags of DeepSeek R1, Qwen 3 and most other models."""
 
-_KNOWN = (
+KNOWN_TAGS = (
     DEFAULT_TAGS,
     ThoughtTags("[THINK]", "[/THINK]"),
     ThoughtTags("<seed:think>", "</seed:think>"),
@@ -26,4 +26,4 @@ _KNOWN = (
 
 def tags_in(template: str) -> ThoughtTags | None:
     """Return the first known tags that a chat template mentions; None if it mentions none."""
-    return next((tags for tags in _KNOWN if tags.opening in template), None)
+    return next((tags for tags in KNOWN_TAGS if tags.opening in template), None)

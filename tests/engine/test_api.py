@@ -10,6 +10,7 @@ import pytest
 from engine.api import Base, open_base
 from engine.errors import AdapterError, GenerationError, GgufError
 from engine.protocol.settings import EngineSettings
+from modelfiles.errors import ReferenceNotFoundError
 from modelfiles.parameters import Parameters
 from tests.engine.conftest import Tiny
 from tests.support.peft_folders import pair, write_peft
@@ -95,7 +96,7 @@ def test_a_peft_folder_is_converted_and_kept_where_the_settings_say(
 
 def test_a_refused_stack_changes_nothing(base: Base, tiny: Tiny, tmp_path: Path) -> None:
     base.set_stack([(tiny.first.path, 1.0)])
-    with pytest.raises(GgufError, match=r"missing\.gguf"):
+    with pytest.raises(ReferenceNotFoundError, match=r"missing\.gguf"):
         base.set_stack([(tmp_path / "missing.gguf", 1.0)])
     with pytest.raises(AdapterError, match=r"base\.gguf"):
         base.set_stack([(tiny.base, 1.0)])

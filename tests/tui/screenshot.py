@@ -29,7 +29,7 @@ FONT = "DejaVu Sans Mono"
 async def take(folder: Path) -> Path:
     """Chat as the README tells a newcomer to, and return the picture's path."""
     demo = folder / "demo"
-    shutil.copytree(DEMO_DIR, demo, ignore=shutil.ignore_patterns("recipe"), dirs_exist_ok=True)
+    shutil.copytree(DEMO_DIR, demo, dirs_exist_ok=True)
     model = resolve(read(demo / "Modelfile"), demo, Library(folder / "home"), "demo:latest")
     async with chat(EngineClient(), model, SIZE) as (app, pilot):
         await say(app, pilot, "What does the scale do?")

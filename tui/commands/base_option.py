@@ -1,11 +1,11 @@
-"""Choose the base that an adapter is converted for: the one named, or the only model that fits."""
+"""Find the model or base that a command names, or the only model that an adapter fits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from engine.adapters.conversion.identity import base_fingerprint
 from engine.adapters.conversion.placement.make_plan import make_plan
@@ -13,12 +13,18 @@ from engine.adapters.foreign.source import LoraSource
 from engine.errors import EngineError
 from engine.gguf.header import GgufHeader
 from engine.gguf.model_header import require_base
-from modelfiles.errors import ModelfilesError
+from engine.resolve.base import resolve_base
+from modelfiles.errors import ModelfilesError, naming
 from modelfiles.library import Library, open_library
-from modelfiles.references.files import expand, gguf_at, is_there, looks_like_path
+from modelfiles.model import AdapterSpec, Model
 from modelfiles.wording import listed
+from tui.commands.fetching import watching
 from tui.errors import TuiError
 from tui.terminal.progress import Progress
+
+BASE: Final = "NAME|GGUF|hf.co/…"
+"""What `--base` takes, for help."""
+MODEL_HELP: Final = "the model: a name of `tui list`, or a GGUF file"
 
 _MAX_LISTED = 6
 
@@ -30,30 +36,39 @@ class Base:
     header: GgufHeader
     name: str = ""
     """Name of a model with this base, or '' if the user named a file."""
+    adapters: tuple[AdapterSpec, ...] = ()
+    """The adapters of the model that the user named."""
 
     @property
     def shown(self) -> str:
         """The model's name, else the file's path."""
         return self.name or str(self.header.path)
 
-    def said(self, sentence: str) -> str:
-        """Return a sentence with the model's name in place of its file's path in the store."""
-        return sentence.replace(str(self.header.path), self.name) if self.name else sentence
+    @property
+    def names(self) -> dict[Path, str]:
+        """What the user calls the base's file, to word errors about it."""
+        return {self.header.path: self.name} if self.name else {}
 
 
-def named_base(reference: str, what: str = "--base") -> Base:
-    """Return the base that the user named: an existing GGUF file, else that of a model.
+def named_model(reference: str) -> Model:
+    """Return the model that NAME means: a GGUF file, or a model of this machine.
 
-    `what` is the argument that names it, for error messages. Raises `BaseError`, `GgufError` or
+    Raises `EngineError` or `ModelfilesError` with one sentence if it is neither.
+    """
+    return resolve_base(reference, open_library()).model
+
+
+def named_base(reference: str) -> Base:
+    """Return the base that --base means: that of a GGUF file, a model, or hf.co/user/repo.
+
+    A file of the Hub is downloaded, with a bar on stderr. Raises `EngineError` or
     `ModelfilesError` with one sentence if the reference leads to no usable base.
     """
-    path = expand(reference, Path.cwd(), f"{what} ")
-    if is_there(path, f"{what} ") or looks_like_path(reference):
-        return Base(require_base(gguf_at(path, f"{what} {reference}")))
-    # Imported late: with its own imports it takes 45 ms, a tenth of a conversion.
-
-    model = open_library().get(reference)
-    return Base(require_base(model.base), model.name)
+    with watching(reference) as watch:
+        found = resolve_base(reference, open_library(), watch)
+    name = "" if found.origin in ("file", "hub") else found.model.name
+    with naming({found.model.base: name} if name else {}):
+        return Base(require_base(found.model.base), name, found.model.adapters)
 
 
 def fitting_base(source: LoraSource, config: Mapping[str, Any] | None = None) -> Base:
@@ -78,7 +93,7 @@ def fitting_base(source: LoraSource, config: Mapping[str, Any] | None = None) ->
             try:
                 make_plan(source, header, config)
             except EngineError as error:
-                problems.append(f"{name}: {error}")
+                problems.append(f"{name}: {error.about({header.path: name})}")
             else:
                 fitting.setdefault(base_fingerprint(header), Base(header, name))
     return _only(source, list(fitting.values()), problems)

@@ -1,30 +1,45 @@
-"""Download files that a Modelfile or a command names, with a progress bar on stderr."""
+"""Find what a command line or a Modelfile names, with a progress bar on stderr."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from engine.adapters.checking.tied_output import can_untie, is_tied, untied
-from engine.errors import EngineError, HubError
-from engine.gguf.model_header import require_base
+from engine.errors import HubError
 from engine.hub.pull.download import download as fetch
-from engine.resolve.converted import converted_adapter, converted_folder
-from engine.resolve.pulled import pulled_adapter
+from engine.resolve.reference import find_adapter
+from engine.resolve.watch import Watch
 from modelfiles.errors import ReferenceNotFoundError
+from modelfiles.model import AdapterSpec
 from modelfiles.references.hub import HubReference
-from modelfiles.references.pulled_adapters import PulledAdapter
-from modelfiles.state.home import state_home
 from tui.terminal.output import note
 from tui.terminal.progress import Progress
 
 
+@contextmanager
+def watching(reference: str, tell: Callable[[str], object] = note) -> Iterator[Watch]:
+    """Yield a watch that shows a bar while `reference` is downloaded or converted.
+
+    `tell` gets the sentences about a conversion, by default as notes on stderr, once the bar is
+    gone.
+    """
+    sentences: list[str] = []
+    with Progress() as progress:
+        yield Watch(
+            lambda done, total: progress.show_bytes(f"downloading {reference}", done, total),
+            lambda fraction: progress.show(f"converting {reference}", fraction),
+            tell=sentences.append,
+        )
+    for sentence in sentences:
+        tell(sentence)
+
+
 def download(reference: HubReference) -> Path:
-    """Download a file of the Hugging Face Hub into its cache and return its path there.
+    """Download a file that FROM names into the Hub's cache and return its path there.
 
     Raises `ReferenceNotFoundError` with the reason on failure.
     """
-
     with Progress() as progress:
         try:
             return fetch(reference, progress.show_bytes)
@@ -32,49 +47,7 @@ def download(reference: HubReference) -> Path:
             raise ReferenceNotFoundError(str(error)) from error
 
 
-def convert_and_tell(
-    source: Path,
-    base: Path,
-    tell: Callable[[str], object] | None = None,
-    *,
-    is_untied: bool = False,
-) -> Path:
-    """Return the GGUF of an adapter named on the command line or in a Modelfile.
-
-    A progress bar shows on stderr during the conversion. Afterwards `tell`, by default a note on
-    stderr, gets the sentence about the conversion and the notices. `is_untied` treats the base as
-    `tui merge` can make it, with output weights separate from its embeddings, so that adapters of
-    either can be converted. Raises `ReferenceNotFoundError` with the reason if it cannot be
-    converted.
-    """
-    with Progress() as progress:
-        try:
-            header = require_base(base)
-            if is_untied and is_tied(header) and can_untie(header.architecture):
-                header = untied(header)
-            made = converted_adapter(
-                source,
-                header,
-                converted_folder(state_home()),
-                lambda fraction: progress.show(f"converting {source.name}", fraction),
-            )
-        except EngineError as error:
-            raise ReferenceNotFoundError(str(error)) from error
-    for sentence in (made.sentence, *made.notices):
-        (tell or note)(sentence)
-    return made.path
-
-
-def pull_and_tell(reference: str) -> PulledAdapter | None:
-    """Return the adapter that a command line or a Modelfile names, with a bar on stderr.
-
-    Like `pulled_adapter`, but raises `ReferenceNotFoundError` with the reason for a `HubError`.
-    """
-    with Progress() as progress:
-        title = f"downloading {reference}"
-        try:
-            return pulled_adapter(
-                reference, on_bytes=lambda done, total: progress.show_bytes(title, done, total)
-            )
-        except HubError as error:
-            raise ReferenceNotFoundError(str(error)) from error
+def adapter_of_line(reference: str, folder: Path, base: Path) -> AdapterSpec:
+    """Return the adapter that an ADAPTER line names; the `AdapterLookup` of `tui create`."""
+    with watching(reference) as watch:
+        return find_adapter(reference, folder, base, watch)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from engine.adapters.read import read_adapter
+from engine.gguf.header import GgufHeader
 from engine.gguf.model_header import require_base
 from engine.resolve.adapter import adapter_notices
+from engine.resolve.reference import gguf_of, resolve_adapter
 from engine.stack import AdapterStack, stack_of
-from modelfiles.errors import ReferenceNotFoundError
+from modelfiles.errors import naming
 from modelfiles.language.adapter_line import MAX_SCALE
 from modelfiles.model import AdapterSpec, Model
-from modelfiles.references.files import Convert, Pull, adapter_at, is_foreign_adapter, pulled_at
 from modelfiles.references.model_name import free_name
-from modelfiles.references.resolve import adapter_id
+from tui.commands.fetching import watching
 from tui.errors import UsageError
 from tui.terminal.output import note
 
@@ -92,30 +93,46 @@ def _scale(parser: argparse.ArgumentParser, text: str) -> float:
 def with_loras(
     model: Model,
     options: Iterable[LoraOption],
-    convert: Convert | None = None,
-    pull: Pull | None = None,
+    base: GgufHeader | None = None,
+    tell: Callable[[str], object] = note,
 ) -> Model:
     """Return the model with the options applied to its adapters, in order.
 
-    An option that names an adapter of the stack, or leads to the same file, sets its scale. Any
-    other adds an adapter at the end: a GGUF file; the folder of a PEFT or MLX adapter, which
-    `convert` converts; or an adapter of the Hub or one pulled before, which `pull` provides. Raises
-    `ReferenceNotFoundError` if it leads to no adapter; the content of a GGUF file is not checked
-    here.
+    An option that means an adapter of the stack, as `resolve_adapter` has it, sets its scale. Any
+    other adds an adapter at the end, pulled and converted if necessary, with a bar on stderr:
+    `tell` gets the sentences about conversions, which are for `base`, by default the model's.
+    Raises `ModelfilesError` or `EngineError` if it leads to no adapter; the content of a GGUF file
+    is not checked here.
     """
+    adapters = stacked(model.adapters, options, base or model.base, tell)
+    return replace(model, adapters=adapters)
+
+
+def stacked(
+    adapters: tuple[AdapterSpec, ...],
+    options: Iterable[LoraOption],
+    base: Path | GgufHeader | None,
+    tell: Callable[[str], object] = note,
+) -> tuple[AdapterSpec, ...]:
+    """Apply the options to a stack like `with_loras`; without a base nothing can be converted."""
     for option in options:
         scale = DEFAULT_SCALE if option.scale is None else option.scale
-        place = _place_of(option.reference, model.adapters)
-        if place is None:
-            adapters = (
-                *model.adapters,
-                _new_adapter(option.reference, scale, model, convert, pull),
-            )
-        else:
-            changed = replace(model.adapters[place], scale=scale)
-            adapters = (*model.adapters[:place], changed, *model.adapters[place + 1 :])
-        model = replace(model, adapters=adapters)
-    return model
+        with watching(option.reference, tell) as watch:
+            found = resolve_adapter(option.reference, stack=adapters, watch=watch)
+            if found.spec is None:
+                if base is None and found.is_foreign:
+                    raise UsageError(
+                        f"--lora {option.reference} is an adapter of PEFT or MLX, which is "
+                        "converted for its base: name that with --base."
+                    )
+                new = gguf_of(found, base or Path(), watch=watch)
+                name = free_name(new.name, [spec.name for spec in adapters])
+                adapters = (*adapters, AdapterSpec(name, new.path, scale))
+                continue
+        place = adapters.index(found.spec)
+        changed = replace(found.spec, scale=scale)
+        adapters = (*adapters[:place], changed, *adapters[place + 1 :])
+    return adapters
 
 
 def require_apart(out: Path, options: Iterable[LoraOption]) -> None:
@@ -141,38 +158,9 @@ def stack_of_model(model: Model) -> AdapterStack:
     Parts of them without effect are noted on stderr. Raises `BaseError`, `AdapterError` or
     `GgufError` for a wrong file, so that it is named before a worker starts loading gigabytes.
     """
-    base = require_base(model.base)
-    for spec in model.adapters:
-        for notice in adapter_notices(spec.path, base):
-            note(notice)
-    return stack_of((read_adapter(spec.path, spec.name), spec.scale) for spec in model.adapters)
-
-
-def _place_of(reference: str, adapters: Sequence[AdapterSpec]) -> int | None:
-    for place, spec in enumerate(adapters):
-        if spec.name == reference:
-            return place
-    path = Path(reference).expanduser()
-    for place, spec in enumerate(adapters):
-        if path.is_file() and path.resolve() == spec.path.resolve():
-            return place
-    return None
-
-
-def _new_adapter(
-    reference: str, scale: float, model: Model, convert: Convert | None, pull: Pull | None
-) -> AdapterSpec:
-    path = Path(reference).expanduser().absolute()
-    names = [spec.name for spec in model.adapters]
-    if is_foreign_adapter(path) or path.is_dir():
-        file, called_after = adapter_at(path, f"--lora {reference}", model.base, convert)
-        return AdapterSpec(free_name(adapter_id(called_after), names), file, scale)
-    if not path.is_file():
-        found = pulled_at(reference, f"--lora {reference}", model.base, convert, pull)
-        if found is not None:
-            return AdapterSpec(free_name(found[1], names), found[0], scale)
-        own = f" nor one of the adapters of {model.name} ({', '.join(names)})" if names else ""
-        raise ReferenceNotFoundError(
-            f"--lora {reference} is not a file{own}, nor a pulled adapter ('tui list --adapters')."
-        )
-    return AdapterSpec(free_name(adapter_id(path), names), path, scale)
+    with naming(model.names):
+        base = require_base(model.base)
+        for spec in model.adapters:
+            for notice in adapter_notices(spec.path, base):
+                note(f"{spec.name}: {notice}")
+        return stack_of((read_adapter(s.path, s.name), s.scale) for s in model.adapters)

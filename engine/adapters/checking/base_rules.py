@@ -28,10 +28,9 @@ def _other_architecture(adapter: GgufHeader, base: GgufHeader) -> str:
     ours, theirs = adapter.architecture, base.architecture
     if ours is not None and ours == theirs:
         return ""
-    said = "no architecture" if ours is None else f"the architecture {shown(ours)}"
     return (
-        f"is for {said}, but the base {base.path} is {shown(theirs or 'unknown')}: use the base "
-        "that it was trained on"
+        f"is for the architecture {shown(ours or 'unknown')}, but the base is "
+        f"{shown(theirs or 'unknown')}: use the base it was trained on"
     )
 
 
@@ -40,11 +39,10 @@ def _absent_targets(adapter: GgufHeader, base: GgufHeader) -> str:
     if not absent:
         return ""
     if absent == [OUTPUT]:
-        advice = "its output shares the embeddings' weights; "
-        advice += _untying_advice(base, "lm_head")
+        advice = f"the output shares the embeddings; {_untying_advice(base, 'lm_head')}"
     else:
-        advice = "use the base that it was trained on, or convert it for this one"
-    return f"changes {some(absent)}, absent in the base {base.path}: {advice}"
+        advice = "use the base it was trained on, or convert it for this one"
+    return f"changes {some(absent)}, absent in the base: {advice}"
 
 
 def _other_dimensions(adapter: GgufHeader, base: GgufHeader) -> str:
@@ -61,9 +59,9 @@ def _other_dimensions(adapter: GgufHeader, base: GgufHeader) -> str:
         return ""
     pair, weight = wrong[0]
     return (
-        f"is for a model of another size: its pair of {dimensions(pair.a)} and "
-        f"{dimensions(pair.b)} does not fit the base's {dimensions(weight)} in "
-        f"{some([p.target for p, _ in wrong])}; use the base that it was trained on"
+        f"is for a model of another size: {dimensions(pair.a)} and {dimensions(pair.b)} do not fit "
+        f"the base's {dimensions(weight)} in {some([p.target for p, _ in wrong])}; use the base it "
+        "was trained on"
     )
 
 
@@ -77,7 +75,7 @@ def _other_experts(adapter: GgufHeader, base: GgufHeader) -> str:
         return ""
     pair, weight = wrong[0]
     return (
-        f"has pairs for {pair.a.ne[2]} and {pair.b.ne[2]} experts where the base {base.path} has "
+        f"has pairs for {pair.a.ne[2]} and {pair.b.ne[2]} experts, but the base has "
         f"{weight.ne[2]}, in {some([p.target for p, _ in wrong])}: convert it for this base"
     )
 
@@ -90,10 +88,7 @@ def _no_matrices(adapter: GgufHeader, base: GgufHeader) -> str:
     ]
     if not wrong:
         return ""
-    return (
-        f"has more than two dimensions in {some(wrong)}, a matrix in the base {base.path}: convert "
-        "it again"
-    )
+    return f"has more than two dimensions in {some(wrong)}, a matrix in the base: convert it again"
 
 
 def _tied_output(adapter: GgufHeader, base: GgufHeader) -> str:
@@ -103,8 +98,8 @@ def _tied_output(adapter: GgufHeader, base: GgufHeader) -> str:
     if not adapts_embedding or OUTPUT in base.tensors:
         return ""
     return (
-        f"changes the embeddings, whose weights the base {base.path} also uses for its output, "
-        f"where llama.cpp would abort: {_untying_advice(base, 'embed_tokens')}"
+        "changes the embeddings, which the base also uses as its output, where llama.cpp would "
+        f"abort: {_untying_advice(base, 'embed_tokens')}"
     )
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from engine.adapters.checking.base_rules import base_rules_broken
 from engine.adapters.checking.finite import not_finite_tensors
 from engine.adapters.checking.own_rules import own_rules_broken
-from engine.adapters.checking.rules import Broken, Rule, broken_by, some
+from engine.adapters.checking.rules import Broken, Rule, broken_by, require_kept, some
 from engine.adapters.pairs import ALPHA
-from engine.errors import AdapterError
 from engine.gguf.header import GgufHeader, read_header
 from engine.gguf.model_header import require_base
 
@@ -53,11 +52,7 @@ def require_fit(adapter: Path | GgufHeader, base: Path | GgufHeader) -> None:
     """
     ours = adapter if isinstance(adapter, GgufHeader) else read_header(adapter)
     theirs = base if isinstance(base, GgufHeader) else require_base(base)
-    broken = check(ours, theirs)
-    if broken:
-        others = len(broken) - 1
-        more = f" ({others} more of its rules are broken.)" if others else ""
-        raise AdapterError(broken[0].message + more)
+    require_kept(check(ours, theirs))
 
 
 def _is_no_lora(own: tuple[Broken, ...]) -> bool:
@@ -71,7 +66,7 @@ def _not_finite(adapter: GgufHeader) -> tuple[Broken, ...]:
     if not names:
         return ()
     fault = (
-        f"holds numbers that are not finite (NaN or infinity) in {some(names)}: its training "
-        "diverged or the file is damaged; use another"
+        f"holds NaN or infinity in {some(names)}: its training diverged or the file is damaged; "
+        "use another"
     )
     return broken_by(adapter, [(Rule.NOT_FINITE, fault)])

@@ -78,7 +78,7 @@ def unused_targets(adapter: GgufHeader, base: GgufHeader) -> tuple[str, ...]:
 def _ignored_norms(adapter: GgufHeader) -> Iterator[str]:
     norms = [name for name in adapter.tensors if name.endswith(IGNORED_SUFFIX)]
     if norms:
-        yield f"The adapter {adapter.path} also holds {some(norms)}: llama.cpp ignores norms."
+        yield f"The adapter also holds {some(norms)}: llama.cpp ignores norms."
 
 
 def _unused_targets(adapter: GgufHeader, base: GgufHeader) -> Iterator[str]:
@@ -86,18 +86,17 @@ def _unused_targets(adapter: GgufHeader, base: GgufHeader) -> Iterator[str]:
     if not unused:
         return
     n_pairs = len(pairs_of(adapter))
-    rest = f"only {n_pairs - len(unused)} of its {n_pairs} tensors take"
-    share = "nothing takes" if len(unused) == n_pairs else rest
+    n_used = n_pairs - len(unused)
+    share = f"Only {n_used} of the adapter's {n_pairs}" if n_used else "None of the adapter's"
     yield (
-        f"Of the adapter {adapter.path}, {share} effect: llama.cpp does not apply LoRA to "
-        f"{some(unused)} of {base.architecture} models; merge it into the base with 'tui merge' "
-        "instead."
+        f"{share} tensors take effect: llama.cpp does not apply LoRA to {some(unused)} of "
+        f"{base.architecture} models; merge it into the base with 'tui merge' instead."
     )
 
 
 def _has_invocation(adapter: GgufHeader) -> Iterator[str]:
     if invocation_tokens(adapter):
         yield (
-            f"The adapter {adapter.path} acts from its invocation tokens on: before the last place "
-            "in the prompt where they stand, and without them, it is off."
+            "The adapter acts only after its invocation tokens: it is off before their last place "
+            "in the prompt, and without them."
         )

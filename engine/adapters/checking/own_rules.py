@@ -26,13 +26,13 @@ def own_rules_broken(adapter: GgufHeader) -> tuple[Broken, ...]:
     odd = odd_kind(adapter)
     if odd is not None:
         fault = f"is {odd.what}, not a LoRA adapter: {odd.in_place_of_adapter}"
-        return (Broken(Rule.NOT_ADAPTER, f"{adapter.path} {fault}."),)
+        return broken_by(adapter, [(Rule.NOT_ADAPTER, fault)])
     if not adapter.is_adapter:
-        return (Broken(Rule.NOT_ADAPTER, f"{adapter.path} {_other_kind(adapter)}."),)
+        return broken_by(adapter, [(Rule.NOT_ADAPTER, _other_kind(adapter))])
     kind = adapter.metadata.get("adapter.type")
     if kind != "lora":
-        said = "says nothing of its kind" if kind is None else f"is of the kind {shown(str(kind))}"
-        fault = f"{said}, only 'lora' can be used: convert it as a LoRA"
+        said = "names no adapter.type" if kind is None else f"has the type {shown(str(kind))}"
+        fault = f"{said}, and only 'lora' can be used: convert it as a LoRA"
         return broken_by(adapter, [(Rule.NOT_LORA, fault)])
     return broken_by(adapter, ((rule, fault_of(adapter)) for rule, fault_of in _FAULTS.items()))
 
@@ -41,8 +41,8 @@ def _other_kind(file: GgufHeader) -> str:
     kind = file.text("general.type") or "model"
     looks_like_model = "general.architecture" in file.metadata
     advice = "name an adapter, and use this file as the base" if kind == "model" else "name a LoRA"
-    what = f"a {kind}" if kind.isalpha() and looks_like_model else "no adapter"
-    return f"is {what}, not a LoRA adapter: {advice}"
+    what = f"is a {kind}, not" if kind.isalpha() and looks_like_model else "is not"
+    return f"{what} a LoRA adapter: {advice}"
 
 
 def _shards(adapter: GgufHeader) -> str:
@@ -55,7 +55,7 @@ def _alpha_type(adapter: GgufHeader) -> str:
     type_ = adapter.types.get(ALPHA, ValueType.FLOAT32)
     if type_ is ValueType.FLOAT32:
         return ""
-    return f"stores alpha as {type_.name.lower()} where a float32 is due: convert it again"
+    return f"stores alpha as {type_.name.lower()} instead of float32: convert it again"
 
 
 def _invocation_type(adapter: GgufHeader) -> str:
@@ -63,15 +63,12 @@ def _invocation_type(adapter: GgufHeader) -> str:
     is_list = isinstance(value, GgufArray) and value.element_type is ValueType.UINT32
     if value is None or is_list:
         return ""
-    return (
-        "stores its invocation tokens as something other than a list of token numbers: convert it "
-        "again"
-    )
+    return "does not store its invocation tokens as a list of token numbers: convert it again"
 
 
 def _nothing_changed(adapter: GgufHeader) -> str:
     is_empty = not any(name.endswith((LORA_A, LORA_B)) for name in adapter.tensors)
-    return "changes no tensor at all: convert it again" if is_empty else ""
+    return "changes no tensor: convert it again" if is_empty else ""
 
 
 def _strangers(adapter: GgufHeader) -> str:
@@ -79,8 +76,8 @@ def _strangers(adapter: GgufHeader) -> str:
     if not strangers:
         return ""
     return (
-        f"has {some(strangers)} that is no half of a LoRA pair: convert it again, without fully "
-        "trained layers"
+        f"has {some(strangers)} outside any LoRA pair: convert it again, without fully trained "
+        "layers"
     )
 
 
@@ -101,7 +98,7 @@ def _no_weights(adapter: GgufHeader) -> str:
     if not wrong:
         return ""
     return (
-        f"stores {some([half.name for half in wrong])} as {wrong[0].type.name}, which holds no "
+        f"stores {some([half.name for half in wrong])} as {wrong[0].type.name}, a type without "
         "weights: convert it to f32, f16 or q8_0"
     )
 

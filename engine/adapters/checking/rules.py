@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from engine.errors import AdapterError
 from engine.gguf.header import GgufHeader
@@ -37,23 +38,25 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A broken rule, with a sentence on where the adapter breaks it and how to fix that."""
+    """A broken rule."""
 
     rule: Rule
-    message: str
+    reason: str
+    """Where the adapter breaks it and how to fix that; a sentence that begins with the adapter."""
+    adapter: Path
 
 
 def broken_by(adapter: GgufHeader, faults: Iterable[tuple[Rule, str]]) -> tuple[Broken, ...]:
-    """Return the rules with a fault, each with a sentence about the adapter; skip empty faults."""
-    return tuple(
-        Broken(rule, f"The adapter {adapter.path} {fault}.") for rule, fault in faults if fault
-    )
+    """Return the rules with a fault; skip empty faults."""
+    return tuple(Broken(rule, f"{fault}.", adapter.path) for rule, fault in faults if fault)
 
 
-def require_kept(broken: Sequence[Broken], kind: type[Exception] = AdapterError) -> None:
-    """Raise `kind` with the message of the first broken rule, if there is one."""
+def require_kept(broken: Sequence[Broken]) -> None:
+    """Raise `AdapterError` with the first broken rule and the number of others, if any."""
     if broken:
-        raise kind(broken[0].message)
+        n_others = len(broken) - 1
+        more = f" ({n_others} more of its rules are broken.)" if n_others else ""
+        raise AdapterError(broken[0].reason + more, broken[0].adapter)
 
 
 def some(names: Sequence[str], thing: str = "tensor") -> str:

@@ -108,7 +108,7 @@ def convert(
         writer.write(file, on_progress, is_cancelled)
         written = _checked(Path(file.name), lora, header)
         size_bytes = written.file_size_bytes
-        odd = [*notices(replace(written, path=out), header), *_untrained(written, lora)]
+        odd = [*notices(written, header), *_untrained(written)]
     return Conversion(
         path=out,
         name=title,
@@ -126,10 +126,7 @@ def convert(
 
 def _require_targets(source: LoraSource, pairs: Sequence[PlannedPair]) -> None:
     if not pairs:
-        raise AdapterError(
-            f"The adapter {source.path} changes nothing that can be converted: train or download "
-            "it again."
-        )
+        raise AdapterError("holds nothing to convert: train or download it again.", source.path)
 
 
 def _checked(path: Path, source: LoraSource, base: GgufHeader) -> GgufHeader:
@@ -142,12 +139,9 @@ def _checked(path: Path, source: LoraSource, base: GgufHeader) -> GgufHeader:
     return written
 
 
-def _untrained(written: GgufHeader, source: LoraSource) -> Iterator[str]:
+def _untrained(written: GgufHeader) -> Iterator[str]:
     if is_untrained(written):
-        yield (
-            f"The adapter {source.path} changes nothing: its B factors are all zero, as before the "
-            "first step of training."
-        )
+        yield "The adapter changes nothing: its B factors are zero, as before any training."
 
 
 def _clean(title: str) -> str:

@@ -56,6 +56,7 @@ class ConvertedWriter:
     ) -> None:
         self.scales: Scales = scales_of(pairs)
         self.types: list[GgmlType] = []
+        self._path = source.path
         self._pairs = pairs
         self._out_type = out_type
         self._digest = hashlib.sha256()
@@ -140,7 +141,7 @@ class ConvertedWriter:
         sources = [member.a for member in pair.members], [member.b for member in pair.members]
         for values, stored in zip((a, b), sources, strict=True):
             if not np.isfinite(values).all():
-                raise _not_finite(pair, stored)
+                raise _not_finite(self._path, pair, stored)
             type_, data = encoded(values, self._out_type, stored)
             raw: Any = data
             view = memoryview(raw).cast("B")
@@ -172,14 +173,16 @@ def is_intact(path: Path) -> bool:
     return checksums == data.digest() + hashlib.sha256(start).digest()
 
 
-def _not_finite(pair: PlannedPair, stored: Sequence[StoredTensor]) -> AdapterError:
+def _not_finite(path: Path, pair: PlannedPair, stored: Sequence[StoredTensor]) -> AdapterError:
     for tensor in stored:
         if not np.isfinite(tensor.read()).all():
             return AdapterError(
-                f"The tensor {shown(tensor.name)} holds numbers that are not finite (NaN or "
-                "infinity): its training diverged or the file is damaged; use another."
+                f"holds NaN or infinity in {shown(tensor.name)}: its training diverged or the file "
+                "is damaged; use another.",
+                path,
             )
     return AdapterError(
-        f"The scale of {shown(pair.members[0].path)} drives its weights out of range: correct "
-        "lora_alpha in the adapter's configuration."
+        f"scales {shown(pair.members[0].path)} out of the range of numbers: correct lora_alpha in "
+        "its configuration.",
+        path,
     )

@@ -100,7 +100,5 @@ def converted(
         found = cache.find(key)
         path = cache.build(key, write) if found is None else found
     except OSError as error:
-        raise EngineError(
-            f"The converted adapter cannot be kept in {folder}: {error.strerror}."
-        ) from None
+        raise EngineError(f"cannot hold the converted adapter: {error.strerror}.", folder) from None
     return Converted(path, lora.title, found is None, notices)

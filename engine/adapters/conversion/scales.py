@@ -66,7 +66,7 @@ def _own_alpha(pair: PlannedPair, member: LoraModule) -> float:
         alpha = math.inf
     if not math.isfinite(alpha):
         raise AdapterError(
-            f"The module {shown(member.path)} has the scale {member.scale:g}, which cannot be "
-            "computed with: correct lora_alpha in the adapter's configuration."
+            f"The scale {member.scale:g} of {shown(member.path)} is out of the range of numbers: "
+            "correct lora_alpha in the adapter's configuration."
         )
     return alpha

@@ -75,16 +75,17 @@ def compare(base: GgufHeader, tuned: GgufHeader) -> Comparison:
     """
     if base.architecture != tuned.architecture:
         raise BaseError(
-            f"{tuned.path} is of the architecture {shown(tuned.architecture or '')} and "
-            f"{base.path} of {shown(base.architecture or '')}: name the model it was tuned from."
+            f"has the architecture {shown(tuned.architecture or '')}, but the base "
+            f"{shown(base.architecture or '')}: name the model it was tuned from.",
+            tuned.path,
         )
     for name in _SIZES:
         key = f"{base.architecture}.{name}"
         ours, theirs = base.integer(key), tuned.integer(key)
         if ours != theirs:
             raise BaseError(
-                f"{tuned.path} has {name} {theirs} where {base.path} has {ours}: name the model "
-                "it was tuned from."
+                f"has {name} {theirs}, but the base {ours}: name the model it was tuned from.",
+                tuned.path,
             )
     common, reshaped = [], []
     for name, ours_info in base.tensors.items():
@@ -97,8 +98,9 @@ def compare(base: GgufHeader, tuned: GgufHeader) -> Comparison:
             reshaped.append(name)
     if not common:
         raise BaseError(
-            f"{tuned.path} and {base.path} have no tensor of equal name and shape in common: name "
-            "the model it was tuned from."
+            "and the base have no tensor of equal name and shape: name the model it was tuned "
+            "from.",
+            tuned.path,
         )
     alone = sorted(base.tensors.keys() ^ tuned.tensors.keys())
     return Comparison(

@@ -123,7 +123,7 @@ def extract(
         theirs.require_unchanged()
         groups = tuple(LeftOut(o, tuple(n), norm) for o, (n, norm) in left_out.items() if n)
         if not modules:
-            raise AdapterError(_nothing_to_extract(base, tuned, groups))
+            raise AdapterError(_nothing_to_extract(groups), tuned.path)
         energy = _with_left_out(modules, groups)
         write_adapter_file(spool, out, _fields(base, tuned, rank, energy))
     return Extracted(out, out.stat().st_size, tuple(modules), groups, n_equal)
@@ -208,20 +208,20 @@ def _fields(base: GgufHeader, tuned: GgufHeader, rank: int, energy: Energy) -> l
     return fields
 
 
-def _nothing_to_extract(base: GgufHeader, tuned: GgufHeader, left_out: tuple[LeftOut, ...]) -> str:
+def _nothing_to_extract(left_out: tuple[LeftOut, ...]) -> str:
     if not left_out:
-        return f"{tuned.path} and {base.path} have equal weights: there is nothing to extract."
+        return "has the weights of the base: there is nothing to extract."
     reasons = ", ".join(f"{len(group.names)} {group.obstacle}" for group in left_out)
     return (
-        f"{tuned.path} differs from {base.path} only in what no adapter can hold ({reasons}): use "
-        "the model itself."
+        f"differs from the base only in what no adapter can hold ({reasons}): use the model itself."
     )
 
 
 def _not_finite(pair: Counterparts) -> BaseError:
     return BaseError(
-        f"{pair.tuned.path} or {pair.base.path} holds numbers that are not finite in "
-        f"{shown(pair.base.name)}: the file is damaged, or its training diverged."
+        f"or the base holds NaN or infinity in {shown(pair.base.name)}: a file is damaged, or its "
+        "training diverged.",
+        pair.tuned.path,
     )
 
 

@@ -31,7 +31,7 @@ def notices(
         is_merged_into_base = model_sha256s(base, lambda *_: None) == merged.base_sha256s
         stack = label_of(zip(merged.names, merged.scales, strict=True))
         origin = "this very base" if is_merged_into_base else merged.base_name
-        sentences.append(f"{tuned.path.name} was made by merging {stack} into {origin}.")
+        sentences.append(f"The tuned model was made by merging {stack} into {origin}.")
     targets = [module.target for module in modules]
     sentences.extend(_on_rounding(base, tuned, targets, is_merged_into_base))
     if not _has_same_tokens(base, tuned):
@@ -55,18 +55,17 @@ def _on_rounding(
     If both are quantised, the warning names only the tuned one. The base's rounding cancels out
     if the tuned model was merged into this base.
     """
-    names = (tuned.path.name, base.path.name)
     if any(tuned.tensors[target].type.block_length > 1 for target in targets):
         yield (
-            f"{names[0]} is quantised where the models differ: its rounding is part of the "
+            "The tuned model is quantised where the models differ: its rounding is part of the "
             "difference, and no low rank can keep it."
         )
     elif not is_merged_into_base and any(
         base.tensors[target].type.block_length > 1 for target in targets
     ):
         yield (
-            f"{names[1]} is quantised where the models differ: unless {names[0]} was made from "
-            "this very file, its rounding is part of the difference, and no low rank can keep it."
+            "The base is quantised where the models differ: unless the tuned model was made from "
+            "this very file, the rounding is part of the difference, and no low rank can keep it."
         )
 
 

@@ -90,7 +90,7 @@ def require_factors(path: Path) -> None:
     found = what_they_are(read_weights(path).keys())
     if found is not None:
         what, advice = found
-        raise AdapterError(f"{path} holds {what}: {advice}.")
+        raise AdapterError(f"holds {what}: {advice}.", path)
 
 
 def factors_missing(names: Collection[str]) -> tuple[str, str]:

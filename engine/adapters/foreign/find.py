@@ -48,10 +48,10 @@ def find_adapter(path: Path) -> AdapterFiles:
     """
     try:
         if not path.exists():
-            raise AdapterError(f"There is no folder or file {str(path)!r}: check the path.")
+            raise AdapterError("does not exist: check the path.", path)
         return _in_folder(path) if path.is_dir() else _named_file(path)
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise AdapterError(unreadable(path, error)) from None
+        raise AdapterError(unreadable(error), path) from None
 
 
 def adapter_title(folder: Path) -> str:
@@ -80,8 +80,9 @@ def _named_file(path: Path) -> AdapterFiles:
     weights = weights_at(path)
     if Path(weights.name).suffix not in FORMATS:
         raise AdapterError(
-            f"{path} is no file of adapter weights: name the adapter's folder, or its "
-            ".safetensors, .bin or .npz file."
+            "holds no adapter weights: name the adapter's folder, or a .safetensors, .bin or .npz "
+            "file.",
+            path,
         )
     notices: tuple[str, ...] = ()
     if len(weights.files) > 1 and not is_index:
@@ -101,8 +102,9 @@ def _config_beside(path: Path, weights: Weights) -> Path:
         for file in weights.files:
             require_factors(file)
         raise AdapterError(
-            f"There is no {CONFIG} beside {path}, and without it the scale of the factors is not "
-            "known: get it from where the weights are from."
+            f"has no {CONFIG} beside it, which gives the scale: get it from where the weights are "
+            "from.",
+            path,
         )
     return config
 
@@ -122,7 +124,7 @@ def _in_folder(folder: Path) -> AdapterFiles:
     elif newest := newest_checkpoint(adapters):
         chosen, notice = newest
     else:
-        raise AdapterError(f"{folder} holds several adapters: name one of {_listed(adapters)}.")
+        raise AdapterError(f"holds several adapters: name one of {_listed(adapters)}.", folder)
     files = adapters[chosen]
     return replace(files, notices=(notice, *files.notices))
 
@@ -181,8 +183,8 @@ def _directly_in(folder: Path) -> AdapterFiles | None:
         if config.exists():
             _require_no_others(folder)
             raise AdapterError(
-                f"{folder} has {CONFIG} but no weights ({' or '.join(PEFT_WEIGHTS)}): download or "
-                "copy them too."
+                f"has {CONFIG} but no weights ({' or '.join(PEFT_WEIGHTS)}): download them too.",
+                folder,
             )
         return None
     if not config.exists() or weights[0].name == MISTRAL_WEIGHTS:
@@ -236,7 +238,7 @@ def _require_no_others(folder: Path) -> None:
     if others:
         names = listed([shown(file.name) for file in others], _MAX_LISTED)
         raise AdapterError(
-            f"{folder} has no {PEFT_WEIGHTS[0]}, but {names}: name the file of the adapter."
+            f"has no {PEFT_WEIGHTS[0]}, but {names}: name the file of the adapter.", folder
         )
 
 
@@ -244,18 +246,19 @@ def _no_adapter(folder: Path) -> AdapterError:
     ggufs = sorted(folder.glob("*.gguf"))
     if ggufs:
         return AdapterError(
-            f"{folder} holds {shown(ggufs[0].name)}, which is GGUF already: name that file."
+            f"holds {shown(ggufs[0].name)}, which is GGUF already: name that file.", folder
         )
     if any(folder.glob("*.distcp")):
         return AdapterError(
-            f"{folder} holds a checkpoint of torch's distributed training: save it again with the "
-            "full state dict (FULL_STATE_DICT)."
+            "holds a checkpoint of torch's distributed training: save it again with the full state "
+            "dict (FULL_STATE_DICT).",
+            folder,
         )
     if any(folder.glob("model*.safetensors")) or any(folder.glob("pytorch_model*.bin")):
         return AdapterError(
-            f"{folder} holds a whole model, not an adapter: name the folder with {CONFIG}."
+            f"holds a whole model, not an adapter: name the folder with {CONFIG}.", folder
         )
     _require_no_others(folder)
     return AdapterError(
-        f"{folder} holds no adapter: name a folder with {CONFIG} and {PEFT_WEIGHTS[0]}."
+        f"holds no adapter: name a folder with {CONFIG} and {PEFT_WEIGHTS[0]}.", folder
     )

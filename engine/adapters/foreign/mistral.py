@@ -35,11 +35,11 @@ def mistral_config(path: Path, fields: Mapping[str, object]) -> PeftConfig:
     lora = fields.get("lora")
     rank, scaling = (lora.get("rank"), lora.get("scaling")) if isinstance(lora, dict) else (0, 0)
     if type(rank) is not int or not 1 <= rank <= MAX_RANK:
-        raise AdapterError(f"In {path} lora.rank is no rank: take the file of the training.")
+        raise AdapterError("gives lora.rank no rank: take the file of the training.", path)
     if isinstance(scaling, bool) or not isinstance(scaling, (int, float)):
-        raise AdapterError(f"In {path} lora.scaling is no number: take the file of the training.")
+        raise AdapterError("gives lora.scaling no number: take the file of the training.", path)
     if not 0 < abs(scaling) <= MAX_NUMBER:
-        raise AdapterError(f"In {path} lora.scaling is {scaling}: take the file of the training.")
+        raise AdapterError(f"has a lora.scaling of {scaling}: take the file of the training.", path)
     return PeftConfig(
         path=path,
         peft_type="LORA",
@@ -62,6 +62,7 @@ def require_same_scale(params: PeftConfig, config: Path) -> None:
     ours, theirs = params.scale_of(()), peft_config(config, read_config(config)).scale_of(())
     if ours.rank != theirs.rank or not math.isclose(ours.scale, theirs.scale, rel_tol=1e-6):
         raise AdapterError(
-            f"{config} gives rank {theirs.rank} and scale {theirs.scale:g}, but {params.path.name} "
-            f"beside it rank {ours.rank} and scale {ours.scale:g}: remove the wrong one."
+            f"gives rank {theirs.rank} and scale {theirs.scale:g}, but {params.path.name} beside "
+            f"it rank {ours.rank} and scale {ours.scale:g}: remove the wrong one.",
+            config,
         )

@@ -161,4 +161,4 @@ def _expert_path(path: str) -> str:
 
 
 def _refusal(config: Path, does: str, remedy: str) -> AdapterError:
-    return AdapterError(f"The adapter in {config.parent} {does}: {remedy}.")
+    return AdapterError(f"{does}: {remedy}.", config.parent)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 from engine.errors import AdapterError
@@ -156,10 +157,9 @@ def is_embedding(path: str) -> bool:
     return path.rpartition(".")[2] in _EMBEDDINGS
 
 
-def require_name(where: object, name: str) -> None:
+def require_name(file: Path, name: str) -> None:
     """Raise `AdapterError` if a tensor's name is empty, too long or not printable."""
     if not name or not name.isprintable() or len(name) > MAX_NAME_CHARACTERS:
         raise AdapterError(
-            f"{where} names a tensor {shown(name)}, which no program does: "
-            "download or save the adapter again."
+            f"has a tensor with the impossible name {shown(name)}: download or save it again.", file
         )

@@ -57,14 +57,14 @@ def read_source(path: Path) -> LoraSource:
         notices += found.notices
     if dropped:
         notices.append(
-            f"{_modules(len(dropped))} of a vision or audio tower left out, "
-            f"{_modules(len(modules))} of the text model kept."
+            f"Left out {_modules(len(dropped))} of a vision or audio tower, kept "
+            f"{_modules(len(modules))} of the text model."
         )
     base_name = base_name or card.get("base_model", "")
     if "bnb-4bit" in base_name:
         notices.append(
-            f"The adapter was trained on a base in 4 bits (NF4), {shown(base_name)}: on another "
-            "quantisation of it answers differ a little."
+            f"The adapter was trained on {shown(base_name)}, in 4 bits (NF4): on another "
+            "quantisation answers differ a little."
         )
     read = (files.config, *weights.files)
     return LoraSource(

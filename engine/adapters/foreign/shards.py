@@ -47,7 +47,7 @@ class Weights:
             for name in tensors:
                 if name in seen:
                     raise AdapterError(
-                        f"{file} has {shown(name)}, as {seen[name].name} has: {_AGAIN}."
+                        f"has {shown(name)}, as {seen[name].name} has: {_AGAIN}.", file
                     )
                 seen[name] = file
         if self.tensors is None:
@@ -57,8 +57,9 @@ class Weights:
         if missing or strange:
             does = "lack" if missing else "hold, unknown to it,"
             raise AdapterError(
-                f"The weights that {self.index} lists {does} {shown((missing or strange)[0])}"
-                f"{_more(missing or strange)}: {_AGAIN}."
+                f"lists weights that {does} {shown((missing or strange)[0])}"
+                f"{_more(missing or strange)}: {_AGAIN}.",
+                self.index,
             )
 
 
@@ -76,7 +77,7 @@ def missing_parts(names: Collection[str]) -> tuple[str, ...]:
     `AdapterError` for impossible numbers.
     """
     shards = [shard for name in sorted(names) if (shard := _SHARD.fullmatch(name))]
-    expected = {shard["count"]: _numbered(shard) for shard in shards}
+    expected = {shard["count"]: _numbered(Path(shard.string), shard) for shard in shards}
     missing = [tuple(part for part in parts if part not in names) for parts in expected.values()]
     return min(missing, key=len, default=())
 
@@ -94,18 +95,18 @@ def weights_at(path: Path) -> Weights:
     if listing is not None:
         names = sorted(set(listing.values()))
         if shard and path.name not in names:
-            raise AdapterError(f"{path} is a part that {index} does not list: {_AGAIN}.")
+            raise AdapterError(f"is a part that {index.name} does not list: {_AGAIN}.", path)
     elif shard is not None:
-        names = _numbered(shard)
+        names = _numbered(path, shard)
     else:
-        raise AdapterError(f"There is no file {path}: check the path.")
+        raise AdapterError("does not exist: check the path.", path)
     files = tuple(path.with_name(part) for part in names)
     missing = [file.name for file in files if not file.is_file()]
     if missing:
-        are = "is" if len(missing) == 1 else "are"
         raise AdapterError(
-            f"Of the {len(files)} parts of {path.with_name(name)} {len(missing)} {are} missing, "
-            f"{listed([shown(part) for part in missing], _MAX_LISTED)}: download or copy them too."
+            f"belongs to {len(files)} parts that lack "
+            f"{listed([shown(part) for part in missing], _MAX_LISTED)}: download them too.",
+            path,
         )
     return Weights(name, files, index if listing else None, listing)
 
@@ -125,10 +126,10 @@ def weights_in(folder: Path, name: str) -> Weights | None:
     return weights_at(shards[0]) if shards else None
 
 
-def _numbered(shard: re.Match[str]) -> list[str]:
+def _numbered(path: Path, shard: re.Match[str]) -> list[str]:
     count = int(shard["count"])
     if not 1 <= int(shard["number"]) <= count <= _MAX_SHARDS:
-        raise AdapterError(f"{shown(shard.string)} is numbered as no part of anything: {_AGAIN}.")
+        raise AdapterError(f"has a number that no part can have: {_AGAIN}.", path)
     return [
         f"{shard['stem']}-{number:05d}-of-{count:05d}{shard['suffix']}"
         for number in range(1, count + 1)

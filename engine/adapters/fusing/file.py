@@ -244,7 +244,7 @@ def _a_section(header: GgufHeader) -> tuple[int, int]:
 def _checksum_array(header: GgufHeader) -> GgufArray:
     array = header.metadata.get(CHECKSUMS_KEY)
     if not (isinstance(array, GgufArray) and array.element_type is ValueType.UINT8):
-        raise GgufError(f"{header.path} carries no checksums: it was not fused here.")
+        raise GgufError("carries no checksums: it was not fused here.", header.path)
     return array
 
 
@@ -259,8 +259,8 @@ def _chunks(file: FileIO, start: int, end: int) -> Iterator[bytes]:
             file.seek(start)
             chunk = file.read(min(_CHUNK_BYTES, end - start))
         except OSError as error:
-            raise GgufError(f"{file.name} cannot be read: {error.strerror}.") from None
+            raise GgufError(f"cannot be read: {error.strerror}.", file.name) from None
         if not chunk:
-            raise GgufError(f"{file.name} was cut short while it was read.")
+            raise GgufError("was cut short while it was read.", file.name)
         start += len(chunk)
         yield chunk

@@ -78,6 +78,7 @@ def _require_one_shape(active: Sequence[FusePart], members: Sequence[tuple[int, 
     for index, pair in members:
         if outside(pair) != outside(first) or pair.a.ne[2:] != pair.b.ne[2:]:
             raise AdapterError(
-                f"{active[index].header.path} and {active[members[0][0]].header.path} change "
-                f"{first.target!r} of models of different size: fuse adapters of one base."
+                f"changes {first.target!r} of a model of another size than others of the stack: "
+                "fuse adapters of one base.",
+                active[index].header.path,
             )

@@ -165,10 +165,10 @@ def inspect(path: Path, name: str = "", base: GgufHeader | None = None) -> Inspe
     pairs = pairs_of(header)
     odd = notices(header, base) if base is not None else ()
     if not own and is_untrained(header):
-        odd += (f"The adapter {path} was never trained: its B factors are zero.",)
+        odd += ("The adapter was never trained: its B factors are zero.",)
     misshapen = [pair.target for pair in pairs if not _is_regular(pair)]
     if misshapen and base is None:
-        odd += (f"The halves of {some(misshapen, 'pair')} do not go together: convert it again.",)
+        odd += (f"The halves of {some(misshapen, 'pair')} do not match: convert it again.",)
     if base is not None:
         odd += identity_notices(header, base)
     verdicts = _verdicts(header, base)
@@ -209,7 +209,7 @@ def measured(
     try:
         deltas = _deltas(inspection, is_cancelled)
     except AdapterError as error:
-        return replace(inspection, notices=(*inspection.notices, str(error)))
+        return replace(inspection, notices=(*inspection.notices, error.reason))
     if base_norms is not None and inspection.base is not None:
         weights = base_norms.of(
             inspection.base,
@@ -255,7 +255,7 @@ def _is_regular(pair: Pair) -> bool:
 
 def _verdicts(header: GgufHeader, base: GgufHeader | None) -> tuple[Verdict, ...]:
     broken = check(header, base) if base is not None else check_alone(header)
-    faults = {fault.rule: fault.message for fault in broken}
+    faults = {fault.rule: f"The adapter {fault.reason}" for fault in broken}
     return tuple(
         Verdict(rule, faults.get(rule, ""))
         for rule in Rule

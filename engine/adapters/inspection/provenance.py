@@ -91,8 +91,8 @@ def identity_notices(adapter: GgufHeader, base: GgufHeader) -> tuple[str, ...]:
     if adapter.text(BASE_FINGERPRINT_KEY) == base_fingerprint(base):
         return ()
     return (
-        f"The adapter says that it was made for {shown(named[0])}, and the base {base.path} calls "
-        f"itself {shown(own)}: unless these are one model, expect noise.",
+        f"The adapter was made for {shown(named[0])}, but the base is called {shown(own)}: unless "
+        "these are one model, expect noise.",
     )
 
 

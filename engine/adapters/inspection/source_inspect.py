@@ -27,11 +27,11 @@ def inspect_source(source: LoraSource, name: str = "") -> Inspection:
     modules = _named(source.modules)
     notices = source.notices
     if source.dropped:
-        notices += (f"{len(source.dropped)} pairs of a vision or audio tower are left out.",)
+        notices += (f"Left out {len(source.dropped)} pairs of a vision or audio tower.",)
     try:
         size_bytes = sum(file.stat().st_size for file in source.files)
     except OSError as error:
-        raise AdapterError(f"{source.path} cannot be read: {error.strerror}.") from None
+        raise AdapterError(f"cannot be read: {error.strerror}.", source.path) from None
     return Inspection(
         name=name or adapter_name(source.title, source.path),
         path=source.path.absolute(),

@@ -149,11 +149,11 @@ def _require_range(values: Floats, name: str, type_: GgmlType) -> None:
     peak = float(np.abs(values).max(initial=0.0))
     if not np.isfinite(peak):
         raise AdapterError(
-            f"Tensor {shown(name)} would hold numbers that are not finite (NaN or infinity): the "
-            "base is damaged, or the adapters' scales are far too large."
+            f"Tensor {shown(name)} would hold NaN or infinity: the base is damaged, or the "
+            "adapters' scales are far too large."
         )
     if type_ is GgmlType.F16 and peak > _F16_MAX:
         raise AdapterError(
-            f"Tensor {shown(name)} would hold {peak:.3g}, and F16 ends at 65504: merge with the "
+            f"Tensor {shown(name)} would hold {peak:.3g}, beyond F16 (65504): merge with the "
             "type bf16 or f32."
         )

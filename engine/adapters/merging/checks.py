@@ -23,14 +23,14 @@ def require_types(plan: Sequence[MergedTensor]) -> None:
             continue
         if not tensor.source.type.is_usable_in_adapter:
             raise BaseError(
-                f"{shown(tensor.name)} of {tensor.source.path} is stored as "
-                f"{tensor.source.type.name}, which holds no weights to be changed: use another "
-                "base."
+                f"stores {shown(tensor.name)} as {tensor.source.type.name}, which holds no "
+                "weights to change: use another base.",
+                tensor.source.path,
             )
         if not is_writable(tensor.type):
             raise AdapterError(
                 f"{shown(tensor.name)} cannot be written as {tensor.type.name}, which needs an "
-                "importance matrix: name another type, such as --type f16 or --type q4_k."
+                "importance matrix: name another type, such as --outtype f16 or --outtype q4_k."
             )
 
 
@@ -43,7 +43,7 @@ def require_other_file(out: Path, headers: Sequence[GgufHeader]) -> None:
     for header in headers:
         for path in header.part_stamps:
             if out.exists() and out.samefile(path):
-                raise EngineError(f"{out} is what would be merged: name another file to write.")
+                raise EngineError(f"{out} is one of the merged files: name another to write.")
 
 
 def require_space(out: Path, size_bytes: int) -> None:
@@ -54,8 +54,8 @@ def require_space(out: Path, size_bytes: int) -> None:
         raise EngineError(f"The merged model {out} cannot be written: {error.strerror}.") from None
     if free_bytes < size_bytes:
         raise EngineError(
-            f"The merged model takes {size_bytes / 1e6:,.1f} MB, but {out.parent} has "
-            f"{free_bytes / 1e6:,.1f} MB left: free some, or name another folder."
+            f"{out} takes {size_bytes / 1e6:,.1f} MB, but its disk has {free_bytes / 1e6:,.1f} MB "
+            "left: free some, or name another folder."
         )
 
 
@@ -68,4 +68,4 @@ def require_readable(written: Path, out: Path, plan: Sequence[MergedTensor]) -> 
         (t.name, t.type, t.shape) for t in found.values()
     ]
     if not (is_whole and same):
-        raise EngineError(f"{out} did not arrive on the disk as it was written: try another disk.")
+        raise EngineError(f"{out} reads back differently than it was written: try another disk.")

@@ -148,7 +148,7 @@ def merge(
         n_copied=sum(tensor.is_copied for tensor in plan),
         n_requantised=sum(not (t.is_copied or t.is_touched) for t in plan),
         is_untied=is_untied,
-        notices=merge_notices(adapters),
+        notices=merge_notices(zip(own_names, adapters, strict=True)),
     )
 
 

@@ -36,11 +36,11 @@ def _sha256(path: Path, header: GgufHeader, on_bytes: Callable[[Path, int], None
     file, found = open_regular(path)
     with file:
         if found != stamp:
-            raise GgufError(f"{path} changed since its header was read: try again.")
+            raise GgufError("changed since its header was read: try again.", path)
         try:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 on_bytes(path, len(chunk))
         except OSError as error:
-            raise GgufError(f"{path} cannot be read: {error.strerror}.") from None
+            raise GgufError(f"cannot be read: {error.strerror}.", path) from None
     return digest.hexdigest()

@@ -31,16 +31,18 @@ def require_same_weights(
     for tensor in plan:
         if tensor.is_copied:
             continue
-        source, like = tensor.source, base.tensors[tensor.name]
+        source = tensor.source
         if source.type not in FLOATS:
             raise BaseError(
-                f"{source.path} is quantised itself (its {shown(tensor.name)} is "
-                f"{source.type.name}): name the model in f16, bf16 or f32."
+                f"is quantised itself (its {shown(tensor.name)} is "
+                f"{source.type.name}): name the model in f16, bf16 or f32.",
+                source.path,
             )
         if _cosine(source.path, tensor, base, files) < _LEAST_COSINE:
             raise BaseError(
-                f"{source.path} has other weights than {like.path} in {shown(tensor.name)}: name "
-                "the model that it was quantised from."
+                f"has other weights than the base in {shown(tensor.name)}: name the model the "
+                "base was quantised from.",
+                source.path,
             )
 
 

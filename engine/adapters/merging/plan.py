@@ -105,29 +105,29 @@ def require_same_model(base: GgufHeader, original: GgufHeader) -> None:
     """Raise `BaseError` unless two models have the same architecture, tensor names and shapes."""
     if original.architecture != base.architecture:
         raise BaseError(
-            f"{original.path} is of the architecture {shown(original.architecture or '')}, but "
-            f"{base.path} of {shown(base.architecture or '')}: name the model it was quantised "
-            "from."
+            f"has the architecture {shown(original.architecture or '')}, but the base "
+            f"{shown(base.architecture or '')}: name the model the base was quantised from.",
+            original.path,
         )
     for one, other in ((base, original), (original, base)):
         missing = [name for name in one.tensors if name not in other.tensors]
         if missing:
-            advice = "name the model it was quantised from"
+            advice = "name the model the base was quantised from"
             if any(
                 re.search(r"attn_(q|k|v|qkv)\.|ffn_(gate|up|gate_up)_exps\.", n) for n in missing
             ):
                 advice += ", with the same tensors split or fused"
             elif missing == [OUTPUT] or missing == [TOKEN_EMBEDDING]:
-                advice += ", with embeddings tied or not as there"
+                advice += ", with embeddings tied in both or in none"
             raise BaseError(
-                f"{other.path} has no tensor {shown(missing[0])}, which {one.path} has: {advice}."
+                f"lacks the tensor {shown(missing[0])} of the other model: {advice}.", other.path
             )
     for name, tensor in base.tensors.items():
         if original.tensors[name].ne != tensor.ne:
             raise BaseError(
-                f"{shown(name)} has {dimensions(original.tensors[name])} values in "
-                f"{original.path}, but {dimensions(tensor)} in {base.path}: name the model it was "
-                "quantised from."
+                f"has {dimensions(original.tensors[name])} values in {shown(name)}, but the base "
+                f"{dimensions(tensor)}: name the model the base was quantised from.",
+                original.path,
             )
 
 

@@ -78,7 +78,7 @@ def require_retained(tensors: Sequence[TensorMerge], wanted: float) -> None:
         remedy = "raise its scales"
     else:
         finer = "f32" if GgmlType.F16 in coarse else "f16"
-        remedy = f"merge with --type {finer}, into the full-precision model with --from-original"
+        remedy = f"merge with --outtype {finer}, into the full-precision model with --from-original"
     where = "" if seen > 0.999 * wanted else f" in the first {len(tensors)} tensors"
     raise AdapterError(
         f"Only {share:.1%} of what the stack changes{where} would be in the merged model, as "

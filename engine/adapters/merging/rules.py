@@ -7,7 +7,7 @@ merged, because the merged file gets both tensors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from engine.adapters.checking.check import check
 from engine.adapters.checking.rules import require_kept, some
@@ -27,9 +27,10 @@ def require_mergeable(base: GgufHeader, adapters: Sequence[GgufHeader]) -> GgufH
     if needs_untying(base, adapters):
         if not can_untie(base.architecture):
             raise AdapterError(
-                f"The embeddings of {base.path} are its output, too, and llama.cpp takes no output "
-                f"of its own in {shown(base.architecture or '')} models, so a change of one of the "
-                "two cannot be merged: train the adapter without embed_tokens and lm_head."
+                "uses its embeddings as its output, which llama.cpp cannot part in "
+                f"{shown(base.architecture or '')} models: train the adapter without embed_tokens "
+                "and lm_head.",
+                base.path,
             )
         base = untied(base)
     for adapter in adapters:
@@ -38,9 +39,9 @@ def require_mergeable(base: GgufHeader, adapters: Sequence[GgufHeader]) -> GgufH
     return base
 
 
-def merge_notices(adapters: Sequence[GgufHeader]) -> tuple[str, ...]:
-    """Return warnings about parts of the adapters that are not merged, or act differently."""
-    return tuple(sentence for adapter in adapters for sentence in _notices_of(adapter))
+def merge_notices(adapters: Iterable[tuple[str, GgufHeader]]) -> tuple[str, ...]:
+    """Return warnings about parts of the named adapters that are not merged or act differently."""
+    return tuple(text for name, header in adapters for text in _notices_of(name, header))
 
 
 def _require_unscaled(adapter: GgufHeader, base: GgufHeader) -> None:
@@ -52,20 +53,15 @@ def _require_unscaled(adapter: GgufHeader, base: GgufHeader) -> None:
     ]
     if scaled:
         raise AdapterError(
-            f"The base {base.path} keeps a scale apart from the weights of {some(scaled)}, which "
-            "merging would get wrong: merge into the full-precision model instead."
+            f"scales {some(scaled)} apart from its weights, which a merge would get wrong: merge "
+            "into the full-precision model instead.",
+            base.path,
         )
 
 
-def _notices_of(adapter: GgufHeader) -> Iterator[str]:
-    norms = [name for name in adapter.tensors if name.endswith(IGNORED_SUFFIX)]
+def _notices_of(name: str, adapter: GgufHeader) -> Iterator[str]:
+    norms = [tensor for tensor in adapter.tensors if tensor.endswith(IGNORED_SUFFIX)]
     if norms:
-        yield (
-            f"The adapter {adapter.path} also holds {some(norms)}: norms are not merged, as "
-            "llama.cpp does not use them either."
-        )
+        yield f"{name} also holds {some(norms)}: norms are not merged, as llama.cpp ignores them."
     if invocation_tokens(adapter):
-        yield (
-            f"The adapter {adapter.path} acts from its invocation tokens on, but merged it acts "
-            "everywhere."
-        )
+        yield f"{name} acts only after its invocation tokens, but everywhere once it is merged."

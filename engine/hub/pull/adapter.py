@@ -153,8 +153,8 @@ def _checked(remote: RemoteAdapter, weights: Path) -> Path:
 
         read_source(weights.parent)
     except EngineError as error:
-        text = str(error).replace(str(weights), address).replace(str(weights.parent), address)
-        raise HubError(text) from error
+        error.about({weights: address, weights.parent: address})
+        raise HubError(error.reason, error.subject) from error
     return weights.parent
 
 

@@ -127,7 +127,7 @@ def _require_whole(repo: str, file: HubFile, path: Path) -> None:
     if file.size_bytes and size_bytes != file.size_bytes:
         forget(path)
         raise HubError(
-            f"{file.path} of hf.co/{repo} arrived with {size_bytes} bytes where the Hub names "
+            f"{file.path} of hf.co/{repo} arrived with {size_bytes} bytes instead of "
             f"{file.size_bytes}: try again."
         )
     if file.sha256 is None:
@@ -137,6 +137,6 @@ def _require_whole(repo: str, file: HubFile, path: Path) -> None:
     if digest != file.sha256:
         forget(path)
         raise HubError(
-            f"{file.path} of hf.co/{repo} arrived with other content than the Hub names: it was "
-            "removed; try again, and look for a proxy that changes downloads if it stays so."
+            f"{file.path} of hf.co/{repo} arrived with other content than the Hub names and was "
+            "removed: try again; if it stays so, look for a proxy that changes downloads."
         )

@@ -132,7 +132,8 @@ def pull_model(
         for file, path in zip(remote.files, paths, strict=True):
             if file in missing:
                 forget(path)
-        raise HubError(str(error).replace(str(paths[0]), f"hf.co/{remote.repo}")) from error
+        error.about({paths[0]: f"hf.co/{remote.repo}"})
+        raise HubError(error.reason, error.subject) from error
     listed = store.create(remote.name, Model("", paths[0]), on_store)
     return PulledModel(listed, store.get(listed.name).base, is_new=True)
 
@@ -206,5 +207,5 @@ def _is_adapter(remote: RemoteModel) -> bool:
         try:
             return remote_gguf_header(head).is_adapter
         except EngineError as error:
-            address = f"hf.co/{remote.repo}:{file}"
-            raise HubError(str(error).replace(str(path), address)) from error
+            error.about({path: f"hf.co/{remote.repo}:{file}"})
+            raise HubError(error.reason, error.subject) from error

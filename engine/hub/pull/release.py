@@ -30,7 +30,7 @@ def release_adapter(record: PulledAdapter) -> None:
             if file.exists():
                 _release(file)
     except OSError as error:
-        raise HubError(f"{path} cannot be removed: {error.strerror}.") from error
+        raise HubError(f"cannot be removed: {error.strerror}.", path) from error
 
 
 def _release(path: Path) -> None:

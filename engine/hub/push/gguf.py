@@ -38,8 +38,9 @@ def gguf_publication(path: Path, name: str | None = None) -> Publication:
     bad = next(not_finite_tensors(header), None)
     if bad is not None:
         raise AdapterError(
-            f"The adapter {path} holds numbers that are not finite (NaN or infinity), as in "
-            f"{bad!r}: its training diverged or the file is damaged; publish another."
+            f"holds NaN or infinity in {bad!r}: its training diverged or the file is damaged; "
+            "publish another.",
+            path,
         )
     stem = name or (path.stem if path.suffix.lower() == ".gguf" else adapter.name)
     file = OutgoingFile(f"{stem}.gguf", adapter.file, adapter.size_bytes, adapter.sha256)

@@ -81,30 +81,31 @@ def _required_weights(folder: Path) -> Weights:
             if inner
             else "name the folder that PEFT saved the adapter in, or a GGUF file"
         )
-        raise AdapterError(f"The folder {folder} holds no {CONFIG}: {advice}.")
+        raise AdapterError(f"holds no {CONFIG}: {advice}.", folder)
     weights = weights_in(folder, WEIGHTS)
     if weights is not None:
         return weights
     if weights_in(folder, _PICKLE):
         raise AdapterError(
-            f"The folder {folder} holds its weights as {_PICKLE}, a pickle, which can run code on "
-            "the machine of whoever loads it: save the adapter as safetensors and publish that."
+            f"holds a pickle, {_PICKLE}, which can run code where it is loaded: save the adapter "
+            "as safetensors and publish that.",
+            folder,
         )
     inside = {whole_name(file.name) for file in folder.iterdir()}
     if inside & {*MLX_WEIGHTS} or newest_of_mlx(inside):
         raise AdapterError(
-            f"The folder {folder} holds an adapter of MLX: convert it with 'tui convert' and "
-            "publish the GGUF file."
+            "holds an adapter of MLX: convert it with 'tui convert' and publish the GGUF file.",
+            folder,
         )
     raise AdapterError(
-        f"The folder {folder} holds no {WEIGHTS}: name the folder that PEFT saved the adapter in."
+        f"holds no {WEIGHTS}: name the folder that PEFT saved the adapter in.", folder
     )
 
 
 def _config(file: Path) -> Mapping[str, Any]:
     config = read_config(file)
     if not isinstance(config.get("peft_type"), str):
-        raise AdapterError(f"{file} is no configuration of PEFT: it names no peft_type.")
+        raise AdapterError("names no peft_type: name a folder saved by PEFT.", file)
     return config
 
 
@@ -129,8 +130,9 @@ def _problem(folder: Path) -> str | None:
         for tensor in (module.a, module.b):
             if not np.isfinite(tensor.read()).all():
                 raise AdapterError(
-                    f"{folder} holds numbers that are not finite (NaN or infinity) in "
-                    f"{shown(tensor.name)}: its training diverged; publish another."
+                    f"holds NaN or infinity in {shown(tensor.name)}: its training diverged; "
+                    "publish another.",
+                    folder,
                 )
     return None
 
@@ -170,7 +172,7 @@ def _tensors(weights: Weights) -> tuple[int, tuple[str, ...]]:
     weights.require_whole(found)
     tensors = [tensor for inside in found.values() for tensor in inside.values()]
     if not any(math.prod(tensor.shape) for tensor in tensors):
-        raise AdapterError(f"{weights.files[0]} holds no weights: save the adapter again.")
+        raise AdapterError("holds no weights: save the adapter again.", weights.files[0])
     return len(tensors), tuple(dict.fromkeys(tensor.dtype for tensor in tensors))
 
 
@@ -178,12 +180,12 @@ def _text(file: Path, what: str) -> str:
     opened, stamp = open_regular(file)
     with opened:
         if stamp.size_bytes > _LARGEST_TEXT_BYTES:
-            raise AdapterError(f"{file} is too large for a {what}: name another folder.")
+            raise AdapterError(f"is too large for a {what}: name another folder.", file)
         data = opened.readall()
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise AdapterError(f"{file} is no text in UTF-8: save it again.") from None
+        raise AdapterError("is not text in UTF-8: save it again.", file) from None
 
 
 def _outgoing(file: Path) -> OutgoingFile:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Final
 
 from engine.adapters.checking.check import check_headers
@@ -22,6 +20,7 @@ from engine.hub.client.heads import (
     need_safetensors_header,
     remote_gguf_header,
 )
+from modelfiles.errors import naming
 
 _MAX_HASHED_BYTES: Final = 2 * 2**30
 """Largest file judged: a reader hashes the whole sparse file, at about 1.7 GB/s."""
@@ -64,7 +63,8 @@ def fit_of(repo: str, choice: AdapterChoice, revision: str, base: GgufHeader) ->
         if max(head.size_bytes, choice.size_bytes) > _MAX_HASHED_BYTES:
             return Fit(Verdict.UNKNOWN, "It is too large to be judged by its header.")
         try:
-            with _in_words_of(_address_of(repo, weights.parent), folder):
+            names = {folder: _address_of(repo, weights.parent), base.path: "The base"}
+            with naming(names):
                 if choice.kind == "gguf":
                     _require_gguf_fits(head, base)
                 else:
@@ -77,13 +77,13 @@ def fit_of(repo: str, choice: AdapterChoice, revision: str, base: GgufHeader) ->
 
 
 def _address_of(repo: str, folder: PurePosixPath) -> str:
-    """Return the prefix of the references to the folder's files, `hf.co/user/repo:folder/`."""
-    return f"hf.co/{repo}:" + (f"{folder}/" if folder.name else "")
+    """Return the reference to a folder, `hf.co/user/repo:folder`."""
+    return f"hf.co/{repo}:{folder}" if folder.name else f"hf.co/{repo}"
 
 
 def _require_gguf_fits(head: RemoteHead, base: GgufHeader) -> None:
     if early_type(head) == "model":
-        raise EngineError(f"{head.path} is a model, not a LoRA adapter.")
+        raise EngineError("is a model, not a LoRA adapter.", head.path)
     require_kept(check_headers(remote_gguf_header(head), base))
 
 
@@ -104,15 +104,3 @@ def _require_convertible(
         else:
             other.need(other.size_bytes)
     make_plan(read_source(head.path.parent), base)
-
-
-@contextmanager
-def _in_words_of(address: str, folder: Path) -> Iterator[None]:
-    """Replace the temporary folder in error messages by the repository's address."""
-    try:
-        yield
-    except HubError:
-        raise
-    except EngineError as error:
-        text = str(error).replace(f"{folder}/", address).replace(str(folder), address.rstrip(":/"))
-        raise type(error)(text) from error

@@ -244,9 +244,9 @@ class StackForms:
             self.want(stack)
             if not self._take(stack.digest):
                 raise AdapterError(
-                    f"llama.cpp takes at most {MAX_ONE_BY_ONE} adapters on the architecture "
-                    f"{self._header.architecture}, and the {n_active} of the stack could not be "
-                    "used as one: switch some off."
+                    f"llama.cpp takes at most {MAX_ONE_BY_ONE} adapters on "
+                    f"{self._header.architecture} models, and these {n_active} cannot be fused: "
+                    "switch some off."
                 )
             return "fused"
         return "fused" if self._uses_fused(stack) and self._take(stack.digest) else "layered"

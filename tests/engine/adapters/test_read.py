@@ -116,5 +116,5 @@ def test_what_is_no_model_is_refused_as_base(tmp_path: Path, base: Path) -> None
     nameless = RawGguf({}, raw.tensors)
     with pytest.raises(BaseError, match="names no architecture"):
         require_base(nameless.write(tmp_path / "nameless.gguf"))
-    with pytest.raises(GgufError, match="There is no file"):
+    with pytest.raises(GgufError, match="does not exist"):
         require_base(tmp_path / "absent.gguf")

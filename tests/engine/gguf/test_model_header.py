@@ -62,7 +62,7 @@ def test_a_model_in_one_file_is_read_as_it_is(whole: Path) -> None:
 
 def test_a_missing_part_is_named(parts: list[Path]) -> None:
     parts[1].unlink()
-    with pytest.raises(GgufError, match=f"no file .*{shard(2)}"):
+    with pytest.raises(GgufError, match=f"cannot be used: {shard(2)} does not exist"):
         read_model_header(parts[0])
 
 
@@ -73,7 +73,7 @@ def test_a_later_part_is_refused_with_the_name_of_the_first(parts: list[Path]) -
 
 def test_a_part_under_another_name_is_refused(parts: list[Path]) -> None:
     renamed = parts[0].rename(parts[0].with_name("base.gguf"))
-    with pytest.raises(GgufError, match="not named like one"):
+    with pytest.raises(GgufError, match="without the name of one"):
         read_model_header(renamed)
 
 
@@ -88,12 +88,12 @@ def test_a_part_of_another_version_is_refused(parts: list[Path]) -> None:
     lost = next(iter(raw.tensors))
     del raw.tensors[lost]
     raw.write(parts[1])
-    with pytest.raises(GgufError, match=r"tensors together where .* are due"):
+    with pytest.raises(GgufError, match=r"has 20 instead of 21 tensors in its 3 parts"):
         read_model_header(parts[0])
     raw.tensors["output_norm.weight"] = RawGguf.read(parts[0]).tensors["token_embd.weight"]
     raw.tensors["token_embd.weight"] = raw.tensors["output_norm.weight"]
     raw.write(parts[1])
-    with pytest.raises(GgufError, match="of an earlier part again"):
+    with pytest.raises(GgufError, match=r"has the tensor .token_embd\.weight. in two parts"):
         read_model_header(parts[0])
 
 

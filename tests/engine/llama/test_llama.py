@@ -150,3 +150,13 @@ def test_amx_alone_is_left_out_of_the_buffer_types_and_once_is_enough() -> None:
     )
     before, after = json.loads(done.stdout)
     assert after == [name for name in before if name != "AMX"]
+
+
+@pytest.mark.parametrize("tokens", [[], [-1], [10**6], [1] * 65])
+def test_batches_on_which_llama_cpp_aborts_are_refused(tiny: Tiny, tokens: list[int]) -> None:
+    with Model(tiny.base) as model:
+        context = Context(model, n_ctx=128, n_batch=64, n_threads=1)
+        for evaluate in (context.decode, context.evaluate):
+            with pytest.raises(GenerationError):
+                evaluate(tokens)
+        assert context.decode([1, 2])

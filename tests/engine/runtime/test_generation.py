@@ -255,3 +255,15 @@ def test_a_model_that_does_not_think_has_no_thoughts(runtime: Runtime) -> None:
         assert isinstance(last, Finished)
         assert (last.thinking, last.stats.n_thought) == ("", 0)
         assert last.text
+
+
+def test_an_answer_that_only_repeats_itself_ends_with_a_notice(runtime: Runtime) -> None:
+    looping = Parameters(temperature=0.0, num_predict=300, repeat_limit=30)
+    free = answer(runtime, parameters=Parameters(repeat_limit=0).over(looping))
+    bound = answer(runtime, parameters=looping)
+    assert free.stats.n_decoded == 300
+    assert free.notices == ()
+    assert 30 < bound.stats.n_decoded < 300
+    assert free.text.startswith(bound.text)
+    assert "only repeated itself" in bound.notices[-1]
+    assert bound.reason == "length"

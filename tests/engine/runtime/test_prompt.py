@@ -111,7 +111,7 @@ def test_the_system_message_and_the_last_message_are_never_left_out(model: Model
         build_prompt(model, request, n_ctx=66)
 
 
-def test_a_base_without_a_template_gets_a_plain_transcript_and_says_so(tmp_path: Path) -> None:
+def test_a_base_without_a_template_gets_a_plain_transcript(tmp_path: Path) -> None:
     with Model(write_base(tmp_path / "base.gguf", chat_template=None)) as model:
         prompt = build_prompt(model, conversation(1), n_ctx=512)
         assert text_of(model, prompt.tokens) == (
@@ -119,7 +119,7 @@ def test_a_base_without_a_template_gets_a_plain_transcript_and_says_so(tmp_path:
             "User: The last question?\nAssistant:"
         )
         assert prompt.stops == PLAIN_STOPS
-        assert "no chat template" in prompt.notices[0]
+        assert PLAIN_STOPS[:2] == ("\nUser:", "\nAssistant:")
 
 
 def test_a_template_that_fails_is_one_sentence(tmp_path: Path) -> None:
@@ -201,15 +201,17 @@ def test_a_template_of_a_modelfile_that_fails_is_one_sentence_with_its_place(mod
 def test_a_template_is_told_whether_to_think(
     tmp_path: Path, thinks: bool | None, flag: str
 ) -> None:
-    jinja = "{{ enable_thinking if enable_thinking is defined else 'unset' }}"
+    jinja = (
+        "{{ messages[0].content }} {{ enable_thinking if enable_thinking is defined else 'unset' }}"
+    )
     with Model(write_base(tmp_path / "base.gguf", chat_template=jinja)) as model:
         prompt = build_prompt(model, asked("Hi", thinks=thinks), n_ctx=512)
-        assert text_of(model, prompt.tokens) == flag
-        go = "{{ if .Messages }}{{ .IsThinkSet }} {{ .Think }}{{ end }}"
+        assert text_of(model, prompt.tokens) == f"Hi {flag}"
+        go = "{{ range .Messages }}{{ .Content }}{{ end }} {{ .IsThinkSet }} {{ .Think }}"
         prompt = build_prompt(model, asked("Hi", go, thinks), n_ctx=512)
         assert (
             text_of(model, prompt.tokens)
-            == {None: "false false", True: "true true", False: "true false"}[thinks]
+            == {None: "Hi false false", True: "Hi true true", False: "Hi true false"}[thinks]
         )
 
 
@@ -227,3 +229,34 @@ def test_the_tags_of_thoughts_come_from_the_template(
 ) -> None:
     prompt = build_prompt(model, asked("What is <think>", template), n_ctx=512)
     assert (prompt.tags.closing, prompt.opens_thought) == (closing, opens)
+
+
+@pytest.mark.parametrize(
+    ("template", "chat_template"),
+    [
+        ("{{ if .Tools }}x{{ end }}", None),
+        ("{{ if .System }}{{ .System }}{{ end }}", None),
+        (None, "{% if tools %}x{% endif %}"),
+        (None, "You are kind."),
+    ],
+)
+def test_a_template_without_the_question_is_a_sentence(
+    tmp_path: Path, template: str | None, chat_template: str | None
+) -> None:
+    with (
+        Model(write_base(tmp_path / "base.gguf", chat_template=chat_template)) as model,
+        pytest.raises(PromptError, match="leaves the question out of the prompt"),
+    ):
+        build_prompt(model, asked("Why?", template), n_ctx=512)
+
+
+def test_a_prompt_without_a_token_does_not_reach_llama_cpp(model: Model) -> None:
+    with pytest.raises(PromptError, match=r"wrote no prompt: give another TEMPLATE"):
+        build_prompt(model, asked("", "{{ .Prompt }}"), n_ctx=512)
+
+
+def test_a_raw_text_is_completed_as_it_is(model: Model) -> None:
+    request = replace(asked("Once upon"), is_raw=True)
+    prompt = build_prompt(model, request, n_ctx=512)
+    assert prompt.tokens == model.tokenize("Once upon")
+    assert (prompt.stops, prompt.notices) == ((), ())

@@ -269,8 +269,8 @@ def _a_folder_as_blob(ollama: OllamaFolder) -> None:
         (_other_format, 'has the format "onnx'),
         (_no_weights, "has no weights among its files"),
         (_missing, "is damaged: the file of its weights"),
-        (_unfinished, "is not downloaded to its end; 'ollama pull tiny:latest' brings it back"),
-        (_cut, "is not complete: the file of its weights has 8 of 9 bytes"),
+        (_unfinished, "is downloaded only in part; 'ollama pull tiny:latest' brings it back"),
+        (_cut, "is incomplete: the file of its weights has 8 of 9 bytes"),
         (_garbage, "cannot be read: "),
         (_foreign, "cannot be read: "),
         (_escaping, "cannot be read: "),
@@ -355,7 +355,7 @@ def test_nothing_in_the_store_is_ever_changed(
     library.list()
     model = library.get("hf.co/someone/tuned:q8_0")
     ModelStore(home, package).create("mine", model)
-    library.modelfile_text("mine")
+    library.get("mine")
     with pytest.raises(OllamaError):
         library.get("tiny")
     ModelStore(home, package).remove("mine")

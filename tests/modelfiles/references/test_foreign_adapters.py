@@ -1,4 +1,4 @@
-"""ADAPTER lines that name an adapter of PEFT or MLX: what is converted, and what it is called."""
+"""Adapters of PEFT and MLX are told from GGUF files, also where nothing converts them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,6 @@ from modelfiles.references.resolve import resolve
 from tests.modelfiles.user_files import Folder
 
 
-class Converter:
-    """Stands for the conversion: one GGUF for each folder."""
-
-    def __init__(self, folder: Folder) -> None:
-        self.asked: list[tuple[Path, Path]] = []
-        self.reason = ""
-        self._folder = folder
-
-    def __call__(self, source: Path, base: Path) -> Path:
-        self.asked.append((source, base))
-        if self.reason:
-            raise ReferenceNotFoundError(self.reason)
-        return self._folder.gguf(f"cache/{len(self.asked)}.gguf")
-
-
-@pytest.fixture
-def converter(folder: Folder) -> Converter:
-    return Converter(folder)
-
-
 def peft(folder: Folder, name: str, weights: str = "adapter_model.safetensors") -> Path:
     path = folder.path / name
     path.mkdir(parents=True)
@@ -44,86 +24,55 @@ def peft(folder: Folder, name: str, weights: str = "adapter_model.safetensors") 
     return path
 
 
-def adapters(
-    text: str, folder: Folder, library: Library, converter: Converter
-) -> tuple[AdapterSpec, ...]:
+def adapters(text: str, folder: Folder, library: Library) -> tuple[AdapterSpec, ...]:
     folder.gguf("base.gguf")
     modelfile = Modelfile.from_text(f"FROM ./base.gguf\n{text}")
-    return resolve(modelfile, folder.path, library, "mine", convert=converter).adapters
+    return resolve(modelfile, folder.path, library, "mine").adapters
 
 
 @pytest.mark.parametrize(
     "weights", ["adapter_model.safetensors", "adapter_model.bin", "adapters.npz"]
 )
-def test_a_folder_is_converted_for_the_base_and_called_after(
-    folder: Folder, library: Library, converter: Converter, weights: str
+def test_the_folder_of_another_program_is_one_whatever_its_weights(
+    folder: Folder, weights: str
 ) -> None:
-    source = peft(folder, "My style v1.5", weights)
-    (spec,) = adapters("ADAPTER ./My style v1.5 scale=0.5", folder, library, converter)
-    assert spec == AdapterSpec("My-style-v1.5", folder.path / "cache/1.gguf", 0.5)
-    assert converter.asked == [(source, folder.path / "base.gguf")]
+    assert is_foreign_adapter(peft(folder, "style", weights))
+    assert is_foreign_adapter(folder.path / "style" / weights)
 
 
-def test_the_weights_alone_may_be_named(
-    folder: Folder, library: Library, converter: Converter
+def test_the_lookup_gets_the_reference_the_folder_and_the_base(
+    folder: Folder, library: Library
 ) -> None:
-    peft(folder, "style")
-    text = "ADAPTER style/adapter_model.safetensors\nADAPTER ./style name=again"
-    specs = adapters(text, folder, library, converter)
-    assert [spec.name for spec in specs] == ["style", "again"]
+    asked: list[tuple[str, Path, Path]] = []
+
+    def find(reference: str, place: Path, base: Path) -> AdapterSpec:
+        asked.append((reference, place, base))
+        return AdapterSpec("found", folder.path / "found.gguf")
+
+    text = "FROM demo\nADAPTER ./style 0.5\nADAPTER sql name=mine"
+    model = resolve(Modelfile.from_text(text), folder.path, library, "mine", adapters=find)
+    base = library.get("demo").base
+    assert asked == [("./style", folder.path, base), ("sql", folder.path, base)]
+    named = [(spec.name, spec.scale) for spec in model.adapters[1:]]
+    assert named == [("found", 0.5), ("mine", 1.0)]
 
 
-def test_the_base_is_that_of_the_model_that_from_names(
-    folder: Folder, library: Library, converter: Converter
-) -> None:
-    source = peft(folder, "style")
-    model = resolve(
-        Modelfile.from_text("FROM demo\nADAPTER ./style"),
-        folder.path,
-        library,
-        "mine",
-        convert=converter,
-    )
-    assert converter.asked == [(source, library.get("demo").base)]
-    assert model.adapters[-1].name == "style"
-
-
-def test_a_folder_with_a_gguf_keeps_its_meaning(
-    folder: Folder, library: Library, converter: Converter
-) -> None:
+def test_a_folder_with_a_gguf_keeps_its_meaning(folder: Folder, library: Library) -> None:
     peft(folder, "style")
     path = folder.gguf("style/ready.gguf")
-    (spec,) = adapters("ADAPTER ./style", folder, library, converter)
-    assert spec == AdapterSpec("ready", path)
-    assert converter.asked == []
+    assert adapters("ADAPTER ./style", folder, library) == (AdapterSpec("ready", path),)
 
 
-def test_a_gguf_file_is_one_whatever_its_name(
-    folder: Folder, library: Library, converter: Converter
-) -> None:
+def test_a_gguf_file_is_one_whatever_its_name(folder: Folder, library: Library) -> None:
     path = folder.gguf("style.bin")
-    assert adapters("ADAPTER style.bin", folder, library, converter)[0].path == path
-    assert converter.asked == []
+    assert adapters("ADAPTER style.bin", folder, library)[0].path == path
 
 
-def test_what_cannot_be_converted_is_said_with_its_line(
-    folder: Folder, library: Library, converter: Converter
-) -> None:
-    peft(folder, "style")
-    converter.reason = "The adapter is of another kind: use another."
-    with pytest.raises(ReferenceNotFoundError) as raised:
-        adapters("ADAPTER ./style", folder, library, converter)
-    assert str(raised.value) == f"(line 2): ADAPTER ./style: {converter.reason}"
-
-
-def test_a_folder_without_an_adapter_is_refused(
-    folder: Folder, library: Library, converter: Converter
-) -> None:
+def test_a_folder_without_an_adapter_is_refused(folder: Folder, library: Library) -> None:
     (folder.path / "notes").mkdir()
     (folder.path / "notes" / "README.md").touch()
-    with pytest.raises(ModelfileError, match="holds no GGUF file"):
-        adapters("ADAPTER ./notes", folder, library, converter)
-    assert converter.asked == []
+    with pytest.raises(ModelfileError, match=r"holds no GGUF file .* a pulled adapter"):
+        adapters("ADAPTER ./notes", folder, library)
 
 
 def test_an_adapter_is_no_base(folder: Folder, library: Library) -> None:
@@ -147,4 +96,4 @@ def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / name)
         assert not is_foreign_adapter(tmp_path / name)
     with pytest.raises(ReferenceNotFoundError, match=r"cannot read .*: it is no regular file"):
-        gguf_at(tmp_path / "pipe.gguf", "FROM x")
+        gguf_at(tmp_path / "pipe.gguf")

@@ -1,8 +1,7 @@
-"""In which order the places are tried where FROM and ADAPTER may lead, and what is said of it."""
+"""In which order the places are tried where FROM may lead, and what is said of it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from modelfiles.library import Library
 from modelfiles.model import AdapterSpec, Model
 from modelfiles.ollama.store import OllamaStore
 from modelfiles.references.hub import HubReference
-from modelfiles.references.pulled_adapters import PulledAdapter
 from modelfiles.references.resolve import resolve
 from modelfiles.store.created import ModelStore
 from modelfiles.store.packaged import PackagedModels
@@ -21,25 +19,11 @@ from tests.modelfiles.user_files import Folder
 from tests.support.ollama_store import OllamaFolder
 
 
-def record_of(name: str, path: Path) -> PulledAdapter:
-    return PulledAdapter(
-        name=name,
-        repo="user/lora",
-        revision="0" * 40,
-        file=path.name,
-        kind="peft" if path.is_dir() else "gguf",
-        path=str(path),
-        size_bytes=1,
-        pulled=datetime.now(UTC),
-    )
-
-
 class Hub:
-    """Stands for the download: a file for every reference, and a record of them."""
+    """Stands for the download: a file for every reference."""
 
     def __init__(self, folder: Folder) -> None:
         self.asked: list[HubReference] = []
-        self.pulled: dict[str, PulledAdapter] = {}
         self._folder = folder
 
     def download(self, reference: HubReference) -> Path:
@@ -48,14 +32,10 @@ class Hub:
             raise ReferenceNotFoundError("hf.co/user/gone does not exist or is private.")
         return self._folder.gguf(f"cache/{reference.repo}/file.gguf")
 
-    def pull(self, reference: str) -> PulledAdapter | None:
+    def adapter(self, reference: str, folder: Path, base: Path) -> AdapterSpec:
         hub = HubReference.parse(reference, "adapter")
-        if hub is None:
-            return self.pulled.get(reference)
-        return record_of(hub.repo.replace("/", "-"), self.download(hub))
-
-    def convert(self, source: Path, base: Path) -> Path:
-        return self._folder.gguf(f"{source.name} for {base.name}")
+        assert hub is not None
+        return AdapterSpec(hub.repo.replace("/", "-"), self.download(hub))
 
 
 @pytest.fixture
@@ -82,8 +62,7 @@ def resolved(text: str, folder: Folder, library: Library, hub: Hub) -> tuple[Mod
         library,
         "mine",
         download=hub.download,
-        pull=hub.pull,
-        convert=hub.convert,
+        adapters=hub.adapter,
         on_choice=told.append,
     )
     (sentence,) = told
@@ -130,7 +109,7 @@ def test_a_repository_is_downloaded_unless_ollama_has_it(
     assert len(hub.asked) == 1
 
 
-def test_an_adapter_is_a_path_before_it_is_a_repository(
+def test_an_adapter_of_the_hub_has_a_scale_and_a_name_of_its_own(
     folder: Folder, library: Library, hub: Hub
 ) -> None:
     folder.gguf("base.gguf")
@@ -145,28 +124,6 @@ def test_an_adapter_is_a_path_before_it_is_a_repository(
         HubReference("user/lora", "a.gguf", "adapter"),
         HubReference("user/lora", None, "adapter"),
     ]
-    file = folder.gguf("hf.co/user/lora")
-    model, _ = resolved("FROM ./base.gguf\nADAPTER hf.co/user/lora", folder, library, hub)
-    assert model.adapters[0].path == file
-
-
-def test_an_adapter_is_a_pulled_name_last(folder: Folder, library: Library, hub: Hub) -> None:
-    folder.gguf("base.gguf")
-    peft = folder.path / "0123456789"
-    peft.mkdir()
-    (peft / "adapter_config.json").write_text("{}")
-    hub.pulled["sql"] = record_of("sql", folder.gguf("far/lora.gguf"))
-    hub.pulled["folder"] = record_of("folder", peft)
-    text = "FROM ./base.gguf\nADAPTER sql scale=0.5\nADAPTER folder\nADAPTER sql name=mine"
-    model, _ = resolved(text, folder, library, hub)
-    assert [(a.name, a.path.name, a.scale) for a in model.adapters] == [
-        ("sql", "lora.gguf", 0.5),
-        ("folder", "0123456789 for base.gguf", 1.0),
-        ("mine", "lora.gguf", 1.0),
-    ]
-    file = folder.gguf("sql")
-    model, _ = resolved("FROM ./base.gguf\nADAPTER sql", folder, library, hub)
-    assert model.adapters[0].path == file
 
 
 def test_a_pulled_model_is_found_by_its_repository_alone(
@@ -219,6 +176,6 @@ def test_what_cannot_be_had_is_said_with_its_line(
             library,
             "mine",
             download=hub.download,
-            pull=hub.pull,
+            adapters=hub.adapter,
         )
     assert str(raised.value).startswith(message)

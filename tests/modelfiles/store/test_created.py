@@ -14,7 +14,7 @@ from modelfiles.errors import (
     PackagedModelError,
     StoreError,
 )
-from modelfiles.language.modelfile import Modelfile
+from modelfiles.language.modelfile import Modelfile, generated_text
 from modelfiles.library import Library
 from modelfiles.model import AdapterSpec, Kept, Message, Model
 from modelfiles.parameters import Parameters
@@ -332,10 +332,10 @@ def test_the_text_of_a_model_creates_it_again(
     folder: Folder, store: ModelStore, library: Library, tmp_path: Path
 ) -> None:
     created = store.create("mine", a_model(folder))
-    text = library.modelfile_text("mine")
+    text = generated_text(library.get("mine"))
     again = resolve(Modelfile.from_text(text), tmp_path, library, "again")
     assert store.create("again", again).digest == created.digest
-    packaged = Modelfile.from_text(library.modelfile_text("demo"))
+    packaged = Modelfile.from_text(generated_text(library.get("demo")))
     copy = resolve(packaged, tmp_path, library, "copy")
     demo = next(listed for listed in library.list() if listed.origin == "package")
     assert store.create("copy", copy).digest == demo.digest

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 
 from modelfiles.errors import TemplateError
 from modelfiles.template import bounds
+from modelfiles.template.choose import choose_format
 from modelfiles.template.jinja import (
-    TemplateRefusedError,
-    merge_system,
     render_chat,
-    render_conversation,
 )
+from modelfiles.template.whole import TemplateFormError, system_in_user
 
 CHATML = """{%- for message in messages %}
     {%- if loop.first and message.role != 'system' %}
@@ -66,9 +65,8 @@ def render(template: str, *messages: dict[str, str], is_prompt: bool = True) -> 
 
 
 def render_any(template: str, *messages: dict[str, str]) -> str:
-    return render_conversation(
-        template, messages, bos_token="<s>", eos_token="</s>", add_generation_prompt=True
-    )
+    chosen = choose_format(None, template, bos_token="<s>", eos_token="</s>")
+    return chosen.render(messages)
 
 
 def test_a_chatml_template() -> None:
@@ -150,7 +148,7 @@ def test_the_date_is_todays() -> None:
 
 
 def test_a_refused_system_message_moves_into_the_first_user_message() -> None:
-    with pytest.raises(TemplateRefusedError, match="System role not supported"):
+    with pytest.raises(TemplateFormError, match="System role not supported"):
         render(GEMMA, SYSTEM, USER)
     assert render_any(GEMMA, SYSTEM, USER) == (
         "<s><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\n"
@@ -159,23 +157,23 @@ def test_a_refused_system_message_moves_into_the_first_user_message() -> None:
 
 
 def test_a_refusal_for_another_reason_is_told_as_it_is() -> None:
-    with pytest.raises(TemplateRefusedError, match="roles must alternate"):
+    with pytest.raises(TemplateFormError, match="roles must alternate"):
         render_any(GEMMA, USER, USER)
-    with pytest.raises(TemplateRefusedError, match="System role not supported"):
+    with pytest.raises(TemplateFormError, match="System role not supported"):
         render_any(GEMMA, SYSTEM, USER, USER)
-    with pytest.raises(TemplateRefusedError, match="System role not supported"):
+    with pytest.raises(TemplateFormError, match="System role not supported"):
         render_any(GEMMA, SYSTEM)
 
 
 def test_leading_system_messages_merge_and_the_rest_stays() -> None:
     other = {"role": "system", "content": "Be kind."}
-    assert merge_system([SYSTEM, other, USER, ASSISTANT]) == [
+    assert system_in_user([SYSTEM, other, USER, ASSISTANT]) == [
         {"role": "user", "content": "Be brief.\n\nBe kind.\n\nHi"},
         ASSISTANT,
     ]
-    assert merge_system([USER, SYSTEM]) is None
-    assert merge_system([SYSTEM, ASSISTANT]) is None
-    assert merge_system([]) is None
+    assert system_in_user([USER, SYSTEM]) is None
+    assert system_in_user([SYSTEM, ASSISTANT]) is None
+    assert system_in_user([]) is None
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,10 @@ def tiny_home(files: Path) -> Path:
 @pytest.mark.parametrize(
     ("lora", "parts"),
     [
-        ("missing.gguf", ["missing.gguf is not a file", "(loud, calm)"]),
+        (
+            "missing.gguf",
+            ['There is no adapter "missing.gguf": it is neither a file', "(loud, calm)"],
+        ),
         ("base.gguf", ["base.gguf"]),
         ("gemma-adapter.gguf", ["gemma-adapter.gguf", "gemma"]),
         ("deeper-adapter.gguf", ["deeper-adapter.gguf"]),
@@ -220,7 +223,7 @@ def test_a_closed_stream_is_no_reason_to_fail(
 
 def test_a_json_run_that_fails_leaves_stdout_empty(files: Path, tiny_home: Path) -> None:
     ended = run_tui("run", "tiny", "Hi", "--json", "--lora", "x", home=tiny_home, folder=files)
-    assert_one_sentence(ended, 1, "x is not a file")
+    assert_one_sentence(ended, 1, 'There is no adapter "x"')
 
 
 def test_a_stored_base_that_was_damaged_is_named(files: Path, tmp_path: Path) -> None:

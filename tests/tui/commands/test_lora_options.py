@@ -113,7 +113,9 @@ def test_another_file_of_the_same_name_gets_a_name_of_its_own(
 
 
 def test_a_reference_to_nothing_names_what_there_is(model: Model) -> None:
-    with pytest.raises(ReferenceNotFoundError, match=r"pirat is not a file.*\(pirate, formal\)"):
+    with pytest.raises(
+        ReferenceNotFoundError, match=r'"pirat" .did you mean "pirate".*\(pirate, formal\)'
+    ):
         with_loras(model, [LoraOption("pirat")])
 
 

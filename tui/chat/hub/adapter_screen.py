@@ -23,7 +23,8 @@ from engine.hub.search.fit import Fit, Verdict
 from engine.hub.search.search import Repository
 from engine.protocol.adapters import Adapters
 from engine.resolve.adapter import NewAdapter
-from engine.resolve.hub_adapter import Watch, is_pulled
+from engine.resolve.hub_adapter import is_pulled
+from engine.resolve.watch import Watch
 from engine.stack import AdapterStack
 from modelfiles.errors import ModelfilesError
 from tui.chat.hub.page import (

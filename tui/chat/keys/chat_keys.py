@@ -32,14 +32,14 @@ CHAT_KEYS: tuple[Key, ...] = (
         "chat.bypass",
         "ctrl+b",
         "bypass",
-        "bypass all adapters: hear the bare base; again to restore",
+        "bypass all adapters: hear the base alone; again to restore",
         hint="bypass",
     ),
     _chat(
         "chat.regenerate",
         "ctrl+g",
         "regenerate",
-        "answer the last message again, with the stack of now",
+        "answer again with the current mix",
         hint="again",
     ),
     _chat("chat.copy", "ctrl+y", "copy_answer", "copy the last answer", hint="copy"),
@@ -53,7 +53,7 @@ CHAT_KEYS: tuple[Key, ...] = (
     _chat(
         "chat.thoughts", "ctrl+t", "toggle_thoughts", "show or fold what a reasoning model thought"
     ),
-    _chat("chat.new", "ctrl+n", "new_chat", "new chat; the stack stays", hint="new"),
+    _chat("chat.new", "ctrl+n", "new_chat", "new chat; the mix stays", hint="new"),
     _chat("chat.models", "ctrl+o", "models", "choose another model", hint="models"),
     _chat("chat.hub", "ctrl+f", "hub", "find adapters on the Hugging Face Hub", hint="find"),
     _chat("chat.up", "pageup", "page_up", "scroll up", "PgUp"),

@@ -21,7 +21,7 @@ from textual.widgets import Input, Static
 from engine.errors import Cancelled, EngineError
 from engine.protocol.adapters import Adapters
 from engine.resolve.adapter import NewAdapter
-from engine.resolve.hub_adapter import Watch
+from engine.resolve.watch import Watch
 from engine.stack import AdapterStack
 from modelfiles.errors import ModelfilesError
 from tui.chat.hub.transfer import Transfer

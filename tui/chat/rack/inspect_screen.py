@@ -21,7 +21,7 @@ from engine.adapters.inspection.inspect import Inspection
 from engine.adapters.inspection.overlap import Overlap
 from engine.errors import Cancelled, EngineError
 from engine.protocol.adapters import Adapters
-from engine.resolve.hub_adapter import Watch
+from engine.resolve.watch import Watch
 from engine.stack import AdapterStack
 from tui.chat.keys.all_keys import bindings_of
 from tui.chat.keys.key import Place

@@ -299,7 +299,7 @@ class ChatScreen(CopyingScreen):
     def action_bypass(self) -> None:
         """Bypass the adapters, or restore the stack."""
         if not len(self.session.mix.stack):
-            self.told("There are no adapters to bypass.", "warning")
+            self.told("No adapters to bypass.", "warning")
         elif self.session.change_mix(self.session.mix.with_bypass_toggled()):
             self._apply()
 

@@ -32,7 +32,7 @@ class CopyingScreen(Screen[None]):
         """Copy the last answer that has ended."""
         answer = self.session.conversation.last_answer
         if answer is None:
-            self.told("There is no answer to copy yet.", "warning")
+            self.told("No answer to copy yet.", "warning")
             return
         await self._copy(answer.text, "The answer")
 

@@ -9,7 +9,7 @@ from tui.conversation import Answer, Entry
 Severity = Literal["information", "warning", "error"]
 
 
-ANSWERING = "An answer is being written: Esc stops it."
+ANSWERING = "Still answering. Esc stops it."
 NO_MODEL = "No model is loaded: ctrl+o chooses one."
 """Shown when an action has to wait for the answer, or for a model."""
 

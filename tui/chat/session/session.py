@@ -272,7 +272,7 @@ class ChatSession:
             self._tell("The model is not loaded yet.", "warning")
             return False
         if self.conversation.last_question is None:
-            self._tell("There is no message to answer again.", "warning")
+            self._tell("Nothing to answer again.", "warning")
             return False
         self._settling.cancel()
         for answer in self.conversation.take_back_answers():
@@ -348,7 +348,7 @@ class ChatSession:
         if self.phase in (Phase.PREFILL, Phase.WRITING):
             if not self.settings.live and not self._has_told_next:
                 self._has_told_next = True
-                self._tell("The change takes effect from the next answer.", "information")
+                self._tell("Counts from the next answer. l applies it now.", "information")
             return self.settings.live
         return self.phase is Phase.READY
 
@@ -378,7 +378,7 @@ class ChatSession:
         self._facts.forget_base()
         self.meter.restart()
         self.meter.n_context, self.meter.swap_s = 0, 0.0
-        for sentence in info.notices:
+        for sentence in info.notices_for(model.template):
             self._tell(sentence, "warning")
 
     def _settle(self, delay_s: float) -> None:

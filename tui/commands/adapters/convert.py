@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from engine.adapters.conversion.convert import Conversion, convert
 from engine.adapters.conversion.placement.base_model import short_name
 from engine.adapters.foreign.peft.to_lora import LoraForm
 from engine.adapters.foreign.source import LoraSource
+from engine.resolve.reference import resolve_adapter
+from modelfiles.errors import naming
 from tui.commands.adapters.other_methods import add_options, form_document, form_text, lora_form
-from tui.commands.base_option import Base, fitting_base, named_base
+from tui.commands.base_option import BASE, Base, fitting_base, named_base
+from tui.commands.fetching import watching
 from tui.errors import InputError, TuiError, UsageError
 from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
@@ -27,8 +31,9 @@ from tui.text.units import size_text
 
 _DESCRIPTION = """\
 Convert a LoRA adapter to GGUF for one base: a folder that PEFT saved (also by way of Unsloth,
-Axolotl or LLaMA-Factory, as safetensors or .bin), or an MLX adapter. Neither torch nor transformers
-nor the original model are needed: the base's GGUF says what the adapter must fit.
+Axolotl or LLaMA-Factory, as safetensors or .bin), or an MLX adapter; here, at hf.co/user/repo, or
+pulled. Neither torch nor transformers nor the original model are needed: the base's GGUF says what
+the adapter must fit.
 
 Without --base, the models that `tui list` shows are tried, and the one that fits is taken. Scales
 are exact, also those of rsLoRA, rank_pattern and alpha_pattern. `tui run --lora` and the ADAPTER
@@ -40,6 +45,7 @@ LoHa, LoKr, VeRA and other methods that add to the weights become a LoRA first, 
 _EXAMPLES = """\
   tui convert ./my-lora
   tui convert ./my-lora --base demo -o style.gguf
+  tui convert hf.co/user/sql-lora --base mine
   tui convert ./run-7/checkpoint-500 --base ./llama-3.2-1b-q8_0.gguf --outtype f16
   tui convert ./my-loha --base demo --weights ./base-for-transformers --rank 32"""
 
@@ -51,11 +57,15 @@ _SPACES = re.compile(r"[^\w.+-]+")
 def configure(parser: Parser) -> None:
     """Describe `convert` and add its arguments."""
     parser.describe(_DESCRIPTION, _EXAMPLES)
-    parser.add_argument("source", metavar="DIR|FILE", help="the adapter's folder, or its weights")
+    parser.add_argument(
+        "source",
+        metavar="REF",
+        help="the adapter's folder, its weights, hf.co/user/repo, or the name of a pulled one",
+    )
     parser.add_argument(
         "--base",
-        metavar="NAME|GGUF",
-        help="the model it is for: a name of `tui list`, or a GGUF file",
+        metavar=BASE,
+        help="the model it is for: a name of `tui list`, or its GGUF file",
     )
     parser.add_argument(
         "-o",
@@ -93,30 +103,34 @@ def run(args: argparse.Namespace) -> int:
     for option in ("source", "base", "output", "config", "weights"):
         if getattr(args, option) == "":
             raise UsageError(f"A path is empty, that of {option} (see 'tui convert --help').")
-    path = _source_path(args.source)
-    named = None if args.base is None else named_base(args.base)
+    with watching(args.source) as watch:
+        named = resolve_adapter(args.source, watch=watch)
+    base = None if args.base is None else named_base(args.base)
     if args.output is not None:
         # Checked before work that may take minutes.
         output_path(args.output, is_forced=args.is_forced)
     with (
         Progress() as progress,
-        lora_form(path, args.rank, args.weights, progress) as (
+        lora_form(named.path, args.rank, args.weights, progress) as (
             source,
             form,
         ),
     ):
         written = args.output or _file_name(source)
         out = output_path(written, is_forced=args.is_forced)
-        base = fitting_base(source, config) if named is None else named
+        # What the user typed is said in messages, or where it is from: not a place in a cache.
+        source = replace(source, path=Path(named.address or args.source))
+        base = base or fitting_base(source, config)
         _require_own_file(out, source, base)
-        made = convert(
-            source,
-            base.header,
-            out,
-            out_type=args.outtype,
-            config=config,
-            on_progress=lambda fraction: progress.show(f"converting {source.title}", fraction),
-        )
+        with naming(base.names):
+            made = convert(
+                source,
+                base.header,
+                out,
+                out_type=args.outtype,
+                config=config,
+                on_progress=lambda fraction: progress.show(f"converting {source.title}", fraction),
+            )
     for notice in made.notices:
         note(notice)
     if args.is_json:
@@ -124,17 +138,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         write_text("\n".join(_lines(made, base, written, form)))
     return ExitCode.DONE
-
-
-def _source_path(text: str) -> Path:
-    try:
-        path = Path(text).expanduser()
-        is_there = path.exists()
-    except (OSError, RuntimeError, ValueError):  # too long, no such home folder, a zero byte
-        raise UsageError(f"{text!r} cannot be a path: name the adapter's folder.") from None
-    if not is_there:
-        raise InputError(f"There is no file or folder {text}: name the adapter's folder.")
-    return path
 
 
 def _config(text: str) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from engine.adapters.extraction.extract import extract
 from engine.adapters.extraction.notices import notices
 from engine.gguf.ggml_type import GgmlType
 from engine.gguf.header import GgufHeader
-from modelfiles.library import open_library
+from modelfiles.errors import naming
 from tui.commands.adapters.extract_report import ExtractReport
 from tui.commands.adapters.kept import rank_number
-from tui.commands.base_option import named_base
+from tui.commands.base_option import BASE, Base, named_base
 from tui.errors import TuiError, UsageError
 from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
@@ -23,9 +23,9 @@ from tui.terminal.progress import Progress
 _DESCRIPTION = """\
 Make an adapter of what TUNED has and BASE has not: of each matrix of the difference the best
 approximation of a rank, and how much of the difference that keeps. Both are GGUF files of one
-architecture and size, or names of models; quantised ones work, too, but their rounding then is part
-of the difference. Norms, biases and new tokens do not fit into an adapter; what they are of the
-difference is told."""
+architecture and size, names of models, or hf.co/user/repo[:quantisation]; quantised ones work,
+too, but their rounding then is part of the difference. Norms, biases and new tokens do not fit
+into an adapter; what they are of the difference is told."""
 
 _EXAMPLES = """\
   tui extract tuned.gguf base.gguf -o tuned-lora.gguf --rank 16
@@ -36,8 +36,8 @@ _EXAMPLES = """\
 def configure(parser: Parser) -> None:
     """Describe `extract` and add its arguments."""
     parser.describe(_DESCRIPTION, _EXAMPLES)
-    parser.add_argument("tuned", metavar="TUNED", help="the fine-tuned model: GGUF file or name")
-    parser.add_argument("base", metavar="BASE", help="what it was tuned from: GGUF file or name")
+    parser.add_argument("tuned", metavar="TUNED", help=f"the fine-tuned model: {BASE}")
+    parser.add_argument("base", metavar="BASE", help=f"what it was tuned from: {BASE}")
     parser.add_output_option("the adapter file to write")
     parser.add_argument(
         "--rank",
@@ -63,21 +63,22 @@ def run(args: argparse.Namespace) -> int:
     """Compare the models, write the adapter, and print how much of the difference it keeps."""
     out = output_path(args.output, is_forced=args.is_forced)
     tuned = _tuned(args.tuned)
-    base = named_base(args.base, "BASE").header
-    _require_apart(out, tuned, base)
-    with Progress() as progress:
+    named = named_base(args.base)
+    base = named.header
+    _require_apart(out, tuned.header, base)
+    with naming({**named.names, **tuned.names}), Progress() as progress:
         extracted = extract(
-            tuned,
+            tuned.header,
             base,
             out,
             args.rank,
             type_=GgmlType.F32 if args.outtype == "f32" else GgmlType.F16,
             on_progress=lambda name, done: progress.show(f"extracting {name}", done),
         )
-    told = notices(base, tuned, extracted.modules)
+    told = notices(base, tuned.header, extracted.modules)
     for sentence in told:
         note(sentence)
-    report = ExtractReport(extracted, tuned, base, args.rank, told)
+    report = ExtractReport(extracted, tuned.header, base, args.rank, told)
     if args.is_json:
         write_json(report.document())
     else:
@@ -85,15 +86,15 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
-def _tuned(reference: str) -> GgufHeader:
-    """Return the header of TUNED; refuse a model with adapters, as they would not be compared."""
-    tuned = named_base(reference, "TUNED")
-    if tuned.name and open_library().get(reference).adapters:
+def _tuned(reference: str) -> Base:
+    """Return TUNED; refuse a model with adapters, as they would not be compared."""
+    tuned = named_base(reference)
+    if tuned.adapters:
         raise TuiError(
             f"{tuned.name} is a base with adapters, which are no difference in its weights: use "
             f"the adapters themselves, or fuse them with `tui fuse {reference}`."
         )
-    return tuned.header
+    return tuned
 
 
 def _require_apart(out: Path, tuned: GgufHeader, base: GgufHeader) -> None:

@@ -14,10 +14,12 @@ from engine.adapters.fusing.stack_metadata import stack_metadata
 from engine.adapters.peft_export.card import peft_card
 from engine.adapters.peft_export.export import base_repository, write_peft_folder
 from engine.gguf.ggml_type import GgmlType
+from modelfiles.errors import naming
 from modelfiles.wording import shown
 from tui.commands.adapters.fuse_input import Fusing, fusing_of
 from tui.commands.adapters.fuse_report import FuseReport
 from tui.commands.adapters.kept import rank_number
+from tui.commands.base_option import BASE, MODEL_HELP
 from tui.commands.lora_options import add_lora_options, require_apart
 from tui.errors import TuiError, UsageError
 from tui.terminal.arguments import Parser
@@ -49,7 +51,7 @@ _FILES_OF_PEFT = {"adapter_config.json", "adapter_model.safetensors", "README.md
 def configure(parser: Parser) -> None:
     """Describe `fuse` and add its arguments."""
     parser.describe(_DESCRIPTION, _EXAMPLES)
-    parser.add_argument("name", metavar="NAME", nargs="?", help="the model; `tui list` shows them")
+    parser.add_argument("name", metavar="NAME|GGUF", nargs="?", help=MODEL_HELP)
     add_lora_options(parser)
     parser.add_output_option("the file or folder to write")
     parser.add_argument(
@@ -72,7 +74,7 @@ def configure(parser: Parser) -> None:
     )
     parser.add_argument(
         "--base",
-        metavar="NAME|GGUF",
+        metavar=BASE,
         help="the base of adapters named with --lora alone, to check them; folders of PEFT or "
         "MLX and --format peft need it",
     )
@@ -97,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
     fusing.require_apart(out)
     require_apart(out, args.loras)
     write = _write_peft if args.format == "peft" else _write_gguf
-    report = write(fusing, out, args)
+    with naming(fusing.names):
+        report = write(fusing, out, args)
     if args.is_json:
         write_json(report.document())
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +13,10 @@ from engine.adapters.scaled_adapter import FusePart, part_of
 from engine.gguf.header import GgufHeader, read_header
 from engine.gguf.model_header import require_base
 from engine.stack import AdapterStack, stack_of
-from modelfiles.library import open_library
+from modelfiles.errors import naming
 from modelfiles.model import Model
-from modelfiles.references.files import is_foreign_adapter
-from tui.commands.base_option import named_base
-from tui.commands.fetching import convert_and_tell, pull_and_tell
-from tui.commands.lora_options import LoraOption, stack_of_model, with_loras
+from tui.commands.base_option import named_base, named_model
+from tui.commands.lora_options import stack_of_model, stacked, with_loras
 from tui.errors import TuiError, UsageError
 
 
@@ -30,6 +27,8 @@ class Fusing:
     stack: AdapterStack
     parts: tuple[FusePart, ...]
     base: GgufHeader | None
+    names: dict[Path, str]
+    """What the user calls the files that are read."""
 
     @property
     def headers(self) -> tuple[GgufHeader, ...]:
@@ -68,8 +67,9 @@ def fusing_of(args: argparse.Namespace) -> Fusing:
             "with --lora and --lora-scale."
         )
     files = {entry.adapter.sha256: entry.adapter for entry in stack.active}
-    parts = tuple(part_of(files[sha256], scale) for sha256, scale in stack.effective.items())
-    return Fusing(stack, parts, require_base(model.base) if has_base else None)
+    with naming(model.names):
+        parts = tuple(part_of(files[sha256], scale) for sha256, scale in stack.effective.items())
+        return Fusing(stack, parts, require_base(model.base) if has_base else None, model.names)
 
 
 def _model(args: argparse.Namespace) -> tuple[Model, bool]:
@@ -77,29 +77,18 @@ def _model(args: argparse.Namespace) -> tuple[Model, bool]:
     if args.name is not None:
         if args.base is not None:
             raise UsageError(f"--base goes with --lora alone: {args.name} has a base of its own.")
-        model = open_library().get(args.name)
-        return with_loras(model, args.loras, convert_and_tell, pull_and_tell), True
+        return with_loras(named_model(args.name), args.loras), True
     if not args.loras:
         raise UsageError("Name a model whose stack is to be fused, or adapters with --lora.")
     if args.base is None:
-        _require_gguf(args.loras)
-        return with_loras(Model("", Path()), args.loras, pull=pull_and_tell), False
-    alone = Model(args.base, named_base(args.base).header.path)
-    return with_loras(alone, args.loras, convert_and_tell, pull_and_tell), True
-
-
-def _require_gguf(options: Iterable[LoraOption]) -> None:
-    """Raise `UsageError` if an adapter has to be converted, which requires a base."""
-    for option in options:
-        if is_foreign_adapter(Path(option.reference).expanduser().absolute()):
-            raise UsageError(
-                f"--lora {option.reference} is an adapter of PEFT or MLX, which is converted for "
-                "its base: name that with --base."
-            )
+        return Model("", Path(), stacked((), args.loras, None)), False
+    base = named_base(args.base).header
+    return Model(args.base, base.path, stacked((), args.loras, base)), True
 
 
 def _alone(model: Model) -> AdapterStack:
     """Return the adapters as a stack, checked without a base."""
-    for spec in model.adapters:
-        require_kept(check_alone(read_header(spec.path)))
-    return stack_of((read_adapter(spec.path, spec.name), spec.scale) for spec in model.adapters)
+    with naming(model.names):
+        for spec in model.adapters:
+            require_kept(check_alone(read_header(spec.path)))
+        return stack_of((read_adapter(s.path, s.name), s.scale) for s in model.adapters)

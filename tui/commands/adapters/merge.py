@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 
+from engine.adapters.checking.tied_output import can_untie, is_tied, untied
 from engine.adapters.merging.merge import Merged, merge
 from engine.adapters.merging.plan import MergeType
 from engine.adapters.merging.record import LEAST_RETAINED
 from engine.adapters.read import read_adapter
 from engine.adapters.scaled_adapter import FusePart, part_of
 from engine.gguf.ggml_type import GgmlType
-from modelfiles.library import open_library
+from engine.gguf.header import GgufHeader
+from engine.gguf.model_header import require_base
+from modelfiles.errors import naming
 from modelfiles.model import Model
 from tui.commands.adapters.merge_report import merge_document, merge_lines
-from tui.commands.fetching import convert_and_tell, pull_and_tell
+from tui.commands.base_option import MODEL_HELP, named_model
 from tui.commands.lora_options import add_lora_options, require_apart, with_loras
 from tui.errors import TuiError
 from tui.terminal.arguments import Parser
@@ -39,7 +41,7 @@ tensors that llama.cpp runs no adapter on. The file says in its metadata what it
 _EXAMPLES = """\
   tui merge mine -o mine-merged.gguf
   tui merge mine --lora style --lora-scale 0.5 -o half.gguf
-  tui merge mine -o mine-q8.gguf --type q8_0
+  tui merge mine -o mine-q8.gguf --outtype q8_0
   tui merge mine -o mine-q4.gguf --from-original base-f16.gguf
   echo FROM ./mine-merged.gguf | tui create mine-merged -f -"""
 
@@ -48,16 +50,16 @@ TYPES = (
     *(KEEP, "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q4_k", "q3_k", "q2_k"),
     *("q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl", "iq4_xs"),
 )
-"""Values of --type: types that can be written without an importance matrix."""
+"""Values of --outtype: types that can be written without an importance matrix."""
 
 
 def configure(parser: Parser) -> None:
     """Describe `merge` and add its arguments."""
     parser.describe(_DESCRIPTION, _EXAMPLES, takes_intermixed=True)
-    parser.add_argument("name", metavar="NAME", help="the model; `tui list` shows them")
+    parser.add_argument("name", metavar="NAME|GGUF", help=MODEL_HELP)
     parser.add_output_option("the GGUF file to write")
     parser.add_argument(
-        "--type",
+        "--outtype",
         metavar="TYPE",
         type=str.lower,
         choices=TYPES,
@@ -83,16 +85,17 @@ def run(args: argparse.Namespace) -> int:
     """Merge the adapters, then print what was kept of the stack."""
     out = output_path(args.output, is_forced=args.is_forced)
     require_apart(out, args.loras)
-    convert = partial(convert_and_tell, is_untied=True)
-    model = with_loras(open_library().get(args.name), args.loras, convert, pull_and_tell)
-    names, parts = _parts(model)
+    model = named_model(args.name)
+    model = with_loras(model, args.loras, _untied(model) if args.loras else None)
+    with naming(model.names):
+        names, parts = _parts(model)
     original = None if args.original is None else Path(args.original).expanduser().absolute()
-    with Progress() as progress:
+    with naming(model.names), Progress() as progress:
         merged = merge(
             model.base,
             parts,
             out,
-            type=_type(args.type),
+            type=_type(args.outtype),
             original=original,
             is_forced=args.is_forced,
             names=names,
@@ -101,13 +104,22 @@ def run(args: argparse.Namespace) -> int:
     for notice in merged.notices:
         note(notice)
     _note_losses(merged)
-    if args.type not in (None, KEEP):
-        _note_substitutes(merged, args.type)
+    if args.outtype not in (None, KEEP):
+        _note_substitutes(merged, args.outtype)
     if args.is_json:
         write_json(merge_document(model, names, parts, merged))
     else:
         write_text("\n".join(merge_lines(model, names, parts, merged, args.output)))
     return ExitCode.DONE
+
+
+def _untied(model: Model) -> GgufHeader:
+    """Return the base as the merge can make it, with output weights apart from its embeddings.
+
+    Adapters of either can be converted for it.
+    """
+    base = require_base(model.base)
+    return untied(base) if is_tied(base) and can_untie(base.architecture) else base
 
 
 def _parts(model: Model) -> tuple[list[str], list[FusePart]]:

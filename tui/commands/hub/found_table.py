@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -37,8 +37,6 @@ class FoundTable:
     has_fit: bool = False
     columns: int | None = None
     """Width of the terminal in cells; None if the output is not a terminal."""
-    said: Callable[[str], str] = str
-    """Puts a reason into the words of the user."""
 
     def heading(self) -> str:
         """Return the line above the rows."""
@@ -50,7 +48,7 @@ class FoundTable:
         fit = found.fit
         if fit is None:
             return self._line(cells)
-        reason = printable_line(self.said(fit.reason))
+        reason = printable_line(fit.reason)
         if self.columns is None:
             return self._line(cells, f"{fit.verdict}: {reason}" if reason else str(fit.verdict))
         line = self._line(cells, str(fit.verdict))

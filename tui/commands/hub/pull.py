@@ -19,7 +19,7 @@ from modelfiles.library import open_library
 from modelfiles.references.hub import HubReference
 from modelfiles.references.pulled_adapters import PulledAdapters
 from modelfiles.state.home import state_home
-from tui.commands.base_option import Base, named_base
+from tui.commands.base_option import BASE, Base, named_base
 from tui.commands.hub.pull_report import Told, adapter_told, model_told
 from tui.errors import TuiError, UsageError
 from tui.terminal.arguments import Parser
@@ -66,8 +66,8 @@ def configure(parser: Parser) -> None:
     )
     parser.add_argument(
         "--base",
-        metavar="NAME|GGUF",
-        help="the base the adapter is to fit: a model, or a GGUF file",
+        metavar=BASE,
+        help="the base the adapter is to fit: a model, or its GGUF file",
     )
     parser.add_argument(
         "--yes",
@@ -136,11 +136,11 @@ def _pull_adapter(
         fit = fit_of(remote.repo, remote.choice, remote.revision, base.header)
         if fit.verdict is Verdict.MISFIT and not args.is_agreed:
             raise TuiError(
-                f"{reference.display} does not fit {base.shown}. {base.said(fit.reason)} Nothing "
-                "was downloaded; --yes downloads it all the same."
+                f"{reference.display} does not fit {base.shown}. {fit.reason} Nothing was "
+                "downloaded; --yes downloads it all the same."
             )
         if fit.verdict is not Verdict.FITS:
-            note(f"{reference.display} and {base.shown}: {fit.verdict}. {base.said(fit.reason)}")
+            note(f"{reference.display} and {base.shown}: {fit.verdict}. {fit.reason}")
     before = PulledAdapters(home).find(remote.repo, remote.choice.weights.path)
     _announce(reference.display, remote, args)
     with Progress() as progress:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 
+from engine.adapters.checking.check import require_fit
+from engine.adapters.foreign.find import CONFIG
+from engine.adapters.peft_export.export import base_repository
 from engine.hub.push.gguf import gguf_publication, hub_id
 from engine.hub.push.model_card import completed_card, generated_card
 from engine.hub.push.peft import peft_publication
 from engine.hub.push.publication import Publication
 from engine.hub.push.upload import Destination, destination, upload
-from modelfiles.library import open_library
+from engine.resolve.reference import ResolvedAdapter, resolve_adapter
+from modelfiles.errors import naming
+from modelfiles.references.files import gguf_at
 from modelfiles.references.hub import HubReference
-from modelfiles.wording import hint
+from tui.commands.base_option import BASE, Base, named_base
+from tui.commands.fetching import watching
 from tui.errors import TuiError, UsageError
 from tui.terminal.arguments import Parser
 from tui.terminal.ask import has_terminal, is_answered_yes
@@ -27,7 +32,9 @@ from tui.text.units import size_text
 
 _DESCRIPTION = """\
 Publish an adapter on the Hugging Face Hub: a GGUF file, or a folder that PEFT saved, of which only
-adapter_config.json, adapter_model.safetensors and README.md go up. It is checked first.
+adapter_config.json, adapter_model.safetensors and README.md go up. REF is its path, the name of an
+adapter in the model of --base, hf.co/user/repo, or the name of a pulled adapter. It is checked
+first, also against the base of --base.
 
 A card (README.md) is generated: the base, tags, rank, alpha, what it adapts and how to use it. A
 README.md of a PEFT folder is kept and only its front matter is completed. A card that the
@@ -38,20 +45,16 @@ of 'hf auth login', or HF_TOKEN."""
 
 _EXAMPLES = """\
   tui push pirate.gguf hf.co/me/pirate-lora
-  tui push pirate --of demo hf.co/me/pirate-lora --private
+  tui push pirate --base demo hf.co/me/pirate-lora --private
   tui push ./checkpoint-500 hf.co/me/pirate-lora --base-model meta-llama/Llama-3.2-1B --yes"""
 
 
 def configure(parser: Parser) -> None:
     """Describe `push` and add its arguments."""
     parser.describe(_DESCRIPTION, _EXAMPLES, takes_intermixed=True)
-    parser.add_argument(
-        "reference",
-        metavar="REF",
-        help="a GGUF file or a PEFT folder; with --of the name of one of the model's adapters",
-    )
+    parser.add_argument("reference", metavar="REF", help="the adapter: a path, hf.co/…, or a name")
     parser.add_argument("target", metavar="hf.co/USER/REPO", help="where to; made if need be")
-    parser.add_argument("--of", metavar="NAME", dest="model", help="the model that has the adapter")
+    parser.add_argument("--base", metavar=BASE, help="the model that has the adapter, or its base")
     parser.add_argument("--private", action="store_true", help="make the repository private")
     parser.add_argument(
         "--base-model", metavar="ID", help="the base's repository, such as Qwen/Qwen3-0.6B"
@@ -69,7 +72,7 @@ def configure(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the adapter, ask, upload it, and print its address."""
     repo = _repo(args.target)
-    publication = _publication(args.reference, args.model, args.base_model)
+    publication = publication_of(args.reference, args.base, args.base_model)
     for sentence in publication.notices:
         warn(sentence)
     if not publication.base_id:
@@ -129,7 +132,7 @@ def _repo(text: str) -> str:
     return reference.repo
 
 
-def _publication(text: str, model: str | None, base_model: str | None) -> Publication:
+def publication_of(text: str, base: str | None, base_model: str | None) -> Publication:
     """Return the checked publication, with the base repository that the user named."""
     base_id = hub_id(base_model) if base_model is not None else None
     if base_model is not None and base_id is None:
@@ -137,29 +140,27 @@ def _publication(text: str, model: str | None, base_model: str | None) -> Public
             f"'{base_model}' is no repository of the Hub: write --base-model with an ID such as "
             "Qwen/Qwen3-0.6B."
         )
-    if model is not None:
-        publication = _of_model(text, model)
-    else:
-        try:
-            path = Path(text).expanduser()
-            is_there = path.exists()
-        except (OSError, RuntimeError, ValueError):  # too long, no such home folder, a zero byte
-            is_there = False
-        if not is_there:
-            raise UsageError(
-                f"There is no file or folder '{text}': give a GGUF file or a PEFT folder, or add "
-                "--of NAME for an adapter of a model."
-            )
-        publication = peft_publication(path) if path.is_dir() else gguf_publication(path)
+    named = None if base is None else named_base(base)
+    with watching(text) as watch:
+        stack = () if named is None else named.adapters
+        adapter = resolve_adapter(text, stack=stack, watch=watch)
+    publication = _checked(adapter, named)
+    if base_id is None and named is not None and not publication.base_id:
+        base_id = base_repository(named.header)
     return replace(publication, base_id=base_id) if base_id else publication
 
 
-def _of_model(name: str, model: str) -> Publication:
-    adapters = {spec.name: spec for spec in open_library().get(model).adapters}
-    if name not in adapters:
-        there = f"its adapters are {', '.join(adapters)}" if adapters else "it has none"
-        raise UsageError(f"{model} has no adapter '{name}'{hint(name, adapters)}: {there}.")
-    return gguf_publication(adapters[name].path, name)
+def _checked(adapter: ResolvedAdapter, base: Base | None) -> Publication:
+    """Check the adapter, a GGUF one also against the base, and return its publication."""
+    path, name = adapter.path, adapter.name or None
+    with naming({path: adapter.name or adapter.shown}):
+        if adapter.is_foreign or (path / CONFIG).is_file():
+            return peft_publication(path if path.is_dir() else path.parent, name)
+        publication = gguf_publication(gguf_at(path, "adapter"), name)
+        if base is not None:
+            with naming(base.names):
+                require_fit(publication.files[0].path, base.header)
+    return publication
 
 
 def _is_private(target: Destination, args: argparse.Namespace) -> bool:

@@ -12,7 +12,7 @@ from engine.hub.client.errors import is_unreachable
 from engine.hub.search.base_names import BaseIdentity, identity_of
 from engine.hub.search.search import MAX_ALIASES, search_adapters
 from modelfiles.references.hub import without_host
-from tui.commands.base_option import Base, named_base
+from tui.commands.base_option import BASE, Base, named_base
 from tui.commands.hub.found_table import FoundTable, document
 from tui.commands.hub.judged import Found, judged
 from tui.commands.hub.pulled_table import adapter_table, pulled_records
@@ -50,7 +50,7 @@ def configure(parser: Parser) -> None:
         "query", metavar="QUERY", nargs="*", default=[], help="words of the repository's name"
     )
     parser.add_argument(
-        "--base", metavar="NAME|GGUF", help="show adapters of this base: a model, or a GGUF file"
+        "--base", metavar=BASE, help="show adapters of this base: a model, or its GGUF file"
     )
     parser.add_argument(
         "--limit",
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         note(_asked_for(identity, base, query))
     found: list[Found] = []
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    table = FoundTable(args.is_judged, columns, base.said if base is not None else str)
+    table = FoundTable(args.is_judged, columns)
     try:
         rows = judged(
             _repositories(query, identity, args), base.header if args.is_judged and base else None

@@ -23,9 +23,12 @@ from engine.gguf.weights import Bytes, Floats, decoded
 from engine.llama.cpu import physical_cores
 from engine.llama.quants import dequantized
 from engine.resolve.converted import converted_adapter, converted_folder
+from engine.resolve.watch import Watch
+from modelfiles.errors import naming
 from modelfiles.library import open_library
 from modelfiles.references.model_name import free_name
 from modelfiles.state.home import state_home
+from tui.commands.base_option import BASE, named_base
 from tui.commands.inspect.document import inspection_document, whole_document
 from tui.commands.inspect.page import inspection_lines, overlap_lines
 from tui.commands.inspect.references import AdapterReference, Inspected, read_references
@@ -41,10 +44,10 @@ norm of what they add to each layer and module, as a heat map. With a base, whet
 rule by rule, and the norms relative to the base's weights, of which those that are changed are
 read. Of several adapters also the overlap: whether they pull the same way.
 
-REF is an adapter's GGUF file, the folder of a PEFT or MLX adapter, hf.co/user/repo[:file], an
-adapter's name in the model that --base names, or a model, which stands for all its adapters and is
-their base. An adapter that breaks a rule is shown like any other: scripts look at `fits` of
---json."""
+REF is an adapter's name in the model that --base names, a GGUF file, the folder of a PEFT or MLX
+adapter, hf.co/user/repo[:file], the name of a pulled adapter, or a model (a name or a GGUF file),
+which stands for all its adapters and is their base. An adapter that breaks a rule is shown like any
+other: scripts look at `fits` of --json."""
 
 _EXAMPLES = """\
   tui inspect style.gguf                    by itself
@@ -60,7 +63,7 @@ def configure(parser: Parser) -> None:
     parser.describe(_DESCRIPTION, _EXAMPLES, takes_intermixed=True)
     parser.add_argument("references", metavar="REF", nargs="+", help="an adapter, or a model")
     parser.add_argument(
-        "--base", metavar="NAME|GGUF", help="the model or GGUF file they are to be used with"
+        "--base", metavar=BASE, help="the model they are to be used with, or its GGUF file"
     )
     parser.add_json_option(
         "print one JSON document: base, adapters (rules, targets with norms), overlaps (cosines)"
@@ -69,9 +72,10 @@ def configure(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the page of each adapter and their overlap, or the JSON document."""
-    wanted = read_references(args.references, args.base, open_library())
-    base = require_base(wanted.base) if wanted.base is not None else None
-    with Progress() as progress:
+    named = None if args.base is None else named_base(args.base)
+    wanted = read_references(args.references, named, open_library())
+    with naming(wanted.names), Progress() as progress:
+        base = require_base(wanted.base) if wanted.base is not None else None
         inspections = _inspections(wanted, base, progress)
         compared: tuple[Overlap, ...] = ()
         if len(inspections) > 1:
@@ -112,12 +116,13 @@ def _inspected(
         return source
     show = partial(progress.show, f"converting {path.name}")
     try:
-        made = converted_adapter(path, base, converted_folder(state_home()), show)
+        folder = converted_folder(state_home())
+        made = converted_adapter(path, base, folder, Watch(on_progress=show))
     except EngineError as error:
-        return refused(source, base, str(error))
+        return refused(source, base, str(error.about({path: "The adapter", base.path: "The base"})))
     converted = inspect(made.path, source.name, base)
-    told = tuple(notice.replace(str(made.path), str(path)) for notice in converted.notices)
-    return converted_from(source, replace(converted, notices=(*made.notices, *told)))
+    notices = (*made.notices, *converted.notices)
+    return converted_from(source, replace(converted, notices=notices))
 
 
 def _decoded(data: Bytes, type_: GgmlType, row_length: int) -> Floats:

@@ -1,4 +1,4 @@
-"""Resolve the references of `tui inspect` to adapter files and the base to check them against."""
+"""Resolve the references of `tui inspect` to adapters and the base to check them against."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from filecmp import cmp
 from pathlib import Path
 
-from modelfiles.errors import ModelfilesError, ModelNameError, ModelNotFoundError
+from engine.gguf.header import read_header
+from engine.resolve.reference import AdapterNotFoundError, resolve_adapter
+from modelfiles.errors import ModelNameError, ModelNotFoundError, ReferenceNotFoundError
 from modelfiles.library import Library
-from modelfiles.model import Model
-from modelfiles.references.files import gguf_at, is_foreign_adapter
-from modelfiles.references.hub import HubReference
-from tui.commands.fetching import download, pull_and_tell
-from tui.errors import TuiError, UsageError
-from tui.text.sanitize import printable_line
+from modelfiles.model import AdapterSpec, Model
+from modelfiles.references.files import gguf_at
+from tui.commands.base_option import Base, named_model
+from tui.commands.fetching import watching
+from tui.errors import TuiError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,39 +41,62 @@ class Inspected:
     base_name: str = ""
     """How the base was named: a model's name, or a file's; empty without a base."""
 
+    @property
+    def names(self) -> dict[Path, str]:
+        """What the user calls the files, to word errors about them."""
+        names = {adapter.path: adapter.name for adapter in self.adapters if adapter.name}
+        return names | ({} if self.base is None else {self.base: self.base_name})
 
-def read_references(references: Sequence[str], base: str | None, library: Library) -> Inspected:
-    """Resolve each reference: a file or folder, `hf.co/…`, an adapter or a model.
 
-    An adapter's name is looked up in the model that `base` names. A model stands for all its
-    adapters, and provides the base if none is named. Raises `TuiError` if a reference leads nowhere
-    or the models have different bases, `UsageError` if one cannot be a path, and what the library
-    raises.
+def read_references(references: Sequence[str], base: Base | None, library: Library) -> Inspected:
+    """Resolve each reference to an adapter, as `resolve_adapter` does, else to a model.
+
+    The stack is that of the model that `base` was named by. A model, which may be named by its GGUF
+    file, stands for all its adapters, and is the base if none is named. Raises `TuiError` if the
+    models have different bases or no adapters, and `ModelfilesError` or `EngineError` if a
+    reference leads nowhere.
     """
-    base_path, base_model = _base(base, library) if base is not None else (None, None)
     found: list[AdapterReference] = []
     models: list[Model] = []
     for reference in references:
-        if base_model is not None and (own := _of_model(reference, base_model)) is not None:
-            found.append(own)
-        elif (path := _existing(reference)) is not None:
-            found.append(_at(path, reference))
-        elif (pulled := _pulled(reference, library)) is not None:
-            found.append(pulled)
+        named = _named(reference, () if base is None else base.adapters, library)
+        if isinstance(named, Model):
+            models.append(named)
+            found += [AdapterReference(s.path, s.name, s.scale) for s in named.adapters]
         else:
-            model = _model(reference, base_model, library)
-            models.append(model)
-            found += [AdapterReference(s.path, s.name, s.scale) for s in model.adapters]
-    if base is not None:
-        return Inspected(tuple(found), base_path, base_model.name if base_model else base)
-    if not all(_is_same(models[0].base, model.base) for model in models[1:]):
+            found.append(named)
+    if not all(_is_same(models[0].base, model.base) for model in models[1:]) and base is None:
         names = " and ".join(model.name for model in models)
         raise TuiError(f"{names} have different bases: name one with --base.")
-    if not models:
-        return Inspected(tuple(found), None)
     if not found:
         raise TuiError(f"{models[0].name} has no adapters: name one to inspect it on this base.")
+    if base is not None:
+        return Inspected(tuple(found), base.header.path, base.name or base.header.path.name)
+    if not models:
+        return Inspected(tuple(found), None)
     return Inspected(tuple(found), models[0].base, models[0].name)
+
+
+def _named(
+    reference: str, stack: Sequence[AdapterSpec], library: Library
+) -> AdapterReference | Model:
+    try:
+        with watching(reference) as watch:
+            adapter = resolve_adapter(reference, stack=stack, watch=watch)
+    except AdapterNotFoundError as error:
+        try:
+            return named_model(reference)
+        except (ModelNotFoundError, ModelNameError, ReferenceNotFoundError):
+            known = (*error.known, *(model.name for model in library.list()))
+            tried = (*error.tried, "a model ('tui list')")
+            raise AdapterNotFoundError(reference, tried, known) from None
+    if adapter.is_foreign:
+        return AdapterReference(adapter.path, adapter.name, is_foreign=True)
+    file = gguf_at(adapter.path, "adapter")
+    if not adapter.name and not read_header(file).is_adapter:
+        return named_model(reference)
+    scale = None if adapter.spec is None else adapter.spec.scale
+    return AdapterReference(file, adapter.name, scale)
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -81,89 +105,3 @@ def _is_same(one: Path, other: Path) -> bool:
         return one.samefile(other) or cmp(one, other, shallow=False)
     except OSError:  # a missing file is reported when it is read
         return one == other
-
-
-def _base(reference: str, library: Library) -> tuple[Path, Model | None]:
-    """Return the base's file, and the model if the reference names one."""
-    path = _existing(reference)
-    if path is not None:
-        return gguf_at(path, f"--base {reference}") if path.is_dir() else path, None
-    hub = _from_hub(reference)
-    if hub is not None:
-        return hub, None
-    try:
-        model = library.get(reference)
-    except (ModelNotFoundError, ModelNameError):
-        raise TuiError(
-            f"--base {printable_line(reference)} is neither a file nor a model: 'tui list' shows "
-            "the models."
-        ) from None
-    return model.base, model
-
-
-def _at(path: Path, reference: str) -> AdapterReference:
-    """Return the adapter at a path, or the one in the folder at that path."""
-    if is_foreign_adapter(path):
-        return AdapterReference(path, is_foreign=True)
-    return AdapterReference(gguf_at(path, reference, "adapter") if path.is_dir() else path)
-
-
-def _of_model(reference: str, model: Model) -> AdapterReference | None:
-    specs = (spec for spec in model.adapters if spec.name == reference)
-    spec = next(specs, None)
-    return None if spec is None else AdapterReference(spec.path, spec.name, spec.scale)
-
-
-def _model(reference: str, base_model: Model | None, library: Library) -> Model:
-    try:
-        return library.get(reference)
-    except (ModelNotFoundError, ModelNameError):
-        if base_model is None or not base_model.adapters:
-            what = "is neither a file nor a model"
-        else:
-            names = ", ".join(spec.name for spec in base_model.adapters)
-            what = f"is no file, no model, and none of the adapters of {base_model.name} ({names})"
-        raise TuiError(
-            f"{printable_line(reference)!r} {what}: name an adapter's GGUF file or folder, or a "
-            "model ('tui list' shows them)."
-        ) from None
-
-
-def _existing(reference: str) -> Path | None:
-    try:
-        path = Path(reference).expanduser().absolute()
-        return path if reference and path.exists() else None
-    except (OSError, RuntimeError, ValueError):  # too long, no such home folder, a zero byte
-        raise UsageError(f"{printable_line(reference)!r} cannot be a path or a name.") from None
-
-
-def _from_hub(reference: str) -> Path | None:
-    """Download the base model that a Hub reference names; None for any other text."""
-    try:
-        hub = HubReference.parse(reference, "model")
-    except ValueError as error:
-        raise UsageError(f"{error}.") from None
-    return None if hub is None else download(hub)
-
-
-def _pulled(reference: str, library: Library) -> AdapterReference | None:
-    """Return the adapter of a reference to the Hub, or the one pulled under that name.
-
-    Return None if neither exists or a model has the name, which takes precedence.
-    """
-    try:
-        is_hub = HubReference.parse(reference, "adapter") is not None
-    except ValueError as error:
-        raise UsageError(f"{error}.") from None
-    if not is_hub:
-        try:
-            library.find(reference)
-        except ModelfilesError:
-            pass  # no model, or one that cannot be read, which its own look-up reports
-        else:
-            return None
-    record = pull_and_tell(reference)
-    if record is None:
-        return None
-    is_foreign = record.kind != "gguf"
-    return AdapterReference(Path(record.path), record.name, is_foreign=is_foreign)

@@ -19,8 +19,13 @@ from modelfiles.references.resolve import resolve
 from modelfiles.state.home import state_home
 from modelfiles.store.blobs import CopyProgress
 from modelfiles.store.created import ModelStore
-from modelfiles.template.go_chat import check_template
-from tui.commands.fetching import convert_and_tell, download, pull_and_tell
+from modelfiles.template.check import (
+    REPLACED,
+    check_chat_template,
+    check_template,
+    unknown_fields,
+)
+from tui.commands.fetching import adapter_of_line, download
 from tui.errors import InputError
 from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
@@ -54,6 +59,7 @@ a Modelfile:
 
 _STDIN = "-"
 _LARGEST_BYTES = 64 * 2**20
+_CHAT_TEMPLATE = "tokenizer.chat_template"
 """A larger file is a model given by mistake, which must not be read into memory."""
 
 
@@ -86,8 +92,7 @@ def run(args: argparse.Namespace) -> int:
             open_library(),
             name,
             download=download,
-            convert=convert_and_tell,
-            pull=pull_and_tell,
+            adapters=adapter_of_line,
             on_choice=choices.append,
         )
     except ModelfilesError as error:
@@ -137,10 +142,15 @@ def _check(model: Model, modelfile: Modelfile, label: str) -> None:
         _check_template(model.template, f"{label}:{modelfile.template_line or line}")
     try:
         base = require_base(model.base)
+        if not model.template:
+            _check_chat_template(base.text(_CHAT_TEMPLATE), f"{label}:{modelfile.base_line}")
         for line, spec in zip(lines, model.adapters, strict=True):
             for notice in adapter_notices(spec.path, base):
                 note(f"{label}:{line}: {notice}")
     except EngineError as error:
+        # Files of the model that FROM names are known by its name and its adapters' names.
+        names = {spec.path: spec.name for spec in model.adapters[:n_inherited]}
+        error.about(names | {model.base: modelfile.base})
         raise InputError(f"{label}:{line}: {error}") from error
 
 
@@ -148,8 +158,20 @@ def _check_template(template: str, place: str) -> None:
     """Refuse a TEMPLATE that cannot format a conversation."""
     try:
         check_template(template)
+        for sentence in unknown_fields(template):
+            warn(f"{place}: {sentence}.")
     except TemplateError as error:
         raise InputError(f"{place}: The TEMPLATE cannot be used: {error}.") from error
+
+
+def _check_chat_template(template: str | None, place: str) -> None:
+    """Refuse a base whose own chat template leaves the question out of the prompt."""
+    try:
+        if template:
+            check_chat_template(template)
+    except TemplateError as error:
+        reason = str(error).rstrip(".")
+        raise InputError(f"{place}: In the base, {reason}. {REPLACED}") from error
 
 
 def _warn(modelfile: Modelfile, label: str) -> None:

@@ -7,8 +7,10 @@ import argparse
 from engine.adapters.read import read_adapter
 from engine.gguf.base_facts import read_base_facts
 from modelfiles.demo import BASE, CARD
-from modelfiles.library import open_library
+from modelfiles.errors import naming
+from modelfiles.language.modelfile import generated_text
 from modelfiles.model import Model
+from tui.commands.base_option import MODEL_HELP, named_model
 from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
 from tui.terminal.output import note, write_json, write_source, write_text
@@ -37,7 +39,7 @@ _PARTS = {
 def configure(parser: Parser) -> None:
     """Describe `show` and add its arguments."""
     parser.describe(_DESCRIPTION, _EXAMPLES)
-    parser.add_argument("name", metavar="NAME", help="the model; `tui list` shows them")
+    parser.add_argument("name", metavar="NAME|GGUF", help=MODEL_HELP)
     parts = parser.add_mutually_exclusive_group()
     for part, summary in _PARTS.items():
         parts.add_argument(f"--{part}", action="store_const", const=part, dest="part", help=summary)
@@ -45,15 +47,15 @@ def configure(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the overview of the model, or the one part that was asked for."""
-    library = open_library()
+    model = named_model(args.name)
     if args.part == "modelfile":
-        write_source(library.modelfile_text(args.name))
+        write_source(generated_text(model))
         return ExitCode.DONE
-    model = library.get(args.name)
-    if args.part is None or args.part == "json":
-        _show_all(model, is_json=args.part == "json")
-        return ExitCode.DONE
-    text = _part_text(model, args.part)
+    with naming(model.names):
+        if args.part is None or args.part == "json":
+            _show_all(model, is_json=args.part == "json")
+            return ExitCode.DONE
+        text = _part_text(model, args.part)
     write_text(text)
     if not text:
         note(f"{model.name} has no {args.part} of its own.")

@@ -27,11 +27,13 @@ class Answer:
     info: BaseInfo
     finished: Finished
     stack: AdapterStack
+    template: str | None = None
+    """The TEMPLATE that was asked for; None for the base's own chat template."""
 
     @property
     def notices(self) -> tuple[str, ...]:
         """Sentences for the user, on the base and on the answer."""
-        return (*self.info.notices, *self.finished.notices)
+        return (*self.info.notices_for(self.template), *self.finished.notices)
 
 
 def request_of(model: Model, prompt: str, thinks: bool | None = None) -> ChatRequest:
@@ -76,7 +78,7 @@ async def answer(
         except asyncio.CancelledError:
             await engine.cancel()
             finished = await task
-        return Answer(info, finished, stack)
+        return Answer(info, finished, stack, request.template)
     finally:
         await engine.close()
 

@@ -7,17 +7,13 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import TextIO
 
 from engine.errors import GenerationError
 from engine.protocol.settings import EngineSettings
-from engine.resolve.pulled import pulled_by
-from modelfiles.errors import ModelNotFoundError
-from modelfiles.library import open_library
 from modelfiles.model import Model
 from modelfiles.state.home import state_home
-from tui.commands.fetching import convert_and_tell, pull_and_tell
+from tui.commands.base_option import MODEL_HELP, named_model
 from tui.commands.lora_options import add_lora_options, stack_of_model, with_loras
 from tui.commands.run.answer_report import answer_document, statistics_lines
 from tui.commands.run.answer_stream import AnswerStream
@@ -42,6 +38,7 @@ is there."""
 _EXAMPLES = """\
   tui run demo
   tui run demo "What does the scale do?"
+  tui run ./base.gguf "Hello"
   tui run demo --lora pirate --lora-scale 0.7 "Who are you?"
   tui run demo --lora ./style.gguf --lora pirate --lora-scale 0.3
   tui run demo --lora ./my-peft-folder "Who are you?"
@@ -51,7 +48,7 @@ _EXAMPLES = """\
 def configure(parser: Parser) -> None:
     """Describe `run` and add its arguments."""
     parser.describe(_DESCRIPTION, _EXAMPLES, takes_intermixed=True)
-    parser.add_argument("name", metavar="NAME", help="the model; `tui list` shows them")
+    parser.add_argument("name", metavar="NAME|GGUF", help=MODEL_HELP)
     parser.add_argument("prompt", metavar="PROMPT", nargs="*", default=[], help="what to answer")
     add_lora_options(parser)
     parser.add_json_option(
@@ -98,19 +95,8 @@ def _chat(args: argparse.Namespace) -> int:
     return run_chat(model, told)
 
 
-def _model(args: argparse.Namespace, tell: Callable[[str], object] | None = None) -> Model:
-    convert = partial(convert_and_tell, tell=tell)
-    try:
-        model = open_library().get(args.name)
-    except ModelNotFoundError as error:
-        record = pulled_by(args.name)
-        if record is None:
-            raise
-        raise ModelNotFoundError(
-            f"{args.name} is a pulled adapter, not a model: run it on its base with"
-            f" 'tui run NAME --lora {record.name}'"
-        ) from error
-    return with_loras(model, args.loras, convert, pull_and_tell)
+def _model(args: argparse.Namespace, tell: Callable[[str], object] = note) -> Model:
+    return with_loras(named_model(args.name), args.loras, tell=tell)
 
 
 def _settings() -> EngineSettings:

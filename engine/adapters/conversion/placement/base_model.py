@@ -121,8 +121,9 @@ class BaseModel:
             value = value.read()[layer]
         if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
             raise AdapterError(
-                f"The base {self.header.path} does not say {self.name}.{key}, by which the "
-                "adapter's rows are ordered: take another GGUF of the same model."
+                f"lacks {self.name}.{key}, which the order of rows depends on: take another GGUF "
+                "of the same model.",
+                self.header.path,
             )
         return value
 
@@ -144,8 +145,9 @@ def known_base(base: GgufHeader) -> BaseModel:
     architecture = ARCHITECTURES.get(name)
     if architecture is None:
         raise AdapterError(
-            f"Adapters cannot be converted for {base.path}: there are no rules for the "
-            f"architecture {shown(name)}; convert it with llama.cpp's convert_lora_to_gguf.py."
+            f"has the architecture {shown(name)}, which adapters cannot be converted for: use "
+            "llama.cpp's convert_lora_to_gguf.py.",
+            base.path,
         )
     key = architecture.refused_key
     if architecture.refused and (not key or f"{name}.{key}" in base.metadata):

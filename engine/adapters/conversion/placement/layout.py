@@ -144,9 +144,8 @@ def layout_of(address: Address, base: BaseModel) -> Layout:
     n_layers, layer = base.n_layers, address.layer
     rules = rules_of(address, base)
     if not rules:
-        raise PlaceError(
-            Misfit.ORDER if address.name in base.architecture.rules else Misfit.UNKNOWN
-        )
+        is_named = address.name in base.architecture.rules
+        raise PlaceError(Misfit.ORDER if is_named else Misfit.UNKNOWN)
     if layer is not None and n_layers is not None and layer >= n_layers:
         raise PlaceError(Misfit.BEYOND, str(n_layers))
     for rule in rules:
@@ -205,11 +204,9 @@ def _row_layout(
             rows = rows[_rotary_order(name, extent, address.layer, base)]
         parts.append(Part(extent.tensor.name, extent.start, rows))
         at += extent.n_rows
-    columns = None
-    if rule.columns is Columns.VALUE_HEADS:
-        columns = _tiled(base, n_in)
-        if columns.size != n_in:
-            raise PlaceError(Misfit.HEADS, extents[0].tensor.name)
+    columns = _tiled(base, n_in) if rule.columns is Columns.VALUE_HEADS else None
+    if columns is not None and columns.size != n_in:
+        raise PlaceError(Misfit.HEADS, extents[0].tensor.name)
     return Layout(tuple(parts), n_out, n_in, n_experts, address.expert, columns)
 
 

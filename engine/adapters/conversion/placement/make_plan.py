@@ -79,8 +79,9 @@ def _require_apart(source: LoraSource, base: GgufHeader) -> None:
     embeddings = [m.path for m in source.modules if m.kind is ModuleKind.EMBEDDING]
     if source.kind == "mlx" and embeddings and is_untied(base):
         raise AdapterError(
-            f"The adapter {source.path} changes {embeddings[0]}, which MLX also multiplies the "
-            "output by, and a merge would part the two: train it without the embeddings."
+            f"changes {embeddings[0]}, which MLX also uses as the output, and a merge would part "
+            "the two: train it without the embeddings.",
+            source.path,
         )
 
 
@@ -188,7 +189,7 @@ def _factors(target: str, base: BaseModel, config: Mapping[str, Any] | None) -> 
         return None
     if config is None:
         raise AdapterError(
-            f"The weights of {base.name} models are multiplied by numbers that a GGUF file does "
-            f"not hold, {shown(target)} among them: give the base's config.json with --config."
+            f"{base.name} models scale weights such as {shown(target)} by numbers missing in GGUF "
+            "files: give the base's config.json with --config."
         )
     return np.concatenate([row_factors(kind, name, n, config) for name, n in members])

@@ -35,8 +35,8 @@ def row_factors(kind: str, target: str, n_rows: int, config: Config) -> Factors:
         return np.full(n_rows, _jais(target, config))
     if target not in _FALCON_H1:
         raise AdapterError(
-            f"There is no rule for the numbers that {shown(target)} of a {kind} model was "
-            "multiplied by: take a base converted without fusing tensors."
+            f"The multipliers of {shown(target)} in {kind} models are unknown: take a base "
+            "converted without fusing tensors."
         )
     return _FALCON_H1[target](n_rows, config)
 
@@ -106,6 +106,6 @@ def _item(config: Config, key: str, at: int) -> float:
 
 def _missing(key: str) -> AdapterError:
     return AdapterError(
-        f"The configuration has no number {shown(key)}, by which the base's weights were "
-        "multiplied: give the config.json of the base itself."
+        f"The configuration lacks the number {shown(key)}, a multiplier of the base's weights: "
+        "give the config.json of the base itself."
     )

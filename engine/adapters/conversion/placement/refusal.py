@@ -22,28 +22,24 @@ def refusal(source: LoraSource, base: BaseModel, problems: Sequence[Problem]) ->
     n_others = sum(other.misfit is problem.misfit for _, other in problems) - 1
     others = f" and {n_others} more module{'s' * (n_others > 1)}" if n_others else ""
     name = f"{shown(module.path)}{others}"
-    target, path = shown(problem.target), base.header.path
-    subject = f"The adapter {source.path} adapts {name}"
+    target = shown(problem.target)
     match problem.misfit:
         case Misfit.UNKNOWN:
-            end = f", which no rule for {base.name} models knows: train it without such modules."
+            end = f", which is unknown in {base.name} models: train it without such modules."
         case Misfit.BEYOND:
-            end = (
-                f", but the base {path} has only {problem.target} layers: it was made for a model "
-                "of another size."
-            )
+            end = f", but the base has only {problem.target} layers: use the base it was made for."
         case Misfit.EXPERT:
             end = (
-                f", but {target} of the base {path} has only {problem.needs} experts: it was made "
-                "for a model of another size."
+                f", but {target} of the base has only {problem.needs} experts: use the base it was "
+                "made for."
             )
         case Misfit.TIED:
-            advice = "train the adapter without it"
+            advice = "train it without that"
             if can_untie(base.name):
-                advice = f"merge it with 'tui merge', which gives each its own, or {advice}"
+                advice = f"merge it with 'tui merge', which parts the two, or {advice}"
             end = (
-                f", but the base {path} uses one matrix as token embedding and as output, and "
-                f"llama.cpp cannot adapt one of the two: {advice}."
+                ", but the base uses one matrix as embedding and as output, and llama.cpp cannot "
+                f"adapt one of the two: {advice}."
             )
         case Misfit.AMBIGUOUS:
             end = (
@@ -58,13 +54,13 @@ def refusal(source: LoraSource, base: BaseModel, problems: Sequence[Problem]) ->
             )
         case Misfit.HEADS:
             end = (
-                f", but the rows of {target} in the base {path} are no whole heads, by the numbers "
-                "of heads in its header: take another GGUF of the same model."
+                f", but the base's {target} does not divide into its number of heads: take another "
+                "GGUF of the same model."
             )
         case Misfit.FORM:
             end = (
-                f", but {target} of the base {path} has not the form that it has in {base.name} "
-                "models: take another GGUF of the same model."
+                f", but the base's {target} has another form than in {base.name} models: take "
+                "another GGUF of the same model."
             )
         case Misfit.ORDER:
             end = (
@@ -72,35 +68,33 @@ def refusal(source: LoraSource, base: BaseModel, problems: Sequence[Problem]) ->
                 "PEFT, under the names of transformers."
             )
         case Misfit.SIZE:
-            end = _wrong_size(module, problem, base)
+            end = _wrong_size(module, problem)
         case Misfit.ABSENT:
-            end = (
-                f", but the base {path} has no tensor {target}: take the base the adapter was made "
-                "for."
-            )
-    return AdapterError(f"{subject}{end}")
+            end = f", but the base has no tensor {target}: use the base it was made for."
+    return AdapterError(f"adapts {name}{end}", source.path)
 
 
 def double(source: LoraSource, target: str, first: LoraModule, second: LoraModule) -> AdapterError:
     """Return the error for two modules that map to the same rows of one tensor."""
     return AdapterError(
-        f"The adapter {source.path} adapts {shown(first.path)} and {shown(second.path)}, which are "
-        f"the same rows of {shown(target)}: leave one of them out."
+        f"adapts {shown(first.path)} and {shown(second.path)}, which are "
+        f"the same rows of {shown(target)}: leave one of them out.",
+        source.path,
     )
 
 
-def _wrong_size(module: LoraModule, problem: PlaceError, base: BaseModel) -> str:
-    own, target, path = _size(module), shown(problem.target), base.header.path
+def _wrong_size(module: LoraModule, problem: PlaceError) -> str:
+    own = _size(module)
     n_own, _, n_embd = own.rpartition(" x ")
     n_vocab, _, n_embd_base = problem.needs.rpartition(" x ")
     if problem.target in _VOCABULARY and n_embd == n_embd_base:
         return (
-            f" for a vocabulary of {n_own} tokens, but the base {path} has {n_vocab}: take the "
-            "base with the tokens that were added for the training."
+            f" for a vocabulary of {n_own} tokens, but the base has {n_vocab}: take the base with "
+            "the tokens that were added for the training."
         )
     return (
-        f" as a matrix of {own}, but {target} of the base {path} needs one of {problem.needs}: it "
-        "was made for a model of another size."
+        f" as a matrix of {own}, but the base's {shown(problem.target)} needs {problem.needs}: use "
+        "the base it was made for."
     )
 
 

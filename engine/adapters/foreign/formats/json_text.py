@@ -24,13 +24,13 @@ def parse_object(text: bytes) -> Mapping[str, object]:
     except UnicodeDecodeError:
         raise JsonError("it is not valid UTF-8") from None
     except json.JSONDecodeError as error:
-        raise JsonError(f"it is no JSON at line {error.lineno}, column {error.colno}") from None
+        raise JsonError(f"it is not JSON at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise JsonError("it is nested too deeply") from None
     except ValueError:  # Python refuses integers of over 4300 digits
         raise JsonError("it holds a number of thousands of digits") from None
     if not isinstance(value, dict):
-        raise JsonError("it is no JSON object")
+        raise JsonError("it is not a JSON object")
     return value
 
 

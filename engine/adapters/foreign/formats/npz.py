@@ -35,7 +35,7 @@ def read_npz(path: Path) -> Mapping[str, FileTensor]:
     Reads only headers, and refuses arrays of objects, which are pickles.
     """
     if not require_content(path).startswith(b"PK"):
-        raise damaged(path, "it is no ZIP archive, which an .npz file is")
+        raise damaged(path, "it is not a ZIP archive, as .npz files are")
     return {
         name.removesuffix(".npy"): _array(path, name.removesuffix(".npy"), entry)
         for name, entry in read_zip(path).items()
@@ -49,19 +49,20 @@ def _array(path: Path, name: str, entry: ZipEntry) -> FileTensor:
     end = begin + int.from_bytes(head[8:begin], "little")
     match = _HEADER.fullmatch(head[begin:end])
     if head[:6] != b"\x93NUMPY" or match is None or end > len(head):
-        raise damaged(path, f"{shown(name)} is no plain array of numpy's")
+        raise damaged(path, f"{shown(name)} is not a plain numpy array")
     known = _DTYPES.get(match[1].decode("ascii", errors="replace"))
     if known is None:
         raise AdapterError(
-            f"{path} holds {shown(name)} as {shown(match[1].decode('ascii', errors='replace'))}, "
-            "not as floats: save the adapter again in float32 or float16."
+            f"holds {shown(name)} as {shown(match[1].decode('ascii', errors='replace'))}, "
+            "not as floats: save the adapter again in float32 or float16.",
+            path,
         )
     shape = tuple(int(n) for n in match[3].decode().replace(" ", "").split(",") if n)
     dtype, n_bytes = known
     for n in shape:
         n_bytes *= n
     if len(shape) > MAX_DIMENSIONS or n_bytes != entry.size_bytes - end:
-        raise damaged(path, f"{shown(name)} has another size than its shape needs")
+        raise damaged(path, f"the size of {shown(name)} does not match its shape")
     read = partial(entry.read, end, n_bytes)
     if match[2] == b"True":  # column-major, as numpy stores a transposed matrix
         read = partial(_rows_first, read, shape, known[1])

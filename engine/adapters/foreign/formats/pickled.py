@@ -112,7 +112,9 @@ class _Machine:
         else:
             step = _STEPS.get(name)
             if step is None:
-                raise PickleError(f"its pickle holds the instruction {name}, which no tensor needs")
+                raise PickleError(
+                    f"its pickle holds the instruction {name}, which tensors never need"
+                )
             step(self, argument)
         if len(self._stack) > MAX_STACK:
             raise PickleError("its pickle is nested too deeply")
@@ -130,10 +132,10 @@ class _Machine:
     def reduce(self, _: object) -> None:
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Function) or not isinstance(arguments, tuple):
-            raise PickleError("its pickle calls what is no function")
+            raise PickleError("its pickle calls something that is not a function")
         if function.name == "collections.OrderedDict":
             if arguments:
-                raise PickleError("its pickle fills a table in a way torch does not")
+                raise PickleError("its pickle fills a table as torch never does")
             self._stack.append({})
         else:
             self._stack.append(Call(function.name, arguments))
@@ -160,7 +162,7 @@ class _Machine:
         # The state of a dict or a tensor: attributes such as `_metadata`, not needed here.
         self.pop()
         if not isinstance(self._stack[-1], (dict, Call)):
-            raise PickleError("its pickle sets attributes of what has none")
+            raise PickleError("its pickle sets attributes of something without any")
 
     def _import(self, module: str, name: str) -> None:
         full = f"{module}.{name}"
@@ -181,23 +183,23 @@ class _Machine:
     def _fill(self, pairs: list[object]) -> None:
         table = self._stack[-1]
         if not isinstance(table, dict) or len(pairs) % 2:
-            raise PickleError("its pickle fills what is no table")
+            raise PickleError("its pickle fills something that is not a table")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             # Other keys may be nested tuples that take too long to hash.
             if not isinstance(key, (str, int)):
-                raise PickleError("its pickle has a table with keys that are no text")
+                raise PickleError("its pickle has a table with keys that are not text")
             table[key] = value
 
     def _list(self) -> list[object]:
         made = self._stack[-1]
         if not isinstance(made, list):
-            raise PickleError("its pickle fills what is no list")
+            raise PickleError("its pickle fills something that is not a list")
         return made
 
 
 def _integer(value: object) -> int:
     if not isinstance(value, int):
-        _refuse("its pickle counts in what is no number")
+        _refuse("its pickle counts with something that is not a number")
     return value
 
 

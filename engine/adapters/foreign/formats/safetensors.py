@@ -55,7 +55,7 @@ def read_safetensors(path: Path) -> Mapping[str, FileTensor]:
             )
         text = read_exactly(path, file, 8, n_header)
     if not text.startswith(b"{"):
-        raise damaged(path, f"its header begins with {text[:4]!r}, so it is no safetensors file")
+        raise damaged(path, f"its header begins with {text[:4]!r}, not with a JSON object")
     try:
         header = parse_object(text)
     except JsonError as fault:
@@ -85,20 +85,21 @@ def _entries(path: Path, header: Mapping[str, object]) -> list[_Entry]:
     for name, entry in header.items():
         if name == "__metadata__":
             if not isinstance(entry, dict):
-                raise damaged(path, "its metadata is no JSON object")
+                raise damaged(path, "its metadata is not a JSON object")
             continue
         if not isinstance(entry, dict) or not entry.keys() >= _FIELDS:
-            raise damaged(path, f"its entry for {shown(name)} has not the three fields it needs")
+            raise damaged(path, f"its entry for {shown(name)} lacks some of its three fields")
         dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
         if not isinstance(dtype, str) or dtype not in _BYTES_PER_VALUE:
             raise AdapterError(
-                f"{path} holds {shown(name)} in the unknown type {shown(str(dtype))}: save the "
-                "adapter again in float32, float16 or bfloat16."
+                f"holds {shown(name)} in the unknown type {shown(str(dtype))}: save the "
+                "adapter again in float32, float16 or bfloat16.",
+                path,
             )
         if not _are_sizes(shape) or len(shape) > MAX_DIMENSIONS:
             raise damaged(path, f"the shape of {shown(name)} makes no sense")
         if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-            raise damaged(path, f"the place of {shown(name)} makes no sense")
+            raise damaged(path, f"the offsets of {shown(name)} make no sense")
         n_bytes = _BYTES_PER_VALUE[dtype]
         for n in shape:
             n_bytes *= n

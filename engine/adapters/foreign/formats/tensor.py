@@ -49,8 +49,9 @@ class FileTensor:
         known = _DTYPES.get(self.dtype)
         if known is None:
             raise AdapterError(
-                f"{self.path} holds {shown(self.name)} as {self.dtype}, not as floats: "
-                "save the adapter again in float32, float16 or bfloat16."
+                f"holds {shown(self.name)} as {self.dtype}, not as floats: "
+                "save the adapter again in float32, float16 or bfloat16.",
+                self.path,
             )
         dtype, layout = known
 

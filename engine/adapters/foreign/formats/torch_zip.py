@@ -58,15 +58,15 @@ def read_torch_zip(path: Path) -> Mapping[str, FileTensor]:
     head = require_content(path)
     if not head.startswith(_ZIP_MAGIC):
         raise AdapterError(
-            f"{path} is no file of torch's ZIP format, but an old or another one: load it with "
-            "torch and save it again as safetensors."
+            "is not in torch's ZIP format: load it with torch and save it again as safetensors.",
+            path,
         )
     entries = read_zip(path)
     folder, pickle = _pickle(path, entries)
     order = entries.get(f"{folder}byteorder")
     if order is not None and order.read(0, min(order.size_bytes, 16)).strip() == b"big":
         raise AdapterError(
-            f"{path} was written by a big-endian machine: save it again as safetensors."
+            "was written by a big-endian machine: save it again as safetensors.", path
         )
     try:
         table = interpret(pickle.read(0, pickle.size_bytes), _FUNCTIONS)
@@ -75,22 +75,24 @@ def read_torch_zip(path: Path) -> Mapping[str, FileTensor]:
     except ForeignFunctionError as function:
         if str(function).startswith("torch.distributed."):
             raise AdapterError(
-                f"{path} holds one process's share of tensors ({function}), as FSDP2 and tensor "
-                "parallelism keep them: save it again with the full state dict (FULL_STATE_DICT)."
+                f"holds one process's share of tensors ({function}), as FSDP2 and tensor "
+                "parallelism keep them: save it again with the full state dict (FULL_STATE_DICT).",
+                path,
             ) from None
         raise AdapterError(
-            f"{path} would call {function} when it is loaded, which no table of tensors needs: "
-            "do not load it with other programs unless you trust it, or save it as safetensors."
+            f"would call {function} when loaded, which tensors never need: do not load it "
+            "elsewhere unless you trust it, or save it as safetensors.",
+            path,
         ) from None
     if not isinstance(table, dict):
-        raise AdapterError(f"{path} holds no table of tensors: save the adapter as safetensors.")
+        raise AdapterError("holds no table of tensors: save the adapter as safetensors.", path)
     storages = _Storages(path, entries, f"{folder}data/")
     tensors: dict[str, FileTensor] = {}
     for name, value in table.items():
         if not isinstance(name, str) or not isinstance(value, Call):
             raise AdapterError(
-                f"{path} holds {shown(str(name))}, which is no tensor: save the adapter alone, "
-                "as safetensors."
+                f"holds {shown(str(name))}, not a tensor: save the adapter alone, as safetensors.",
+                path,
             )
         tensors[name] = storages.tensor(name, value)
     return tensors
@@ -101,7 +103,7 @@ def _pickle(path: Path, entries: Mapping[str, ZipEntry]) -> tuple[str, ZipEntry]
     found = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(found) != 1:
         raise AdapterError(
-            f"{path} is a ZIP archive, but none that torch wrote: name an adapter's weights."
+            "is a ZIP archive that torch did not write: name an adapter's weights.", path
         )
     pickle = entries[found[0]]
     if pickle.size_bytes > MAX_PICKLE_BYTES:
@@ -164,7 +166,7 @@ class _Storages:
         return dtype, n_bytes, entry, n_values
 
     def _wrong(self, name: str) -> AdapterError:
-        return damaged(self.path, f"its pickle describes {shown(name)} in a way torch does not")
+        return damaged(self.path, f"its pickle describes {shown(name)} as torch never does")
 
 
 def _sizes(value: object) -> tuple[int, ...] | None:

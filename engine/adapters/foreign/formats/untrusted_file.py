@@ -19,7 +19,7 @@ from modelfiles.references.signatures import N_BYTES, signature_of
 
 def open_file(path: Path) -> tuple[FileIO, FileStamp]:
     """Open a regular file for unbuffered reading; raise `AdapterError` with the reason if not."""
-    irregular = "is no regular file: name an adapter's folder or weights"
+    irregular = "is not a regular file: name an adapter's folder or weights"
     return open_regular(path, AdapterError, folder=irregular, other=irregular)
 
 
@@ -40,7 +40,7 @@ def read_exactly(path: Path, file: FileIO, offset: int, n_bytes: int) -> bytes:
             parts.append(part)
             n_bytes -= len(part)
     except OSError as error:
-        raise AdapterError(unreadable(path, error)) from None
+        raise AdapterError(unreadable(error), path) from None
     if n_bytes:
         raise damaged(path, f"it ends {n_bytes} bytes too early")
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -53,18 +53,18 @@ def require_content(path: Path) -> bytes:
         try:
             head = file.read(N_BYTES) or b""
         except OSError as error:
-            raise AdapterError(unreadable(path, error)) from None
+            raise AdapterError(unreadable(error), path) from None
     if not head:
-        raise AdapterError(f"{path} is empty: download or copy it again.")
+        raise AdapterError("is empty: download or copy it again.", path)
     signature = signature_of(head)
     if signature is not None:
-        raise AdapterError(f"{path} {signature}")
+        raise AdapterError(str(signature), path)
     return head
 
 
 def damaged(path: Path, fault: str) -> AdapterError:
     """Return the error for a file that contradicts itself."""
-    return AdapterError(f"{path} is damaged: {fault}; download or copy it again.")
+    return AdapterError(f"is damaged: {fault}; download or copy it again.", path)
 
 
 def read_small(path: Path, max_bytes: int) -> bytes:
@@ -74,8 +74,9 @@ def read_small(path: Path, max_bytes: int) -> bytes:
     with file:
         if stamp.size_bytes > max_bytes:
             raise AdapterError(
-                f"{path} has {stamp.size_bytes} bytes where at most {max_bytes} make sense: "
-                "check that it is the adapter's own file."
+                f"has {stamp.size_bytes} bytes, over the {max_bytes} that make sense: check that "
+                "it is the adapter's own file.",
+                path,
             )
         return read_exactly(path, file, 0, stamp.size_bytes)
 
@@ -94,11 +95,11 @@ def content_hash(files: Sequence[Path]) -> str:
                 whole.update(hashlib.file_digest(file, "sha256").digest())
                 status = os.fstat(file.fileno())
             except OSError as error:
-                raise AdapterError(unreadable(path, error)) from None
+                raise AdapterError(unreadable(error), path) from None
         _require_equal(path, FileStamp.of(status), stamp)
     return whole.hexdigest()
 
 
 def _require_equal(path: Path, now: FileStamp, before: FileStamp) -> None:
     if now != before:
-        raise AdapterError(f"{path} changed while it was being read: wait until it is complete.")
+        raise AdapterError("changed while being read: wait until it is complete.", path)

@@ -44,7 +44,7 @@ def read_weights(path: Path) -> Mapping[str, FileTensor]:
 
 def is_gguf_already(path: Path) -> AdapterError:
     """Return the error for a GGUF file where one to convert is due."""
-    return AdapterError(f"{path} is GGUF already and needs no conversion: use it as it is.")
+    return AdapterError("is GGUF already and needs no conversion: use it as it is.", path)
 
 
 def _format(path: Path) -> WeightFormat:

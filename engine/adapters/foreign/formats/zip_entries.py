@@ -76,7 +76,7 @@ def read_zip(path: Path) -> dict[str, ZipEntry]:
             with zipfile.ZipFile(file) as archive:
                 infos = archive.infolist()
         except (*_FAULTS, OSError):
-            raise damaged(path, "it is no sound ZIP archive") from None
+            raise damaged(path, "it is not a sound ZIP archive") from None
         if len(infos) > MAX_ENTRIES:
             raise damaged(path, f"it has {len(infos)} entries, at most {MAX_ENTRIES} make sense")
         entries: dict[str, ZipEntry] = {}
@@ -94,7 +94,7 @@ def read_zip(path: Path) -> dict[str, ZipEntry]:
             else:
                 n_inflated += info.file_size
             if info.flag_bits & 1:
-                raise AdapterError(f"{path} is encrypted: decrypt it first.")
+                raise AdapterError("is encrypted: decrypt it first.", path)
             entries[info.filename] = ZipEntry(path, stamp, info.filename, info.file_size, offset)
     if n_inflated > MAX_INFLATED_BYTES:
         raise damaged(path, f"its entries would inflate to {n_inflated} bytes")

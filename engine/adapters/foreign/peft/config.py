@@ -68,7 +68,7 @@ class PeftConfig:
 
     def refuse(self, does: str, remedy: str) -> NoReturn:
         """Raise `AdapterError` with `does`, what is wrong with this adapter, and a remedy."""
-        raise AdapterError(f"The adapter in {self.path.parent} {does}: {remedy}.")
+        raise AdapterError(f"{does}: {remedy}.", self.path.parent)
 
 
 def read_config(path: Path) -> Mapping[str, object]:
@@ -78,7 +78,7 @@ def read_config(path: Path) -> Mapping[str, object]:
         return parse_object(content)
     except JsonError as fault:
         raise AdapterError(
-            f"{path} cannot be understood, {fault}: download or save the adapter again."
+            f"cannot be understood, {fault}: download or save the adapter again.", path
         ) from None
 
 
@@ -110,7 +110,7 @@ class _Gate:
         rank = self._rank("init_r" if is_adalora else "r")
         alpha = self._number("lora_alpha")
         if alpha == 0 or (is_adalora and alpha < 0):
-            self._wrong("lora_alpha", f"is {_said(alpha)}, which no trained adapter has")
+            self._wrong("lora_alpha", f"is {_said(alpha)}, impossible after a training")
         return PeftConfig(
             path=self._path,
             peft_type=kind,
@@ -132,19 +132,18 @@ class _Gate:
         if kind == "ADALORA":
             return "ADALORA"
         if not isinstance(kind, str):
-            self._wrong("peft_type", "is missing or no text")
+            self._wrong("peft_type", "is missing or not a text")
         # Imported here: it takes 20 ms (subprocess), which a LoRA does not need.
         from engine.adapters.foreign.peft.methods import remedy
 
         raise AdapterError(
-            f"The adapter in {self._path.parent} is of the kind {shown(kind)}, not LORA: "
-            f"{remedy(kind)}."
+            f"is of the kind {shown(kind)}, not LORA: {remedy(kind)}.", self._path.parent
         )
 
     def _require_known(self, is_adalora: bool) -> None:
         for name, (does, remedy) in REFUSED_FIELDS.items():
             if self._fields.get(name):
-                raise AdapterError(f"The adapter in {self._path.parent} {does}: {remedy}.")
+                raise AdapterError(f"{does}: {remedy}.", self._path.parent)
         known = READ_FIELDS | IDLE_FIELDS | (ADALORA_IDLE_FIELDS if is_adalora else frozenset())
         if self._fields.get("alora_invocation_tokens"):
             known |= {"invocation_string", "alora_invocation_string"}  # the same, as text
@@ -152,7 +151,7 @@ class _Gate:
             if value and name not in known:
                 self._wrong(
                     name,
-                    "is set, and what it does to the adapter is not known",
+                    "is set, with an unknown effect on the adapter",
                     f"update this program, or {MERGE}",
                 )
 
@@ -165,13 +164,13 @@ class _Gate:
             return
         if text.startswith(MUTATING_INITS):
             raise AdapterError(
-                f"The adapter in {self._path.parent} was started with init_lora_weights="
-                f"{shown(text)}, which changes the base's weights too: save it once more with "
-                f"path_initial_model_for_weight_conversion, which makes it plain LoRA, or {MERGE}."
+                f"used init_lora_weights={shown(text)}, which changes the base too: save it again "
+                f"with path_initial_model_for_weight_conversion, as plain LoRA, or {MERGE}.",
+                self._path.parent,
             )
         self._wrong(
             "init_lora_weights",
-            f"is {shown(str(init))}, and what that does to the base is not known",
+            f"is {shown(str(init))}, with an unknown effect on the base",
             f"update this program, or {MERGE}",
         )
 
@@ -190,13 +189,13 @@ class _Gate:
     def _flag(self, name: str) -> bool:
         value = self._fields.get(name)
         if value is not None and not isinstance(value, bool):
-            self._wrong(name, f"is {_said(value)}, neither true nor false")
+            self._wrong(name, f"is {_said(value)}, not true or false")
         return bool(value)
 
     def _text(self, name: str) -> str:
         value = self._fields.get(name)
         if value is not None and not isinstance(value, str):
-            self._wrong(name, f"is {_said(value)}, no text")
+            self._wrong(name, f"is {_said(value)}, not a text")
         return name_of_base(value)
 
     def _names(self, name: str) -> tuple[str, ...]:
@@ -206,7 +205,7 @@ class _Gate:
         if not isinstance(value, (list, tuple)) or not all(
             isinstance(n, str) and n.isprintable() and len(n) <= MAX_NAME_CHARACTERS for n in value
         ):
-            self._wrong(name, f"is {_said(value)}, no list of names")
+            self._wrong(name, f"is {_said(value)}, not a list of names")
         return tuple(value)
 
     def _tokens(self, name: str) -> tuple[int, ...]:
@@ -216,14 +215,14 @@ class _Gate:
             or len(value) > MAX_INVOCATION_TOKENS
             or not all(type(n) is int and 0 <= n < 2**31 for n in value)
         ):
-            self._wrong(name, f"is {_said(value)}, no list of token numbers")
+            self._wrong(name, f"is {_said(value)}, not a list of token numbers")
         return tuple(value)
 
     def _patterns(self, name: str, *, is_rank: bool, is_empty: bool) -> Patterns:
         # AdaLoRA's `rank_pattern` lists the remaining directions, which its tensors show anyway.
         value = {} if is_empty else self._fields.get(name) or {}
         if not isinstance(value, dict):
-            self._wrong(name, f"is {_said(value)}, no table of patterns")
+            self._wrong(name, f"is {_said(value)}, not a table of patterns")
         for key, number in value.items():
             if not (self._is_rank(number) if is_rank else _is_number(number) and number):
                 self._wrong(name, f"gives {shown(key)} the value {_said(number)}")
@@ -239,7 +238,7 @@ class _Gate:
     def _wrong(
         self, name: str, fault: str, remedy: str = "correct it, or save the adapter again"
     ) -> NoReturn:
-        raise AdapterError(f"In {self._path} the field {shown(name)} {fault}: {remedy}.")
+        raise AdapterError(f"is wrong: {shown(name)} {fault}; {remedy}.", self._path)
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

@@ -77,7 +77,7 @@ REFUSED_FIELDS: Final = {
     ),
     "monteclora_config": ("uses MonteCLoRA, which samples its factors", MERGE),
     "ensure_weight_tying": (
-        "ties its embedding's factors to the head's, which no GGUF adapter can",
+        "ties its embedding's factors to the head's, which GGUF adapters cannot",
         MERGE,
     ),
 }

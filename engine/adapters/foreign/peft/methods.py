@@ -64,7 +64,7 @@ def remedy(peft_type: str) -> str:
         return f"{_OF_WEIGHTS[method]}, which no LoRA does: {MERGE}"
     if method in _OF_PROMPTS:
         return f"{_OF_PROMPTS[method]}, which no LoRA does: train a LoRA instead"
-    return "PEFT turns it into no LoRA either: train a LoRA instead"
+    return "PEFT cannot turn it into a LoRA either: train a LoRA instead"
 
 
 def missing_packages() -> tuple[str, ...]:

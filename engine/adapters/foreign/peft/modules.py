@@ -127,8 +127,8 @@ def _notices(config: PeftConfig, dropped: Iterable[str]) -> tuple[str, ...]:
     if not absent:
         return ()
     return (
-        f"adapter_config.json says that {', '.join(absent[:4])} was trained whole, but the weights "
-        "hold none of it: the base's own is used, as PEFT does.",
+        f"adapter_config.json lists {', '.join(absent[:4])} as trained whole, but the weights lack "
+        "it: the base's own is used, as in PEFT.",
     )
 
 
@@ -178,7 +178,7 @@ def _take(config: PeftConfig, parts: _Parts, key: LoraKey, tensor: FileTensor) -
         )
     if key.part not in _FACTORS:
         config.refuse(
-            f"has {shown(key.part)} at {shown(key.module)}, which is no part of plain LoRA",
+            f"has {shown(key.part)} at {shown(key.module)}, unknown in plain LoRA",
             MERGE,
         )
     found = parts.setdefault(key.module, {})
@@ -263,7 +263,8 @@ def _require_distinct(config: PeftConfig, modules: Iterable[LoraModule]) -> None
         key = (module.path, module.a.name if module.parameters else "")
         if key in seen:
             raise AdapterError(
-                f"The adapter in {config.path.parent} adapts {shown(module.path)} twice under "
-                "different names: save it again from one training."
+                f"adapts {shown(module.path)} twice under different names: save it again from one "
+                "training.",
+                config.path.parent,
             )
         seen.add(key)

@@ -68,7 +68,7 @@ def _compiled(key: str) -> re.Pattern[str]:
     try:
         return re.compile(rf"(.*\.)?({key})$")
     except (re.error, OverflowError, RecursionError):
-        raise PatternError(f"the pattern {shown(key)} is no regular expression") from None
+        raise PatternError(f"the pattern {shown(key)} is not a regular expression") from None
 
 
 def _n_ways(simple: str) -> int:

@@ -104,9 +104,10 @@ def to_lora(
     missing = missing_packages()
     if missing:
         raise AdapterError(
-            f"{folder} is a {method} adapter, which PEFT can turn into a LoRA, but "
+            f"is a {method} adapter, which PEFT can turn into a LoRA, but "
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed: "
-            f"{install_command()}."
+            f"{install_command()}.",
+            folder,
         )
     base = _require_base(folder, method, weights)
     with new_folder(out_folder, "The LoRA form") as beside:
@@ -125,19 +126,20 @@ def _require_convertible(folder: Path) -> str:
     config = read_config(folder / CONFIG)
     method = _peft_type(config)
     if method is None:
-        raise AdapterError(f"{folder / CONFIG} names no peft_type: name a folder saved by PEFT.")
+        raise AdapterError("names no peft_type: name a folder saved by PEFT.", folder / CONFIG)
     if method == "LORA":
-        raise AdapterError(f"{folder} is a LoRA already: convert it without --rank and --weights.")
+        raise AdapterError("is a LoRA already: convert it without --rank and --weights.", folder)
     if method not in CONVERTIBLE:
-        raise AdapterError(f"{folder} is a {shown(method)[1:-1]} adapter: {remedy(method)}.")
+        raise AdapterError(f"is a {shown(method)[1:-1]} adapter: {remedy(method)}.", folder)
     if config.get("bias") not in (None, "none") or config.get("modules_to_save"):
         raise AdapterError(
-            f"{folder} also changes biases or whole modules (bias, modules_to_save), which no LoRA "
-            "can: train it without them."
+            "also changes biases or whole modules (bias, modules_to_save), which a LoRA cannot: "
+            "train it without them.",
+            folder,
         )
     if not (folder / _WEIGHTS).is_file():
         raise AdapterError(
-            f"{folder} holds no {_WEIGHTS}: save the adapter with safetensors, which runs no code."
+            f"holds no {_WEIGHTS}: save the adapter with safetensors, which runs no code.", folder
         )
     return method
 
@@ -146,8 +148,8 @@ def _require_rank(rank: int | float) -> None:
     is_share = isinstance(rank, float)
     if not (0 < rank <= 1 if is_share else rank >= 1):
         raise AdapterError(
-            f"{rank} is no rank: give a whole number from 1 on, or a share of the energy above 0 "
-            "and up to 1.0."
+            f"The rank cannot be {rank}: give a whole number from 1, or a share of the energy "
+            "above 0 and up to 1.0."
         )
 
 
@@ -155,19 +157,21 @@ def _require_base(folder: Path, method: str, weights: Path | None) -> Path:
     if weights is None:
         what = "with its weights" if needs_weights(folder) else "of which config.json is enough"
         raise AdapterError(
-            f"{folder} is a {method} adapter, and its LoRA form depends on the base: name the "
-            f"base's folder for transformers, {what}, with --weights FOLDER."
+            f"is a {method} adapter, whose LoRA form depends on the base: name the base's folder "
+            f"for transformers, {what}, with --weights FOLDER.",
+            folder,
         )
     if not (weights / "config.json").is_file():
         raise AdapterError(
-            f"{weights} holds no config.json: name the folder of the base for transformers."
+            "holds no config.json: name the folder of the base for transformers.", weights
         )
     if needs_weights(folder) and not any(
         path.suffix in (".safetensors", ".bin") for path in weights.iterdir()
     ):
         raise AdapterError(
-            f"{weights} holds no weights, and the LoRA form of a {method} adapter is computed from "
-            "those of its base: name a folder that has them."
+            f"holds no weights, which the LoRA form of a {method} adapter is computed from: name a "
+            "folder that has them.",
+            weights,
         )
     return weights
 
@@ -202,7 +206,7 @@ def _run(order: Mapping[str, Any], folder: Path, on_progress: OnProgress) -> dic
         try:
             for answer in _answers(child.stdout):
                 if "error" in answer:
-                    raise AdapterError(f"{folder} cannot be made a LoRA: {answer['error']}")
+                    raise AdapterError(f"cannot be made a LoRA: {answer['error']}", folder)
                 if "result" in answer:
                     return dict(answer["result"])
                 on_progress(str(answer["title"]), float(answer["fraction"]))
@@ -216,7 +220,7 @@ def _run(order: Mapping[str, Any], folder: Path, on_progress: OnProgress) -> dic
     # The interpreter starts its own error messages with its path.
     last = last.removeprefix(f"{sys.executable}: ")
     reason = shown(last)[1:-1] if last else f"exit code {code}"
-    raise AdapterError(f"{folder} cannot be made a LoRA, PEFT's process ended: {reason}.")
+    raise AdapterError(f"cannot be made a LoRA, PEFT's process ended: {reason}.", folder)
 
 
 def _answers(stream: IO[bytes]) -> Iterator[dict[str, Any]]:

@@ -33,12 +33,13 @@ def test_a_broken_rule_is_found_and_no_other(tmp_path: Path, name: str) -> None:
     broken = check(read_header(adapter), require_base(base))
     assert {found.rule for found in broken} == case.rules
     for found in broken:
-        assert str(adapter) in found.message
-        assert found.message.endswith(".")
-        assert found.message.isprintable()
+        assert str(base) not in found.reason
+        assert found.reason.endswith(".")
+        assert found.reason.isprintable()
     with pytest.raises(AdapterError) as caught:
         require_fit(adapter, base)
-    assert str(caught.value).startswith(broken[0].message)
+    assert caught.value.subject == adapter
+    assert str(caught.value).startswith(f"{adapter} {broken[0].reason}")
 
 
 def test_every_rule_has_a_case() -> None:
@@ -100,7 +101,7 @@ def test_the_number_of_broken_tensors_is_said_once(tmp_path: Path) -> None:
     base = write_base(tmp_path / "base.gguf", n_layer=2)
     (broken,) = check_headers(read_header(adapter), require_base(base))
     assert broken.rule is Rule.ABSENT
-    assert "changes 4 tensors, the first 'blk.2.attn_q.weight', absent" in broken.message
+    assert "changes 4 tensors, the first 'blk.2.attn_q.weight', absent" in broken.reason
 
 
 def test_weights_past_the_first_chunk_are_looked_at(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_weights_past_the_first_chunk_are_looked_at(tmp_path: Path) -> None:
     raw.replace_array("token_embd.weight.lora_a", a)
     (broken,) = check(read_header(raw.write(path)), header)
     assert broken.rule is Rule.NOT_FINITE
-    assert "token_embd.weight.lora_a" in broken.message
+    assert "token_embd.weight.lora_a" in broken.reason
 
 
 def test_an_adapter_that_changed_since_its_header_was_read_is_refused(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_an_adapter_that_changed_since_its_header_was_read_is_refused(tmp_path: 
     path = write_adapter(tmp_path / "adapter.gguf", base)
     header = read_header(path)
     os.truncate(path, path.stat().st_size - 64)
-    with pytest.raises(GgufError, match="changed while it was being read"):
+    with pytest.raises(GgufError, match="changed while being read"):
         check(header, require_base(base))
 
 
@@ -149,5 +150,5 @@ def test_text_of_the_file_reaches_a_message_escaped_and_short(tmp_path: Path) ->
     )
     (broken,) = check(read_header(raw.write(path)), require_base(base))
     assert broken.rule is Rule.ARCHITECTURE
-    assert "\x1b" not in broken.message
-    assert len(broken.message) < 400 + 2 * len(str(tmp_path))
+    assert "\x1b" not in broken.reason
+    assert len(broken.reason) < 200

@@ -56,7 +56,7 @@ def test_a_pair_on_a_vector_is_said_to_do_nothing(base: Path, adapter: Path) -> 
     header = read_header(raw.write(adapter))
     assert unused_targets(header, read_header(base)) == ("output_norm.weight",)
     (notice,) = notices(header, read_header(base))
-    assert "only 14 of its 15 tensors take effect" in notice
+    assert "Only 14 of the adapter's 15 tensors take effect" in notice
     assert check_headers(header, read_header(base)) == ()
 
 
@@ -67,7 +67,7 @@ def test_latent_attention_is_said_to_be_out_of_reach(base: Path, adapter: Path) 
     unused = {name.split(".")[2] for name in unused_targets(header, model)}
     assert unused == {"attn_q", "attn_kv_a_mqa", "attn_v_b"}
     (notice,) = notices(header, model)
-    assert "only 8 of its 14 tensors take effect" in notice
+    assert "Only 8 of the adapter's 14 tensors take effect" in notice
     assert "deepseek2" in notice
     assert check_headers(header, model) == ()
 
@@ -78,7 +78,7 @@ def test_an_adapter_of_which_nothing_is_used_is_said_to_do_nothing(
     adapter = write_adapter(tmp_path / "q.gguf", base, targets=["attn_q"])
     header = with_architecture(adapter, "plm", {})
     (notice,) = notices(header, with_architecture(base, "plm", {}))
-    assert "nothing takes effect" in notice
+    assert "None of the adapter's tensors take effect" in notice
 
 
 def test_an_adapter_that_waits_for_its_invocation_tokens_says_so(base: Path, adapter: Path) -> None:
@@ -86,7 +86,7 @@ def test_an_adapter_that_waits_for_its_invocation_tokens_says_so(base: Path, ada
     raw.metadata[INVOCATION] = RawValue(ValueType.ARRAY, [1, 2], ValueType.UINT32)
     header = read_header(raw.write(adapter))
     (notice,) = notices(header, read_header(base))
-    assert "acts from its invocation tokens on" in notice
+    assert "acts only after its invocation tokens" in notice
     assert check_headers(header, read_header(base)) == ()
 
 

@@ -227,8 +227,7 @@ def test_an_adapter_that_was_never_trained_is_told(tmp_path: Path, base: Path) -
     modules = {path: (a, np.zeros_like(b)) for path, (a, b) in modules_of().items()}
     made = convert(written(tmp_path / "x", modules=modules), base, tmp_path / "x.gguf")
     assert made.notices == (
-        f"The adapter {tmp_path / 'x'} changes nothing: its B factors are all zero, as before the "
-        "first step of training.",
+        "The adapter changes nothing: its B factors are zero, as before any training.",
     )
     modules["model.layers.1.mlp.down_proj"][1][0, 0] = 1.0
     written(tmp_path / "x", modules=modules)
@@ -307,7 +306,9 @@ def test_a_failed_conversion_leaves_the_older_file(tmp_path: Path, base: Path) -
     out = tmp_path / "out"
     out.mkdir()
     (out / "x.gguf").write_bytes(b"older")
-    with pytest.raises(AdapterError, match=r"layers\.1\.mlp\.down_proj\.lora_B.*not finite"):
+    with pytest.raises(
+        AdapterError, match=r"NaN or infinity in .*layers\.1\.mlp\.down_proj\.lora_B"
+    ):
         convert(folder, base, out / "x.gguf")
     assert [path.name for path in out.iterdir()] == ["x.gguf"]
     assert (out / "x.gguf").read_bytes() == b"older"

@@ -196,9 +196,9 @@ def test_the_configuration_goes_before_the_readme(tmp_path: Path) -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    assert "There is no folder or file" in refusal(tmp_path / "absent")
+    assert "does not exist: check the path" in refusal(tmp_path / "absent")
     assert "cannot be read: File name too long" in refusal(tmp_path / ("a" * 300))
-    assert "There is no folder or file 'a\\x00b'" in refusal(Path("a\0b"))
+    assert "does not exist: check the path" in refusal(Path("a\0b"))
 
 
 def test_a_folder_without_an_adapter(tmp_path: Path) -> None:
@@ -245,17 +245,17 @@ def test_weights_that_were_not_downloaded(tmp_path: Path) -> None:
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
-    assert "is no file of adapter weights" in refusal(tmp_path / "notes.txt")
+    assert "holds no adapter weights" in refusal(tmp_path / "notes.txt")
 
 
 def test_files_that_are_no_files(tmp_path: Path) -> None:
     weights = adapter(tmp_path) / "adapter_model.safetensors"
     weights.unlink()
     weights.mkdir()
-    assert "is no regular file" in refusal(tmp_path)
+    assert "is not a regular file" in refusal(tmp_path)
     weights.rmdir()
     os.mkfifo(weights)
-    assert "is no regular file" in refusal(tmp_path)
+    assert "is not a regular file" in refusal(tmp_path)
     weights.unlink()
     weights.symlink_to(tmp_path / "gone")
     assert "no weights" in refusal(tmp_path)

@@ -64,9 +64,9 @@ def test_the_newest_checkpoint_of_a_run_is_taken(folder: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("lora", "said"),
     [
-        ({"rank": 0, "scaling": 2.0}, "lora.rank is no rank"),
-        ({"rank": 8}, "lora.scaling is no number"),
-        ({"rank": 8, "scaling": 0}, "lora.scaling is 0"),
+        ({"rank": 0, "scaling": 2.0}, "lora.rank no rank"),
+        ({"rank": 8}, "lora.scaling no number"),
+        ({"rank": 8, "scaling": 0}, "lora.scaling of 0"),
     ],
 )
 def test_a_scale_that_is_missing_is_not_guessed(

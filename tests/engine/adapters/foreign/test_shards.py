@@ -54,8 +54,8 @@ def test_without_an_index_the_numbers_tell_what_is_whole(folder: Path) -> None:
     (folder / INDEX).unlink()
     assert len(read_source(folder).modules) == N_MODULES
     (folder / SECOND).unlink()
-    assert f"Of the 2 parts of {folder}/adapter_model.safetensors 1 is missing" in refusal(folder)
-    assert f"{SECOND!r}: download or copy them too" in refusal(folder / FIRST)
+    assert f"belongs to 2 parts that lack {SECOND!r}: download" in refusal(folder)
+    assert f"{SECOND!r}: download them too" in refusal(folder / FIRST)
 
 
 @pytest.mark.parametrize("missing", [FIRST, SECOND])
@@ -71,7 +71,7 @@ def test_the_index_decides_what_belongs_together(folder: Path) -> None:
     first = next(iter(listing["weight_map"]))
     listing["weight_map"]["base_model.model.model.layers.9.x"] = SECOND
     (folder / INDEX).write_text(json.dumps(listing))
-    assert "lack 'base_model.model.model.layers.9.x': download" in refusal(folder)
+    assert "weights that lack 'base_model.model.model.layers.9.x': download" in refusal(folder)
     del listing["weight_map"]["base_model.model.model.layers.9.x"], listing["weight_map"][first]
     (folder / INDEX).write_text(json.dumps(listing))
     assert f"hold, unknown to it, {first!r}" in refusal(folder)
@@ -79,7 +79,7 @@ def test_the_index_decides_what_belongs_together(folder: Path) -> None:
 
 def test_a_lone_shard_under_the_whole_files_name_is_no_adapter(folder: Path) -> None:
     (folder / FIRST).rename(folder / "adapter_model.safetensors")
-    assert "lack 'base_model.model.model.layers.1" in refusal(folder)
+    assert "weights that lack 'base_model.model.model.layers.1" in refusal(folder)
 
 
 def test_a_tensor_in_two_shards(folder: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_base_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
         path.touch()
         return decoded(data, type_, row_length)
 
-    with pytest.raises(GgufError, match="changed while it was being read"):
+    with pytest.raises(GgufError, match="changed while being read"):
         BaseNorms(decode).of(read_header(path), NAMES)
 
 

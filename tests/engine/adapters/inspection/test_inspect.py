@@ -151,7 +151,7 @@ def test_halves_that_do_not_go_together_are_told_without_a_base(tmp_path: Path) 
     found = of(CASES["too few experts in one half"].write(tmp_path)[1])
     assert not found.broken
     assert not found.deltas
-    assert any("do not go together" in notice for notice in found.notices)
+    assert any("do not match" in notice for notice in found.notices)
 
 
 def test_an_untrained_adapter_is_told(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_an_adapter_with_invocation_tokens_acts_everywhere_and_that_is_said(
     raw.metadata["adapter.alora.invocation_tokens"] = tokens
     merged = merge(base, parts_of([(raw.write(lora), 1.0)]), tmp_path / "out.gguf")
     assert merged.notices[0].endswith(
-        "from its invocation tokens on, but merged it acts everywhere."
+        " acts only after its invocation tokens, but everywhere once it is merged."
     )
 
 
@@ -211,14 +211,14 @@ def test_an_adapter_that_does_not_fit_is_refused(base: Path, tmp_path: Path, kin
 def test_a_base_that_scales_its_weights_apart_is_refused(base: Path, stack: Stack) -> None:
     raw = RawGguf.read(base)
     raw.replace_array("blk.0.attn_q.scale", np.ones(1, dtype=np.float32))
-    with pytest.raises(AdapterError, match="scale apart"):
+    with pytest.raises(AdapterError, match="apart from its weights"):
         merge(raw.write(base), parts_of(stack), base.with_name("out.gguf"))
 
 
 def test_values_beyond_f16_are_refused_and_fit_into_bf16(tmp_path: Path) -> None:
     base = write_base(tmp_path / "base.gguf", dtype="f16")
     lora = write_adapter(tmp_path / "lora.gguf", base, scale_of_weights=1e6)
-    with pytest.raises(AdapterError, match="F16 ends at 65504"):
+    with pytest.raises(AdapterError, match=r"beyond F16 \(65504\)"):
         merge(base, parts_of([(lora, 1.0)]), tmp_path / "out.gguf")
     assert merge(
         base, parts_of([(lora, 1.0)]), tmp_path / "out.gguf", type=GgmlType.BF16
@@ -228,7 +228,7 @@ def test_values_beyond_f16_are_refused_and_fit_into_bf16(tmp_path: Path) -> None
 def test_an_infinite_base_is_refused(base: Path, stack: Stack) -> None:
     raw = RawGguf.read(base)
     raw.replace_array("blk.0.attn_q.weight", np.full((64, 64), np.inf, dtype=np.float32))
-    with pytest.raises(AdapterError, match="not finite"):
+    with pytest.raises(AdapterError, match="would hold NaN or infinity"):
         merge(raw.write(base), parts_of(stack), base.with_name("out.gguf"))
 
 
@@ -242,7 +242,7 @@ def test_the_output_may_not_be_an_input_or_a_folder(base: Path, stack: Stack) ->
     pipe = base.with_name("pipe")
     os.mkfifo(pipe)
     for out in (base, stack[0][0], base.parent, pipe):
-        with pytest.raises(EngineError, match=r"name (another|the) file"):
+        with pytest.raises(EngineError, match=r"name (another|the)"):
             merge(base, parts_of(stack), out)
     assert base.read_bytes() == before
     assert pipe.is_fifo()
@@ -314,7 +314,7 @@ def test_a_base_that_changes_meanwhile_is_refused(base: Path, stack: Stack) -> N
         if fraction > 0.9:
             os.utime(base, ns=(1, 1))
 
-    with pytest.raises(EngineError, match="changed while it was being read"):
+    with pytest.raises(EngineError, match="changed while being read"):
         merge(base, parts_of(stack), base.with_name("out.gguf"), on_progress=touch)
     assert not base.with_name("out.gguf").exists()
 

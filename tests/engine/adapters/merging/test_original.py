@@ -127,14 +127,14 @@ def test_tied_embeddings_are_untied_there_too(original: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        ("other architecture", "is of the architecture 'qwen2'"),
-        ("other size", "name the model it was quantised from"),
+        ("other architecture", "has the architecture 'qwen2'"),
+        ("other size", "name the model the base was quantised from"),
         ("other weights", "has other weights than"),
         ("quantised itself", "is quantised itself"),
-        ("tied", "has no tensor 'output.weight'.*embeddings tied"),
-        ("fused", "has no tensor 'blk.0.attn_q.weight'.*split or fused"),
+        ("tied", "lacks the tensor 'output.weight'.*embeddings tied"),
+        ("fused", "lacks the tensor 'blk.0.attn_q.weight'.*split or fused"),
         ("an adapter", "is an adapter"),
-        ("absent", "There is no file"),
+        ("absent", "does not exist"),
     ],
 )
 def test_another_model_is_refused(

@@ -68,7 +68,7 @@ def test_under_90_percent_nothing_is_written_unless_forced(tmp_path: Path, base:
         merge(quantised, parts, out, type="keep")
     message = str(caught.value)
     assert message.startswith("Only ")
-    for remedy in ("q4_0", "--type f16", "--from-original", "tui fuse", "--force"):
+    for remedy in ("q4_0", "--outtype f16", "--from-original", "tui fuse", "--force"):
         assert remedy in message
     assert not out.exists()
     assert parts_left(tmp_path) == []
@@ -99,7 +99,7 @@ def test_a_stack_that_cancels_itself_out_is_refused_as_that(tmp_path: Path, base
 
 @pytest.mark.parametrize(
     ("type_", "remedy"),
-    [(GgmlType.F32, None), (GgmlType.F16, "--type f32"), (GgmlType.Q8_0, "--type f16")],
+    [(GgmlType.F32, None), (GgmlType.F16, "--outtype f32"), (GgmlType.Q8_0, "--outtype f16")],
 )
 def test_a_change_below_all_precision_is_refused_with_what_is_finer(
     tmp_path: Path, base: Path, type_: GgmlType, remedy: str | None
@@ -111,7 +111,7 @@ def test_a_change_below_all_precision_is_refused_with_what_is_finer(
     assert f"as {type_.name.lower()} is too coarse" in message
     share = float(re.findall(r"Only (.+?)% of", message)[0])
     assert 0.0 <= share < 90.0
-    finer = re.findall("--type f(?:16|32)", message)
+    finer = re.findall("--outtype f(?:16|32)", message)
     assert finer == ([] if remedy is None else [remedy])
 
 

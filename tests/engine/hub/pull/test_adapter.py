@@ -359,7 +359,7 @@ def test_a_folder_that_is_unsound_is_said_without_the_caches_path(
 ) -> None:
     folder = write_peft(tmp_path / "peft", {"q_proj": pair(64, 64, 4, 1)}, alpha=8, r=4)
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    hub.repos["ann/pirate-lora"] = files | {"adapter_config.json": b"no JSON"}
+    hub.repos["ann/pirate-lora"] = files | {"adapter_config.json": b"not JSON"}
     told = pull(child)["error"]
     assert told.startswith(f"{LORA}/adapter_config.json cannot be understood")
     assert litter(tmp_path) == []

@@ -233,7 +233,7 @@ def test_what_is_wrong_is_said_of_the_file_that_it_is_wrong_in(
     child: HubChild, hub: FakeHub, base: Path, tmp_path: Path, folder: str
 ) -> None:
     written = write_peft(tmp_path / "peft", {Q: pair(64, 64, 4, 1)}, alpha=8, r=4)
-    files = folder_files(written) | {"adapter_config.json": b"no JSON"}
+    files = folder_files(written) | {"adapter_config.json": b"not JSON"}
     hub.repos["ann/lora"] = {folder + name: data for name, data in files.items()}
     verdict, reason, _ = told(child, base)
     assert verdict == "does not fit"

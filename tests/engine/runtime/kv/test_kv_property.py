@@ -278,7 +278,7 @@ def files(
 
 
 def invoked(adapter: Adapter) -> Adapter:
-    """Return the adapter as one that acts from its invocation tokens on."""
+    """Return the adapter as one that acts only after its invocation tokens."""
     return msgspec.structs.replace(adapter, invocation_tokens=INVOCATION)
 
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from modelfiles.errors import TemplateError
 from modelfiles.template import bounds
+from modelfiles.template.check import check_template
 from modelfiles.template.go.template import parse_go
 from modelfiles.template.go.values import Struct, Value
-from modelfiles.template.go_chat import check_template, render_messages
+from modelfiles.template.go_chat import render_messages
 from tests.support.places import MODELFILE_DATA
 
 CASES = json.loads((MODELFILE_DATA / "templates.json").read_text("utf-8"))

@@ -151,7 +151,7 @@ async def test_pulled_while_an_answer_is_written_it_waits_for_the_next_one(
         await pilot.press("enter", "enter")
         await wait_until(pilot, lambda: app.screen is app.chat, "the chat")
         await wait_until(pilot, lambda: len(app.chat.session.mix.stack) == 2, "the rack")
-        assert notices(app) == ["The change takes effect from the next answer."]
+        assert notices(app) == ["Counts from the next answer. l applies it now."]
         assert all(len(stack) < 2 for stack in engine.stacks)
         gate.set()
         assert (await ended(app, pilot)).text == "Yes indeed."

@@ -156,7 +156,7 @@ async def test_an_adapter_that_has_gone_is_told_and_the_others_are_shown(
     async with chat(engine, model) as (app, pilot):
         model.adapters[0].path.unlink()
         screen = await opened(app, pilot)
-        assert "There is no file" in " ".join(body(screen))
+        assert "does not exist" in " ".join(body(screen))
         await pilot.press("right")
         assert "fits this base: 18 of 18 rules hold" in body(screen)
         assert "formal and shout hardly overlap" in " ".join(body(screen))
@@ -166,7 +166,7 @@ async def test_a_base_that_has_gone_is_told(engine: ScriptedEngine, model: Model
     async with chat(engine, model) as (app, pilot):
         model.base.unlink()
         screen = await opened(app, pilot)
-        assert "There is no file" in " ".join(body(screen))
+        assert "does not exist" in " ".join(body(screen))
 
 
 async def test_a_base_that_cannot_be_read_to_the_end_leaves_what_is_known(
@@ -180,7 +180,7 @@ async def test_a_base_that_cannot_be_read_to_the_end_leaves_what_is_known(
         engine.norms = BaseNorms(decode)
         screen = await opened(app, pilot)
         text = " ".join(body(screen))
-        assert "changed while it was being read" in text
+        assert "changed while being read" in text
         assert "|delta|, Frobenius norms at scale 1" in text
         assert "pirate and formal hardly overlap" in text
 

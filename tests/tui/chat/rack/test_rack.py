@@ -150,7 +150,7 @@ async def test_a_change_while_an_answer_streams_waits_for_its_end(
         await begin(app, pilot, "Hi")
         await pilot.press("tab", "1", "right")
         await pilot.pause()
-        assert notices(app) == ["The change takes effect from the next answer."]
+        assert notices(app) == ["Counts from the next answer. l applies it now."]
         assert "pirate" in screen_text(app)
         assert "1.05" in screen_text(app)
         assert [stack.label for stack in engine.stacks] == ["base"]
@@ -210,7 +210,7 @@ async def test_an_empty_rack_says_how_to_fill_it(engine: ScriptedEngine, tmp_pat
         await pilot.pause()
         assert notices(app) == [
             "The rack is empty: + adds an adapter.",
-            "There are no adapters to bypass.",
+            "No adapters to bypass.",
         ]
 
 

@@ -131,7 +131,7 @@ async def test_enter_while_an_answer_streams_keeps_the_text(model: Model) -> Non
         await begin(app, pilot, "Count")
         await pilot.press(*"next", "enter")
         await wait_until(pilot, lambda: notices(app), "a notice")
-        assert notices(app) == ["An answer is being written: Esc stops it."]
+        assert notices(app) == ["Still answering. Esc stops it."]
         assert app.chat.query_one(Prompt).text == "next"
         await pilot.press("ctrl+g")
         await pilot.press("ctrl+n")

@@ -29,7 +29,7 @@ async def test_without_a_tool_the_answer_goes_through_the_terminal(model: Model)
     async with chat(ScriptedEngine([["**Yes**."]]), model) as (app, pilot):
         await pilot.press("ctrl+y")
         await wait_until(pilot, lambda: notices(app), "a notice")
-        assert notices(app) == ["There is no answer to copy yet."]
+        assert notices(app) == ["No answer to copy yet."]
         await say(app, pilot, "Hi")
         await pilot.press("ctrl+y")
         await wait_until(pilot, lambda: len(notices(app)) == 2, "a notice")

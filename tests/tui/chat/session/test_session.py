@@ -10,7 +10,7 @@ import pytest
 
 from engine.errors import AdapterError, BaseError, WorkerError
 from modelfiles.model import Model
-from modelfiles.parameters import OWN, Parameters, build_parameters, parse_value
+from modelfiles.parameters import LOAD_TIME, OWN, Parameters, build_parameters, parse_value
 from tests.support.chat import tiny_model
 from tests.support.scripted_engine import BASE, ScriptedEngine
 from tests.support.session import Notes, opened, reached
@@ -32,7 +32,7 @@ async def test_what_the_engine_loaded_otherwise_than_asked_is_told(model: Model)
     assert notes.told_sentences.count("It is smaller.") == 2
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", sorted(set(OWN) & set(LOAD_TIME)))
 async def test_a_parameter_that_decides_how_a_base_is_loaded_loads_it_again(
     model: Model, name: str
 ) -> None:
@@ -97,7 +97,7 @@ async def test_only_one_notice_a_turn_says_that_a_change_waits(model: Model) -> 
     await reached(session, Phase.WRITING)
     for scale in (0.1, 0.2, 0.3):
         assert not session.change_mix(session.mix.with_scale("pirate", scale))
-    assert notes.told_sentences == ["The change takes effect from the next answer."]
+    assert notes.told_sentences == ["Counts from the next answer. l applies it now."]
     assert engine.gate is not None
     engine.gate.set()
     await answering

@@ -211,7 +211,7 @@ def _wrong_inputs() -> None:
         (["my lora", "-o", "no/such/folder/x.gguf"], 2),
         (["my lora", "-o", "empty"], 1),
         (["my lora", "--outtype", "q4_0"], 2),
-        (["x" * 5000], 2),
+        (["x" * 5000], 1),
         (["a\x00b"], 1),
         ([], 2),
     ],

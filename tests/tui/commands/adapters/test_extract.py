@@ -101,14 +101,18 @@ def test_a_name_stands_for_a_models_base(capsys: Capture, files: Path, tmp_path:
     [
         ("tuned.gguf base.gguf", 2, "the following arguments are required: --rank"),
         ("tuned.gguf base.gguf --rank -1", 2, "whole number from 1 to 65536, not '-1'"),
-        ("base.gguf base.gguf --rank 4", 1, "have equal weights: there is nothing to extract"),
+        (
+            "base.gguf base.gguf --rank 4",
+            1,
+            "have has the weights of the base: there is nothing to extract",
+        ),
         ("norms.gguf base.gguf --rank 4", 1, "only in what no adapter can hold"),
-        ("gemma.gguf base.gguf --rank 4", 1, "is of the architecture 'gemma'"),
-        ("deeper.gguf base.gguf --rank 4", 1, "has block_count 3 where"),
+        ("gemma.gguf base.gguf --rank 4", 1, "is has the architecture 'gemma'"),
+        ("deeper.gguf base.gguf --rank 4", 1, "has block_count 3, but the base 2"),
         ("adapter.gguf base.gguf --rank 4", 1, "is an adapter, not a model"),
         ("cut.gguf base.gguf --rank 4", 1, "is cut short"),
         ("text.gguf base.gguf --rank 4", 1, "is not a GGUF file"),
-        ("missing.gguf base.gguf --rank 4", 1, "TUNED missing.gguf: cannot read"),
+        ("missing.gguf base.gguf --rank 4", 1, "there is no such file (looked at "),
         ("tuned.gguf nosuch --rank 4", 1, "model 'nosuch:latest' not found"),
     ],
 )

@@ -237,7 +237,7 @@ def test_a_peft_folder_is_replaced_only_where_nothing_else_is_in_it(
         ("nosuch", 1, "model 'nosuch:latest' not found"),
         ("demo", 1, "There is nothing to fuse"),
         ("demo --base base.gguf", 2, "--base goes with --lora alone"),
-        ("--lora missing.gguf", 1, "--lora missing.gguf is not a file"),
+        ("--lora missing.gguf", 1, 'There is no adapter "missing.gguf"'),
         ("--lora base.gguf", 1, "is a model, not a LoRA adapter"),
         ("--lora loud.gguf --lora foreign.gguf", 1, "fuse adapters of one base"),
         ("--lora foreign.gguf --base base.gguf", 1, "use the base that it was trained on"),

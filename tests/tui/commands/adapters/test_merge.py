@@ -92,7 +92,7 @@ def test_a_type_whose_blocks_do_not_fit_the_rows_is_told(
     capsys: Capture, tmp_path: Path, out: Path
 ) -> None:
     create(capsys, tmp_path, "small.gguf")
-    assert main(["merge", "mix", "-o", str(out), "--type", "q6_k", "--force"]) == 0
+    assert main(["merge", "mix", "-o", str(out), "--outtype", "q6_k", "--force"]) == 0
     told = capsys.readouterr().err
     changed = [t for t in read_header(out).tensors.values() if t.type is GgmlType.Q8_0]
     assert changed
@@ -102,13 +102,13 @@ def test_a_type_whose_blocks_do_not_fit_the_rows_is_told(
 
 def test_a_type_that_fits_is_not_remarked_on(capsys: Capture, tmp_path: Path, out: Path) -> None:
     create(capsys, tmp_path, "small.gguf")
-    assert main(["merge", "mix", "-o", str(out), "--type", "q8_0", "--force"]) == 0
+    assert main(["merge", "mix", "-o", str(out), "--outtype", "q8_0", "--force"]) == 0
     assert "blocks" not in capsys.readouterr().err
 
 
 def test_json_is_one_document(capsys: Capture, tmp_path: Path, out: Path) -> None:
     create(capsys, tmp_path, "small.gguf")
-    assert main(["merge", "mix", "--json", "-o", str(out), "--type", "Q8_0"]) == 0
+    assert main(["merge", "mix", "--json", "-o", str(out), "--outtype", "Q8_0"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["path"] == str(out)
     assert document["size_bytes"] == out.stat().st_size
@@ -155,10 +155,10 @@ def test_too_little_retained_fails_unless_forced(
     capsys: Capture, tmp_path: Path, out: Path
 ) -> None:
     create(capsys, tmp_path, "small.gguf")
-    sentence = refused(capsys, "mix", "-o", str(out), "--type", "keep")
+    sentence = refused(capsys, "mix", "-o", str(out), "--outtype", "keep")
     assert "of what the stack changes in the first" in sentence
     assert not out.exists()
-    assert main(["merge", "mix", "-o", str(out), "--type", "keep", "--force"]) == 0
+    assert main(["merge", "mix", "-o", str(out), "--outtype", "keep", "--force"]) == 0
     shown = capsys.readouterr()
     assert "14 tensors hold less than 90 % of its change" in shown.err
     assert out.exists()
@@ -229,15 +229,15 @@ def test_an_adapter_of_tied_embeddings_can_be_merged(
     [
         ("mix", 2, "-o/--output"),
         ("-o {out}", 2, "NAME"),
-        ("mix -o {out} --type q4_k_m", 2, "invalid choice: 'q4_k_m'"),
-        ("mix -o {out} --type", 2, "expected one argument"),
+        ("mix -o {out} --outtype q4_k_m", 2, "invalid choice: 'q4_k_m'"),
+        ("mix -o {out} --outtype", 2, "expected one argument"),
         ("mix -o {out} --lora-scale 1", 2, "applies to the --lora before it"),
         ("mix -o /no/such/folder/out.gguf", 2, "There is no folder"),
         ("nobody -o {out}", 1, "nobody"),
-        ("mix -o {out} --lora missing.gguf", 1, "missing.gguf is not a file"),
+        ("mix -o {out} --lora missing.gguf", 1, 'There is no adapter "missing.gguf"'),
         ("mix -o {out} --lora base.gguf", 1, "is a model, not a LoRA adapter"),
         ("mix -o {out} --lora weak --lora-scale 0", 1, "all its adapters are at scale 0"),
-        ("mix -o {out} --from-original missing.gguf", 1, "There is no file"),
+        ("mix -o {out} --from-original missing.gguf", 1, "does not exist"),
         ("mix -o {out} --from-original small.gguf", 1, "is quantised itself"),
         ("mix -o {out} --from-original weak.gguf", 1, "is an adapter"),
         ("mix -o {folder} --force", 1, "is a folder"),

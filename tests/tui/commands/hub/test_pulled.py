@@ -54,11 +54,31 @@ def test_a_reference_is_pulled_where_it_is_used(child: HubChild, hub: FakeHub) -
     assert sorted(record["name"] for record in child.pulled()) == ["peft-lora", "pirate-lora"]
 
 
+def test_an_adapter_of_the_hub_is_converted(child: HubChild, hub: FakeHub) -> None:
+    for reference in ("hf.co/ann/peft-lora", "peft-lora"):
+        arguments = ("convert", reference, "--base", "base.gguf", "--json", "--force")
+        ended = child.tui(*arguments)
+        assert ended.code == 0, ended.err
+        assert json.loads(ended.out)["path"].endswith("/peft-lora.gguf")
+    refused = child.tui("convert", LORA, "--base", "base.gguf")
+    assert refused.code == 1
+    assert "is GGUF already and needs no conversion" in refused.err
+
+
+def test_a_base_of_the_hub_is_downloaded(child: HubChild, hub: FakeHub, tmp_path: Path) -> None:
+    child.tui("pull", LORA)
+    base = "hf.co/ann/tiny-GGUF"
+    fused = child.tui("fuse", "--lora", "pirate-lora", "--base", base, "-o", "out.gguf")
+    assert fused.code == 0, fused.err
+    inspected = child.tui("inspect", "pirate-lora", "--base", base, "--json")
+    assert json.loads(inspected.out)["adapters"][0]["fits"] is True
+
+
 def test_an_unknown_name_is_said_to_be_neither(child: HubChild, hub: FakeHub) -> None:
     ended = child.tui("fuse", "demo", "--lora", "pirat-lora", "-o", "out.gguf")
     assert ended.code == 1
-    assert "--lora pirat-lora is not a file" in ended.err
-    assert "nor a pulled adapter ('tui list --adapters')" in ended.err
+    assert 'There is no adapter "pirat-lora"' in ended.err
+    assert "nor pulled ('tui list --adapters')" in ended.err
     ended = child.tui("rm", "pirat-lora")
     assert ended.code == 1
     assert "not found; neither is a pulled adapter of that name" in ended.err

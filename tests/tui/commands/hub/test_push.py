@@ -28,6 +28,7 @@ from tests.support.fake_hub_upload import (
     UploadHub,
     serving,
 )
+from tests.support.named_adapters import Shelf
 from tests.support.peft_folders import write_peft
 from tests.support.tiny_models import write_adapter, write_base
 from tui.cli import main
@@ -195,12 +196,13 @@ def test_an_adapter_of_a_model_is_pushed_by_its_name(
     hub: UploadHub, files: Files, tmp_path: Path
 ) -> None:
     where = {"files": files, "hub": hub, "place": tmp_path}
-    ended = push("pirate", "hf.co/band/pirate", "--of", "demo", "--private", **where)
+    ended = push("pirate", "hf.co/band/pirate", "--base", "demo", "--private", **where)
     assert ended.code == 0, ended.err
     assert set(hub.repos["band/pirate"].files) == {"pirate.gguf", CARD}
-    unknown = push("pirat", "hf.co/band/pirate", "--of", "demo", **where)
-    assert unknown.code == 2
-    assert "has no adapter 'pirat' (did you mean \"pirate\"?)" in unknown.err
+    unknown = push("pirat", "hf.co/band/pirate", "--base", "demo", **where)
+    assert unknown.code == 1
+    assert 'There is no adapter "pirat" (did you mean "pirate"?)' in unknown.err
+    assert "in the stack (pirate, formal, shout, island)" in unknown.err
 
 
 def test_what_is_private_needs_no_question_and_never_is_public(
@@ -283,9 +285,6 @@ def test_a_public_repository_cannot_be_pushed_to_privately(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["gone.gguf", "hf.co/me/x"], "There is no file or folder 'gone.gguf'"),
-        (["~no-such-user/x", "hf.co/me/x"], "There is no file or folder '~no-such-user/x'"),
-        (["x" * 5000, "hf.co/me/x"], "There is no file or folder 'xxx"),
         (["pirate.gguf", "me/x"], "write hf.co/user/repo"),
         (["pirate.gguf", "hf.co/me"], "is no repository of the Hugging Face Hub"),
         (["pirate.gguf", "hf.co/me/x:y.gguf"], "names a file"),
@@ -299,6 +298,48 @@ def test_wrong_use_is_one_sentence(
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert reason in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["gone.gguf"], 'There is no adapter "gone.gguf": it is neither a file nor pulled'),
+        (["./gone.gguf"], "There is no file or folder "),
+        (["~no-such-user/x"], "there is no such user's home folder as in ~no-such-user/x"),
+        (["x" * 5000], 'There is no adapter "xxx'),
+        (["hf.co/nobody"], "is no repository of the Hugging Face Hub"),
+        (["pirate", "--base", "nobody"], "model 'nobody:latest' not found"),
+    ],
+)
+def test_what_leads_to_no_adapter_is_one_sentence(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["push", *arguments, "hf.co/me/x", "--yes"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert reason in err
+
+
+def test_an_adapter_is_checked_against_the_base_that_is_named(
+    hub: UploadHub, files: Files, tmp_path: Path
+) -> None:
+    where = {"files": files, "hub": hub, "place": tmp_path}
+    other = write_base(files.folder / "other.gguf", architecture="qwen2")
+    refused = push("pirate.gguf", "hf.co/me/x", "--base", str(other), "--yes", **where)
+    assert (refused.code, hub.requests) == (1, [])
+    assert "qwen2" in refused.err
+    ended = push("pirate.gguf", "hf.co/me/x", "--base", "base.gguf", "--yes", **where)
+    assert ended.code == 0, ended.err
+
+
+def test_a_pulled_adapter_is_pushed_under_its_name(
+    hub: UploadHub, files: Files, tmp_path: Path
+) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.pull(files.pirate, "my-sql")
+    ended = push("my-sql", "hf.co/me/sql", "--yes", files=files, hub=hub, place=tmp_path)
+    assert ended.code == 0, ended.err
+    assert hub.repos["me/sql"].files["my-sql.gguf"] == files.pirate.read_bytes()
 
 
 def test_a_model_is_refused_before_the_hub_is_asked(

@@ -139,6 +139,13 @@ def test_the_document_of_one_adapter_without_a_base(capsys: Capture) -> None:
     assert {(t["rank"], t["alpha"], t["scale"]) for t in adapter["targets"]} == {(4, 8.0, 2.0)}
 
 
+def test_a_base_may_be_named_among_the_adapters_by_its_file(capsys: Capture) -> None:
+    found = document(capsys, "./base.gguf", "loud.gguf")
+    assert found["base"]["path"].endswith("/base.gguf")
+    assert [(a["name"], a["fits"]) for a in found["adapters"]] == [("loud", True)]
+    assert "Rules on base.gguf" in rows(page(capsys, "./base.gguf", "loud.gguf"))
+
+
 def test_two_of_one_name_are_told_apart(capsys: Capture) -> None:
     found = document(capsys, "loud.gguf", "loud.gguf")
     assert [adapter["name"] for adapter in found["adapters"]] == ["loud", "loud-2"]
@@ -254,19 +261,23 @@ def test_models_on_copies_of_one_base_are_inspected_together(
 @pytest.mark.parametrize(
     ("arguments", "code", "part"),
     [
-        ("absent.gguf", 1, "neither a file nor a model"),
-        ("absent --base mine", 1, "none of the adapters of mine:latest (loud, calm)"),
-        ("base.gguf", 1, "is a model, not a LoRA adapter"),
+        (
+            "absent.gguf",
+            1,
+            "neither a file, pulled ('tui list --adapters') nor a model ('tui list')",
+        ),
+        ("absent --base mine", 1, "neither a file, in the stack (loud, calm), pulled"),
+        ("base.gguf", 1, "base.gguf has no adapters: name one to inspect"),
         ("text.gguf", 1, "is not a GGUF file"),
         ("cut.gguf", 1, "is cut short"),
         ("nothing", 1, "holds no GGUF file"),
-        ("loud.gguf --base absent", 1, "--base absent is neither a file nor a model"),
+        ("loud.gguf --base absent", 1, "model 'absent:latest' not found"),
         ("loud.gguf --base calm.gguf", 1, "is an adapter, not a model"),
         ("loud.gguf --base text.gguf", 1, "is not a GGUF file"),
         ("loud.gguf --base nothing", 1, "holds no GGUF file"),
         ("mine demo", 1, "have different bases: name one with --base"),
-        ("hf.co/one", 2, "is no repository of the Hugging Face Hub"),
-        (f"{'x' * 5000}", 2, "cannot be a path or a name"),
+        ("hf.co/one", 1, "is no repository of the Hugging Face Hub"),
+        (f"{'x' * 5000}", 1, "neither a file, pulled"),
         ("bare", 1, "bare:latest has no adapters"),
         ("", 2, "the following arguments are required: REF"),
         ("loud.gguf --scale 1", 2, "unrecognized arguments"),

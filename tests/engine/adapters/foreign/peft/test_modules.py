@@ -120,7 +120,7 @@ def test_a_text_model_inside_a_vision_model_is_read_alone(tmp_path: Path) -> Non
     assert [module.path for module in source.modules] == [Q]
     assert source.dropped == (tower, "visual.merger.mlp.0")
     assert (
-        "2 modules of a vision or audio tower left out, 1 module of the text model kept."
+        "Left out 2 modules of a vision or audio tower, kept 1 module of the text model."
         in source.notices[0]
     )
 
@@ -132,7 +132,7 @@ def test_a_projector_trained_whole_is_left_out_and_counted(tmp_path: Path) -> No
     source = source_of(tmp_path, {Q: (A, B)}, tensors, modules_to_save=["multi_modal_projector"])
     assert source.dropped == ("model.multi_modal_projector.linear",)
     (notice,) = source.notices
-    assert "1 module of a vision or audio tower left out" in notice
+    assert "Left out 1 module of a vision or audio tower" in notice
 
 
 def test_an_adapter_of_a_vision_tower_alone_is_refused(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_adaloras_singular_values_go_into_a(tmp_path: Path) -> None:
 
 def test_a_module_said_to_be_saved_but_absent_gets_a_notice(tmp_path: Path) -> None:
     source = source_of(tmp_path, {Q: (A, B)}, modules_to_save=["lm_head"])
-    assert "'lm_head' was trained whole, but the weights hold none" in source.notices[0]
+    assert "lists 'lm_head' as trained whole, but the weights lack it" in source.notices[0]
 
 
 def test_velora_is_plain_lora_once_trained(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a part not invented yet": (
         {"tensors": {f"{PREFIX}{Q}.lora_C.weight": A}},
-        "has 'lora_C' at 'model.layers.0.self_attn.q_proj', which is no part",
+        "has 'lora_C' at 'model.layers.0.self_attn.q_proj', unknown in plain LoRA",
     ),
     "A without B": (
         {"tensors": {f"{PREFIX}model.layers.0.mlp.up_proj.lora_A.weight": A}},
@@ -279,8 +279,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"modules": {Q: (A, B), "model.language_model.layers.0.self_attn.q_proj": (A, B)}},
         "adapts 'model.layers.0.self_attn.q_proj' twice",
     ),
-    "a name of control characters": ({"tensors": {"a\nb": A}}, "'a\\nb', which no program does"),
-    "an endless name": ({"tensors": {"a" * 10_000: A}}, "aaa…', which no program does"),
+    "a name of control characters": ({"tensors": {"a\nb": A}}, "impossible name 'a\\nb'"),
+    "an endless name": ({"tensors": {"a" * 10_000: A}}, "aaa…': download"),
     "a head in integers": ({"tensors": {}, "modules": {}}, "holds no LoRA factors"),
 }
 

@@ -116,8 +116,8 @@ def test_torch_is_never_loaded_by_the_command_itself(loha: Path) -> None:
         ("IA3", "it scales the base's activations"),
         ("HIRA", "it multiplies the base's weights"),
         ("PREFIX_TUNING", "it adds virtual tokens"),
-        ("NEW_METHOD", "PEFT turns it into no LoRA either"),
-        ("x\x1b[31m", "PEFT turns it into no LoRA either"),
+        ("NEW_METHOD", "PEFT cannot turn it into a LoRA either"),
+        ("x\x1b[31m", "PEFT cannot turn it into a LoRA either"),
     ],
 )
 @pytest.mark.usefixtures("with_extra")
@@ -140,7 +140,7 @@ def test_the_base_is_asked_for_as_far_as_it_is_needed(tmp_path: Path) -> None:
     assert "with its weights, with --weights FOLDER" in refusal(psoft)
     base = write_base_folder(tmp_path / "base")
     assert "are computed from those" not in refusal(loha, base)
-    assert "holds no weights, and the LoRA form of a PSOFT adapter" in refusal(psoft, base)
+    assert "holds no weights, which the LoRA form of a PSOFT adapter" in refusal(psoft, base)
 
 
 def test_only_two_methods_depend_on_the_weights_of_the_base(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_what_is_no_case_for_peft_is_refused(tmp_path: Path) -> None:
     assert "names no peft_type" in refusal(named)
     loha = write_folder(tmp_path / "loha", "LOHA")
     for rank in (0, -1, 0.0, 1.5, float("nan")):
-        assert "is no rank: give a whole number" in refusal(loha, rank=rank)
+        assert "give a whole number from 1" in refusal(loha, rank=rank)
 
 
 @pytest.mark.usefixtures("with_extra")

@@ -84,7 +84,7 @@ def test_while_an_answer_is_written_only_what_changes_nothing_is_possible() -> N
     possible = {row.verb for row in TABLE if refusal(row.verb, Phase.WRITING) is None}
     shows = {verb for verb in Verb if verb.startswith("/show")}
     assert possible == shows | {Verb.LIST, Verb.HUB, Verb.BYE, Verb.HELP, *SETTING_KEYS}
-    assert refusal(Verb.SAVE, Phase.PREFILL) == "An answer is being written: Esc stops it."
+    assert refusal(Verb.SAVE, Phase.PREFILL) == "Still answering. Esc stops it."
 
 
 def test_without_a_model_one_can_be_loaded() -> None:

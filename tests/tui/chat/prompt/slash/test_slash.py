@@ -193,7 +193,7 @@ async def test_while_an_answer_is_written_it_cannot_be_changed_but_looked_at(mod
         ):
             await type_in(app, pilot, text)
             assert app.chat.query_one(Prompt).text == text
-        assert set(notices(app)) == {"An answer is being written: Esc stops it."}
+        assert set(notices(app)) == {"Still answering. Esc stops it."}
         await type_in(app, pilot, "/show system")
         await noted(app, pilot)
         await type_in(app, pilot, "/?")
