@@ -21,6 +21,7 @@ from engine.errors import GgufError
 from engine.gguf.cursor import FileCursor
 from engine.gguf.metadata import GgufArray, Span, Value, ValueType, read_metadata
 from engine.gguf.tensors import TensorInfo, read_tensors
+from modelfiles.references.signatures import N_BYTES, signature_beside_gguf
 
 MAX_KEYS: Final = 16_384
 """Model files have under 200; llama.cpp's check for duplicates takes quadratic time."""
@@ -119,7 +120,10 @@ def _read_version(cursor: FileCursor) -> int:
         raise GgufError("is empty: download or copy it again.", path)
     magic = cursor.take(min(4, cursor.remaining), "the magic number")
     if magic != b"GGUF":
-        raise GgufError(f"is not a GGUF file: it begins with {magic!r}{_hint(magic)}", path)
+        head = magic + cursor.take(min(N_BYTES, cursor.remaining), "its begin")
+        signature = signature_beside_gguf(head)
+        does = signature or f"is not a GGUF file: it begins with {magic!r}; name a .gguf file."
+        raise GgufError(str(does), path)
     version = cursor.u32("the version")
     if version & 0xFFFF == 0 and version != 0:
         raise GgufError("is a big-endian GGUF file: get or convert a little-endian one.", path)
@@ -129,16 +133,6 @@ def _read_version(cursor: FileCursor) -> int:
         advice = "convert the model again" if version < 2 else "use a newer version of this program"
         raise GgufError(f"has GGUF version {version}; 2 and 3 can be read: {advice}.", path)
     return version
-
-
-def _hint(magic: bytes) -> str:
-    if magic[:2] == b"PK":
-        return ", as PyTorch files and archives do; name a .gguf file."
-    if magic in (b"lmgg", b"tjgg", b"fmgg", b"algg"):
-        return ", a format before GGUF; convert the model again."
-    if magic in (b"vers", b"<!DO", b"<htm"):
-        return ", so the download fetched a text in its place; download the file itself."
-    return "; name a .gguf file."
 
 
 def _read_count(cursor: FileCursor, limit: int, what: str) -> int:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from engine.disk.regular_file import FileStamp
 from engine.errors import BaseError, GgufError
 from engine.gguf.header import GgufHeader, read_header
+from engine.gguf.kinds import odd_kind
 from engine.gguf.tensors import TensorInfo
 from modelfiles.references.split_files import MAX_SHARDS, shards_of
 from modelfiles.wording import shown
@@ -97,8 +98,10 @@ def require_base(path: Path) -> GgufHeader:
     header = read_model_header(path)
     if header.is_adapter:
         raise BaseError("is an adapter, not a model: name the base it was trained on.", path)
-    # Projectors of images and sound are `clip` to llama.cpp; old ones name no type.
-    kind = "mmproj" if header.architecture == "clip" else header.text("general.type")
+    odd = odd_kind(header)
+    if odd is not None:
+        raise BaseError(f"is {odd.what}, not a model: {odd.in_place_of_base}.", path)
+    kind = header.text("general.type")
     if kind not in (None, "model"):
         raise BaseError(f"has the type {kind!r}, not a model: name a base model.", path)
     if not header.architecture:

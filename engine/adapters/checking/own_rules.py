@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from engine.adapters.checking.rules import Broken, Rule, broken_by, some
 from engine.adapters.pairs import ALPHA, IGNORED_SUFFIX, INVOCATION, LORA_A, LORA_B, pairs_of
 from engine.gguf.header import GgufHeader
+from engine.gguf.kinds import odd_kind
 from engine.gguf.metadata import GgufArray, ValueType
 from engine.gguf.model_header import shard_count
 from modelfiles.wording import shown
@@ -22,6 +23,10 @@ def own_rules_broken(adapter: GgufHeader) -> tuple[Broken, ...]:
 
     For a file that is not a LoRA adapter, returns only that rule.
     """
+    odd = odd_kind(adapter)
+    if odd is not None:
+        fault = f"is {odd.what}, not a LoRA adapter: {odd.in_place_of_adapter}"
+        return broken_by(adapter, [(Rule.NOT_ADAPTER, fault)])
     if not adapter.is_adapter:
         return broken_by(adapter, [(Rule.NOT_ADAPTER, _other_kind(adapter))])
     kind = adapter.metadata.get("adapter.type")
@@ -42,7 +47,8 @@ def _other_kind(file: GgufHeader) -> str:
 
 def _shards(adapter: GgufHeader) -> str:
     count = shard_count(adapter)
-    return f"is split over {count} files: merge them into one" if count > 1 else ""
+    advice = "merge them into one with llama-gguf-split --merge"
+    return f"is one of {count} parts of a split adapter: {advice}" if count > 1 else ""
 
 
 def _alpha_type(adapter: GgufHeader) -> str:

@@ -2,11 +2,14 @@
 
 Source: `mlx_lm.tuner.lora` (LoRALinear, LoRAEmbedding, LoRASwitchLinear). A linear layer has
 lora_a (n_in, rank) and lora_b (rank, n_out); experts have lora_a (n_experts, rank, n_in), in older
-versions (rank * n_experts, n_in), and lora_b (n_experts, n_out, rank).
+versions (rank * n_experts, n_in), and lora_b (n_experts, n_out, rank). Older versions of mlx-vlm
+(`mlx_vlm.trainer.lora`, LoRaLayer) call the factors of a linear layer A and B, and give rank and
+alpha in adapter_config.json.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -17,6 +20,7 @@ from engine.adapters.foreign.module_names import (
     is_embedding,
     is_of_other_tower,
     require_name,
+    row_order,
     unwrapped,
 )
 from engine.adapters.foreign.peft.config import MAX_NUMBER, MAX_RANK
@@ -24,24 +28,28 @@ from engine.adapters.foreign.source import LoraModule, ModuleKind
 from engine.errors import AdapterError
 from modelfiles.wording import shown
 
+_VLM_PARTS: Final = {"A": "lora_a", "B": "lora_b"}
+_VLM_PART: Final = re.compile(r"\.[AB]$")
 _SWITCHES: Final = (".switch_mlp.", ".switch_glu.")
 
 
 def mlx_modules(
     config: Path, fields: Mapping[str, object], tensors: Mapping[str, FileTensor]
-) -> tuple[tuple[LoraModule, ...], tuple[str, ...]]:
-    """Return the modules in file order, and the paths of dropped modules of other towers.
+) -> tuple[tuple[LoraModule, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the modules in file order, paths of dropped modules of other towers, and notices.
 
     Raises `AdapterError` if the adapter is not LoRA, its scale is ambiguous, or tensors do not
     fit each other.
     """
     _refuse_other_kinds(config, fields)
-    rank, scale = _rank_and_scale(config, fields)
+    is_of_vlm = "lora_parameters" not in fields and any(map(_VLM_PART.search, tensors))
+    rank, scale = (_of_vlm if is_of_vlm else _rank_and_scale)(config, fields)
     pairs: dict[str, dict[str, FileTensor]] = {}
     dropped: set[str] = set()
     for name, tensor in tensors.items():
         require_name(tensor.path, name)
         module, _, part = unwrapped(name).rpartition(".")
+        part = _VLM_PARTS.get(part, part)
         if is_of_other_tower(module):
             dropped.add(causal_path(module))
         elif part in ("lora_a", "lora_b") and module:
@@ -58,7 +66,7 @@ def mlx_modules(
     paths = [module.path for module in modules]
     if len(set(paths)) < len(paths):
         raise _refusal(config, "adapts one module under several names", "save it again")
-    return modules, tuple(sorted(dropped))
+    return modules, tuple(sorted(dropped)), (_vlm_notice(rank, scale),) if is_of_vlm else ()
 
 
 def _refuse_other_kinds(config: Path, fields: Mapping[str, object]) -> None:
@@ -71,6 +79,25 @@ def _refuse_other_kinds(config: Path, fields: Mapping[str, object]) -> None:
             f"is of the kind {shown(str(kind))}, not lora",
             "fuse it into its base with mlx_lm.fuse, or train it with fine_tune_type lora",
         )
+
+
+def _of_vlm(config: Path, fields: Mapping[str, object]) -> tuple[int, float]:
+    rank, alpha = fields.get("rank"), fields.get("alpha")
+    if type(rank) is not int or not 1 <= rank <= MAX_RANK:
+        raise _refusal(config, "has no whole number as its rank", "correct adapter_config.json")
+    if not isinstance(alpha, (int, float)) or isinstance(alpha, bool):
+        raise _refusal(config, "has no number as its alpha", "correct adapter_config.json")
+    if not 0 < abs(alpha) <= MAX_NUMBER:
+        raise _refusal(config, "has an alpha of 0 or without bounds", "correct adapter_config.json")
+    return rank, alpha / rank
+
+
+def _vlm_notice(rank: int, scale: float) -> str:
+    # Blaizzy/mlx-vlm#846, merged in March 2026; nothing in the file tells the two apart.
+    return (
+        f"The scale was taken as alpha / rank, {scale:g}, as mlx-vlm does since March 2026; an "
+        f"adapter trained before, with alpha itself, needs to be used at scale {rank}."
+    )
 
 
 def _rank_and_scale(config: Path, fields: Mapping[str, object]) -> tuple[int, float]:
@@ -110,7 +137,8 @@ def _module(
         raise _refusal(config, f"has empty factors at {shown(module)}", "get its weights again")
     if len(a.shape) == len(b.shape) == 2 and a.shape[1] == b.shape[0] == rank:
         kind = ModuleKind.EMBEDDING if is_embedding(module) else ModuleKind.LINEAR
-        return LoraModule(path, kind, transposed(a.stored()), transposed(b.stored()), scale)
+        stored_a, stored_b = transposed(a.stored()), transposed(b.stored())
+        return LoraModule(path, kind, stored_a, stored_b, scale, row_order=row_order(path))
     if len(b.shape) == 3 and b.shape[2] == rank and a.shape:
         n_experts, n_in = b.shape[0], a.shape[-1]
         shape = (n_experts, rank, n_in)

@@ -1,14 +1,16 @@
 """Normalise module names of PEFT, MLX and trainers to those of the causal language model.
 
-Wrappers add to the names: PEFT (`base_model.model.`), torch.compile (`_orig_mod.`), FSDP
-(`_fsdp_wrapped_module.`), data parallelism (`module.`). Vision and audio models nest their text
-model under a prefix.
+Wrappers add steps anywhere in a name: PEFT (`base_model.model.`), torch.compile (`_orig_mod.`),
+FSDP (`_fsdp_wrapped_module.`, once `_fpw_module.`), checkpointing (`_checkpoint_wrapped_module.`),
+data parallelism (`module.`), Lightning (`_forward_module.`). Vision and audio models nest their
+text model under a prefix.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +18,13 @@ from engine.errors import AdapterError
 from modelfiles.wording import shown
 
 MAX_NAME_CHARACTERS: Final = 256
-_WRAPPERS: Final = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-_PREFIX: Final = re.compile(r"(.*\bbase_model\.model\.|base_model\.)?(module\.)*")
+_WRAPPERS: Final = frozenset(
+    (
+        *("_orig_mod", "_fsdp_wrapped_module", "_fpw_module", "_checkpoint_wrapped_module"),
+        *("module", "_forward_module"),
+    )
+)
+_PREFIX: Final = re.compile(r".*\bbase_model\.model\.|base_model\.")
 _TEXT_MODEL: Final = r"^(model\.)?(language_model|text_model|llm)\."
 """Prefix of the text model in LLaVA, Gemma 3, Qwen-VL, Mistral 3, Idefics, SmolVLM, MiniCPM-V."""
 _TEXT_WRAPPERS: Final = (
@@ -34,7 +41,40 @@ _OTHER_TOWERS: Final = re.compile(
 _EMBEDDINGS: Final = frozenset(
     ("embed_tokens", "wte", "tok_embeddings", "word_embeddings", "embed_in", "embeddings")
 )
+
+
+class RowOrder(StrEnum):
+    """Order in which a model keeps the rows of one head's queries or keys.
+
+    It comes with the naming: each program that names modules in its own way also has a rotary
+    embedding of its own.
+    """
+
+    HALVES = "halves"
+    """Row i turns with row i + head_size / 2: transformers, and what is made for it."""
+    NEIGHBOURS = "neighbours"
+    """Row 2 i turns with row 2 i + 1, as in llama.cpp: Meta's checkpoints, mistral-finetune."""
+    UNKNOWN = "unknown"
+
+
+_ROW_ORDERS: Final = (
+    # Meta's Llama, mistral-finetune, mlx-examples before 2024.
+    (re.compile(r"attention\.w[qk]$"), RowOrder.NEIGHBOURS),
+    # transformers: nearly all; Nemotron-H; InternLM 2; Ling.
+    (re.compile(r"\b(self_attn|mixer)\."), RowOrder.HALVES),
+    (re.compile(r"attention\.(wqkv|query_key_value)$"), RowOrder.HALVES),
+    (re.compile(r"transformer\.blocks\.\d+\.[qk]_proj$"), RowOrder.HALVES),  # LLaDA
+)
+"""Row order of queries and keys by the module's path."""
+_TORCHTUNE: Final = re.compile(
+    r"(decoder\.)?layers\.\d+\.(attn\.(q|k|v|output)_proj|mlp\.w[123])(\.lora_[aAbB].*)?"
+)
 _PARTS: Final = re.compile(r"(?P<module>.+?)\.(?P<part>lora_\w+)(?:\.(?P<rest>.+))?")
+_CLIPPED: Final = re.compile(
+    r"(?P<module>.+\.\w+?)_(?P<part>(?:embedding_)?[AB]|E|magnitude_vector)(?P<leaf>\.weight|\.bias)?"
+)
+"""A factor of an adapter named `lora`: older versions of PEFT took `.lora` out of a name to save
+it, so `v_proj.lora_A.lora.weight` became `v_proj_A.weight`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +92,14 @@ class LoraKey:
 
 def lora_key(name: str) -> LoraKey | None:
     """Return the parts of a tensor's name, or None if it is not a LoRA tensor."""
-    match = _PARTS.fullmatch(unwrapped(name))
+    name = unwrapped(name)
+    match = _PARTS.fullmatch(name)
     if match is None:
-        return None
+        clipped = _CLIPPED.fullmatch(name)
+        if clipped is None:
+            return None
+        part, leaf = f"lora_{clipped['part']}", clipped["leaf"]
+        return LoraKey(clipped["module"], part, "", leaf == ".bias")
     rest = (match["rest"] or "").split(".")
     leaf = rest.pop() if rest[-1] in ("weight", "bias") else ""
     return LoraKey(match["module"], match["part"], ".".join(rest), leaf == "bias")
@@ -62,8 +107,9 @@ def lora_key(name: str) -> LoraKey | None:
 
 def unwrapped(name: str) -> str:
     """Return a name without the prefixes of PEFT, torch.compile, FSDP and data parallelism."""
-    for wrapper in _WRAPPERS:
-        name = name.replace(wrapper, "")
+    steps = name.split(".")
+    if not _WRAPPERS.isdisjoint(steps):
+        name = ".".join(step for step in steps if step not in _WRAPPERS)
     return _PREFIX.sub("", name, count=1)
 
 
@@ -85,6 +131,25 @@ def is_of_other_tower(path: str) -> bool:
         if _OTHER_TOWERS.search(step):
             return True
     return False
+
+
+def row_order(path: str) -> RowOrder:
+    """Return the order of the rows of queries or keys in models that name them so.
+
+    The converter to GGUF re-orders the rows of transformers' checkpoints for several architectures
+    and leaves Meta's as they are (`LlamaModel.modify_tensors`, `undo_permute`).
+    """
+    return next((o for pattern, o in _ROW_ORDERS if pattern.search(path)), RowOrder.UNKNOWN)
+
+
+def is_of_torchtune(name: str) -> bool:
+    """Return whether a module or tensor is named as in torchtune's own checkpoints.
+
+    Source: `torchtune.models.convert_weights`. Their queries and keys have Meta's row order for
+    Llama, Mistral and Gemma, that of transformers for Qwen and Phi; and their `mlp.w1` and
+    `mlp.w2` are other matrices than Qwen's of these names.
+    """
+    return _TORCHTUNE.fullmatch(name) is not None
 
 
 def is_embedding(path: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.adapters.foreign.formats.tensor import StoredTensor
+from engine.adapters.foreign.module_names import RowOrder
 
 
 class ModuleKind(StrEnum):
@@ -45,6 +46,8 @@ class LoraModule:
     `gate_up_proj` and `down_proj`, distinguished later by their shapes. PEFT before 0.19 took the
     last two dimensions of a parameter (n_experts, n_out, n_in) for inputs and outputs; a pair that
     fits only when swapped comes from there, and its delta is (b a)^T."""
+    row_order: RowOrder = RowOrder.HALVES
+    """Order of the rows of b if the module is queries or keys; of no meaning otherwise."""
 
     @property
     def rank(self) -> int:

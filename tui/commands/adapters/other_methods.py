@@ -54,7 +54,7 @@ def lora_form(
     method = peft_type_of(folder)
     if method is None or method in ("LORA", "ADALORA"):
         raise UsageError(f"{path} is a LoRA already: leave --rank and --weights out.")
-    originals = (files.config, files.weights[0])
+    originals = (files.config, *files.weights[0].files)
     with TemporaryDirectory(prefix="lora-tui-form-") as place:
         given = None if weights is None else _folder(weights)
         chosen = DEFAULT_RANK if rank is None else rank

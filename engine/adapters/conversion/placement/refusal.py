@@ -62,6 +62,11 @@ def refusal(source: LoraSource, base: BaseModel, problems: Sequence[Problem]) ->
                 f", but the base's {target} has another form than in {base.name} models: take "
                 "another GGUF of the same model."
             )
+        case Misfit.ORDER:
+            end = (
+                f", a name whose order of rows is not known for {base.name} models: save it with "
+                "PEFT, under the names of transformers."
+            )
         case Misfit.SIZE:
             end = _wrong_size(module, problem)
         case Misfit.ABSENT:

@@ -73,6 +73,12 @@ def read_torch_zip(path: Path) -> Mapping[str, FileTensor]:
     except PickleError as fault:
         raise damaged(path, str(fault)) from None
     except ForeignFunctionError as function:
+        if str(function).startswith("torch.distributed."):
+            raise AdapterError(
+                f"holds one process's share of tensors ({function}), as FSDP2 and tensor "
+                "parallelism keep them: save it again with the full state dict (FULL_STATE_DICT).",
+                path,
+            ) from None
         raise AdapterError(
             f"would call {function} when loaded, which tensors never need: do not load it "
             "elsewhere unless you trust it, or save it as safetensors.",

@@ -11,13 +11,10 @@ import os
 from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
-from typing import Final
 
 from engine.disk.regular_file import FileStamp, open_regular, unreadable
 from engine.errors import AdapterError
-
-_LFS: Final = b"version https://git-lfs"
-_PAGES: Final = (b"<!do", b"<htm", b"<?xm")
+from modelfiles.references.signatures import N_BYTES, signature_of
 
 
 def open_file(path: Path) -> tuple[FileIO, FileStamp]:
@@ -50,23 +47,18 @@ def read_exactly(path: Path, file: FileIO, offset: int, n_bytes: int) -> bytes:
 
 
 def require_content(path: Path) -> bytes:
-    """Return the first 512 bytes; raise `AdapterError` if empty, an LFS pointer or a web page."""
+    """Return the first 512 bytes; raise `AdapterError` if empty or no weights by its signature."""
     file, _ = open_file(path)
     with file:
         try:
-            head = file.read(512) or b""
+            head = file.read(N_BYTES) or b""
         except OSError as error:
             raise AdapterError(unreadable(error), path) from None
     if not head:
         raise AdapterError("is empty: download or copy it again.", path)
-    if head.startswith(_LFS):
-        raise AdapterError(
-            "is a git-lfs pointer, not the file itself: run git lfs pull in its folder.", path
-        )
-    if head[:4].lower() in _PAGES:
-        raise AdapterError(
-            "is a web page saved in place of the file: download the file itself.", path
-        )
+    signature = signature_of(head)
+    if signature is not None:
+        raise AdapterError(str(signature), path)
     return head
 
 

@@ -10,17 +10,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from engine.adapters.foreign.contents import factors_missing, other_lora
 from engine.adapters.foreign.formats.tensor import FileTensor, StoredTensor, derived
 from engine.adapters.foreign.module_names import (
     LoraKey,
     causal_path,
     is_of_other_tower,
+    is_of_torchtune,
     lora_key,
     require_name,
+    row_order,
     unwrapped,
 )
 from engine.adapters.foreign.peft.config import PeftConfig
 from engine.adapters.foreign.peft.experts import Wrapper, expert_modules
+from engine.adapters.foreign.peft.factor_shapes import is_pruned, require_gathered, require_pair
 from engine.adapters.foreign.peft.fields import MERGE
 from engine.adapters.foreign.peft.whole_weights import EMBEDDING, LINEAR, require_nothing_whole
 from engine.adapters.foreign.source import LoraModule, ModuleKind
@@ -28,8 +32,12 @@ from engine.errors import AdapterError
 from modelfiles.wording import shown
 
 _ADALORA: Final = frozenset(("lora_A", "lora_B", "lora_E"))
+_FACTORS: Final = LINEAR | EMBEDDING | _ADALORA
 _IDLE_PARTS: Final = frozenset(("lora_velora_embed",))
 """Training buffers that the forward pass does not read."""
+
+
+_Parts = dict[str, dict[str, FileTensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +55,27 @@ def peft_modules(config: PeftConfig, tensors: Mapping[str, FileTensor]) -> PeftM
     Raises `AdapterError` if tensors are missing, do not fit each other or the configuration, or
     cannot be expressed as a pair of factors.
     """
+    if other := other_lora(tensors):
+        config.refuse(f"holds {other[0]}", other[1])
     parts, others = _sorted_out(config, tensors)
     dropped = {module for module in parts if is_of_other_tower(module)}
     parts = {module: found for module, found in parts.items() if module not in dropped}
     dropped |= {name.rpartition(".")[0] for name in others if is_of_other_tower(name)}
-    require_nothing_whole(config, others, parts)
+    if parts or dropped:
+        require_nothing_whole(config, others, parts)
     if not parts:
         if dropped:
             config.refuse(
                 "changes nothing but a vision or audio tower",
                 "a GGUF model for text has no such tower, so there is nothing to convert",
             )
-        config.refuse("holds no LoRA factors", "check that its weights are complete")
+        config.refuse(*factors_missing(tensors))
+    pruned = _pruned(config, parts)
     modules: list[LoraModule] = []
     wrappers: dict[str, list[Wrapper]] = {}
     for module, found in parts.items():
+        if module in pruned:
+            continue
         plain = _without_base_layers(module)
         if _is_wrapped_parameter(config, module, frozenset(found)):
             a, b = _pair(config, module, found["lora_A"], found["lora_B"], is_summed=True)
@@ -79,8 +93,31 @@ def peft_modules(config: PeftConfig, tensors: Mapping[str, FileTensor]) -> PeftM
     return PeftModules(
         modules=tuple(modules),
         dropped=tuple(sorted(map(causal_path, dropped))),
-        notices=_notices(config, dropped),
+        notices=(*_pruned_notices(pruned), *_notices(config, dropped)),
     )
+
+
+def _pruned(config: PeftConfig, parts: _Parts) -> frozenset[str]:
+    """Return the modules that AdaLoRA left rank 0; raise `AdapterError` if all are so."""
+    if config.peft_type != "ADALORA":
+        return frozenset()
+    pruned = {m for m, f in parts.items() if f.keys() == _ADALORA and is_pruned(*_halves(f))}
+    if len(pruned) == len(parts):
+        config.refuse(
+            "has rank 0 in all modules, so it changes nothing", "train it with a larger target_r"
+        )
+    return frozenset(pruned)
+
+
+def _halves(found: Mapping[str, FileTensor]) -> tuple[FileTensor, FileTensor]:
+    return found["lora_A"], found["lora_B"]
+
+
+def _pruned_notices(pruned: frozenset[str]) -> tuple[str, ...]:
+    if not pruned:
+        return ()
+    modules = "1 module" if len(pruned) == 1 else f"{len(pruned)} modules"
+    return (f"{modules} that AdaLoRA pruned to rank 0 left out: they add nothing.",)
 
 
 def _notices(config: PeftConfig, dropped: Iterable[str]) -> tuple[str, ...]:
@@ -95,9 +132,6 @@ def _notices(config: PeftConfig, dropped: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-_Parts = dict[str, dict[str, FileTensor]]
-
-
 def _sorted_out(
     config: PeftConfig, tensors: Mapping[str, FileTensor]
 ) -> tuple[_Parts, dict[str, FileTensor]]:
@@ -107,6 +141,11 @@ def _sorted_out(
     factors: list[tuple[LoraKey, FileTensor]] = []
     for name, tensor in tensors.items():
         require_name(tensor.path, name)
+        if is_of_torchtune(unwrapped(name)):
+            config.refuse(
+                f"has torchtune's own names ({shown(name)}), which do not tell the order of rows",
+                "take the adapter_model.safetensors in PEFT's form that it writes beside it",
+            )
         key = lora_key(name)
         if key is None:
             others[unwrapped(name)] = tensor
@@ -119,6 +158,8 @@ def _sorted_out(
             f"holds the factors of several adapters in one file ({named})",
             "save each with PEFT's save_pretrained, which gives it a folder of its own",
         )
+    halves = (t for key, t in factors if key.part in _FACTORS and not key.is_bias)
+    require_gathered(config, halves)
     for key, tensor in factors:
         _take(config, parts, key, tensor)
     return parts, others
@@ -135,7 +176,7 @@ def _take(config: PeftConfig, parts: _Parts, key: LoraKey, tensor: FileTensor) -
             f"has a bias on {key.part} of {shown(key.module)}, which llama.cpp cannot add",
             f"train it with lora_bias=False, or {MERGE}",
         )
-    if key.part not in LINEAR | EMBEDDING | _ADALORA:
+    if key.part not in _FACTORS:
         config.refuse(
             f"has {shown(key.part)} at {shown(key.module)}, unknown in plain LoRA",
             MERGE,
@@ -192,28 +233,16 @@ def _module(config: PeftConfig, module: str, found: Mapping[str, FileTensor]) ->
             f"{expected.rank}",
             "get the configuration that was saved with these weights",
         )
-    return LoraModule(path, kind, a, b, expected.scale)
+    return LoraModule(path, kind, a, b, expected.scale, row_order=row_order(path))
 
 
 def _pair(
     config: PeftConfig, module: str, a: FileTensor, b: FileTensor, *, is_summed: bool = False
 ) -> tuple[StoredTensor, StoredTensor]:
     """Return A and B; raise `AdapterError` if they are not matrices of equal rank."""
-    if 0 in a.shape + b.shape or len(a.shape) == 1 or len(b.shape) == 1:
-        config.refuse(
-            f"has empty factors at {shown(module)}",
-            "gather the weights before saving (DeepSpeed ZeRO-3 and FSDP shard them)",
-        )
-    if len(a.shape) != 2 or len(b.shape) != 2:
-        config.refuse(
-            f"has factors with {len(a.shape)} dimensions at {shown(module)}",
-            "only linear layers, embeddings and experts can be converted",
-        )
-    if a.shape[0] != b.shape[1]:
-        config.refuse(
-            f"has an A of rank {a.shape[0]} but a B of rank {b.shape[1]} at {shown(module)}",
-            "its weights are damaged, so get them again",
-        )
+    is_given = config.peft_type == "LORA" and not is_summed
+    rank = config.scale_of((module, causal_path(module))).rank if is_given else None
+    require_pair(config, module, a, b, rank)
     return a.stored(), b.stored()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -232,3 +233,55 @@ def test_a_damaged_archive_is_refused_in_one_sentence(tmp_path: Path, case: str)
     assert said in str(error.value)
     assert str(error.value).endswith(".")
     assert "\n" not in str(error.value)
+
+
+def test_only_numbered_checkpoints_give_the_newest(tmp_path: Path) -> None:
+    for step in (100, 1000, 200):
+        write_mlx(tmp_path, {Q: pair(6, 4, 2, step)}, scale=2, r=2)
+        (tmp_path / "adapters.safetensors").rename(tmp_path / f"{step:07}_adapters.safetensors")
+    source = read_source(tmp_path)
+    assert source.files[1].name == "0001000_adapters.safetensors"
+    np.testing.assert_array_equal(source.modules[0].b.read(), pair(6, 4, 2, 1000)[1])
+    (notice,) = source.notices
+    assert "of 3 checkpoints the newest was taken, 0001000_adapters.safetensors" in notice
+    write_mlx(tmp_path, {Q: pair(6, 4, 2)}, scale=2, r=2)
+    assert read_source(tmp_path).notices == ()
+    assert read_source(tmp_path / "0000200_adapters.safetensors").notices == ()
+
+
+def of_vlm(folder: Path, **config: object) -> Path:
+    """Write an adapter as mlx-vlm did before it took over the names of mlx-lm."""
+    a, b = pair(6, 4, 2)
+    name = f"language_model.{Q}"
+    folder.mkdir()
+    tensors = {f"{name}.A": a.T, f"{name}.B": b.T, "vision_tower.blocks.0.attn.qkv.A": a.T}
+    (folder / "adapters.safetensors").write_bytes(safetensors_bytes(tensors))
+    fields = {"rank": 2, "alpha": 16, "dropout": 0.1} | config
+    (folder / "adapter_config.json").write_text(json.dumps(fields))
+    return folder
+
+
+def test_the_names_of_an_older_mlx_vlm(tmp_path: Path) -> None:
+    source = read_source(of_vlm(tmp_path / "x"))
+    (module,) = source.modules
+    assert (module.path, module.scale) == (Q, 8)
+    a, b = pair(6, 4, 2)
+    np.testing.assert_array_equal(module.a.read(), a)
+    np.testing.assert_array_equal(module.b.read(), b)
+    assert "alpha / rank, 8, as mlx-vlm does since March 2026" in source.notices[0]
+    assert "used at scale 2." in source.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"rank": 2.5}, "no whole number as its rank"),
+        ({"alpha": None}, "no number as its alpha"),
+        ({"alpha": 0}, "an alpha of 0"),
+    ],
+)
+def test_an_older_mlx_vlm_without_a_scale(
+    tmp_path: Path, config: dict[str, object], said: str
+) -> None:
+    with pytest.raises(AdapterError, match=said):
+        read_source(of_vlm(tmp_path / "x", **config))

@@ -28,6 +28,10 @@ PLAIN = LoraKey(f"model.{Q}", "lora_A", "", is_bias=False)
         f"module.base_model.model.model.{Q}.lora_A.weight",  # data parallelism
         f"model.base_model.model.model.{Q}.lora_A.weight",  # Lightning
         f"model.{Q}.lora_A.weight",  # without PEFT's prefix
+        f"module.module._orig_mod.base_model.model.model.{Q}.lora_A.weight",
+        "base_model.model.module.model.layers.0.module.self_attn._orig_mod.q_proj.lora_A.weight",
+        "base_model.model.model._fpw_module.layers.0.self_attn.q_proj.module.lora_A.weight",
+        f"_forward_module.base_model.model.model.{Q}.lora_A.weight",  # Lightning
     ],
 )
 def test_wrappers_are_taken_off(name: str) -> None:
@@ -40,6 +44,27 @@ def test_the_name_of_the_adapter_is_told(adapter: str) -> None:
     assert key == LoraKey(f"model.{Q}", "lora_A", adapter, is_bias=False)
     key = lora_key(f"base_model.model.model.embed_tokens.lora_embedding_A.{adapter}")
     assert key == LoraKey("model.embed_tokens", "lora_embedding_A", adapter, is_bias=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        (f"model.{Q}_A.weight", PLAIN),
+        (f"model.{Q}_A", PLAIN),
+        (f"model.{Q}_B.bias", LoraKey(f"model.{Q}", "lora_B", "", is_bias=True)),
+        (f"model.{Q}_E", LoraKey(f"model.{Q}", "lora_E", "", is_bias=False)),
+        (
+            "model.embed_tokens_embedding_B",
+            LoraKey("model.embed_tokens", "lora_embedding_B", "", is_bias=False),
+        ),
+        (
+            f"model.{Q}_magnitude_vector",
+            LoraKey(f"model.{Q}", "lora_magnitude_vector", "", is_bias=False),
+        ),
+    ],
+)
+def test_an_adapter_that_was_named_lora_lost_that_word_everywhere(name: str, key: LoraKey) -> None:
+    assert lora_key(f"base_model.model.{name}") == key
 
 
 def test_parts_of_other_methods_are_told() -> None:

@@ -32,6 +32,12 @@ RENAMED: dict[str, Callable[[str], str]] = {
     "compiled by torch": lambda name: name.replace(PREFIX, f"{PREFIX}_orig_mod."),
     "sharded by FSDP": lambda name: name.replace(PREFIX, f"{PREFIX}_fsdp_wrapped_module."),
     "a raw state dict": lambda name: name.replace(".weight", ".default.weight"),
+    "an adapter named lora": lambda name: name.replace(".lora_", "_"),
+    "an adapter of any name": lambda name: name.replace(".weight", ".my_adapter.v2.weight"),
+    "data parallelism inside PEFT": lambda name: name.replace(PREFIX, f"{PREFIX}module."),
+    "each layer compiled and wrapped": lambda name: name.replace(
+        ".self_attn", ".module._orig_mod.self_attn"
+    ),
     "wrapped twice": lambda name: PREFIX + name,
     "the text part of a vision model": lambda name: name.replace(
         "model.layers", "model.language_model.layers"

@@ -163,7 +163,7 @@ def test_nothing_is_read_beyond_an_entry(tmp_path: Path) -> None:
 HOSTILE = {
     "empty": (b"", "is empty"),
     "a bare pickle": (pickle.dumps({"x": 1}), "not in torch's ZIP format"),
-    "a tar archive": (bytes(257) + b"ustar" + bytes(250), "not in torch's ZIP format"),
+    "a tar archive": (bytes(257) + b"ustar" + bytes(250), "is an archive: unpack it"),
     "a safetensors file under this name": (
         struct.pack("<Q", 2) + b"{}",
         "not in torch's ZIP format",
