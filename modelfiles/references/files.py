@@ -10,6 +10,7 @@ from pathlib import Path
 
 from modelfiles.errors import ModelfileError, ModelfilesError, ReferenceNotFoundError
 from modelfiles.references.hub import HubReference, Kind
+from modelfiles.references.signatures import N_BYTES, signature_beside_gguf
 from modelfiles.references.split_files import missing_shards, shards_of
 from modelfiles.wording import printable, quoted, shortened
 
@@ -17,6 +18,10 @@ GGUF_MAGIC = b"GGUF"
 
 _FOREIGN_WEIGHTS = (".safetensors", ".bin", ".npz", ".pt", ".pth")
 _FOREIGN_CONFIG = "adapter_config.json"
+_BESIDE = (_FOREIGN_CONFIG, "params.json", ".safetensors.index.json", ".bin.index.json")
+"""Ends of the names of files beside weights, which name their adapter too."""
+_INSIDE = (_FOREIGN_CONFIG, "lora.safetensors", "consolidated/lora.safetensors")
+"""Files in a folder that is an adapter or a checkpoint, PEFT's or mistral-finetune's."""
 
 
 @contextmanager
@@ -42,13 +47,14 @@ def gguf_at(path: Path, kind: Kind = "model") -> Path:
             path = _only_gguf_in(path, kind)
         elif path.suffix == ".safetensors":
             raise ModelfileError(_convert_advice(kind, path.parent))
-        magic = _magic(path)
+        head = _head(path)
     except OSError as error:
         raise ReferenceNotFoundError(
             f"cannot read {printable(path)}: {error.strerror or error}"
         ) from None
-    if magic != GGUF_MAGIC:
-        raise ModelfileError(f"{printable(path)} is not a GGUF file")
+    if not head.startswith(GGUF_MAGIC):
+        what = str(signature_beside_gguf(head) or "is not a GGUF file").removesuffix(".")
+        raise ModelfileError(f"{printable(path)} {what}")
     return path if kind == "adapter" else _first_shard(path)
 
 
@@ -60,25 +66,25 @@ def is_foreign_adapter(path: Path) -> bool:
     """
     try:
         if not path.is_dir():
-            is_named_so = path.suffix.lower() in _FOREIGN_WEIGHTS or path.name == _FOREIGN_CONFIG
-            return is_named_so and _magic(path) != GGUF_MAGIC
+            is_named_so = path.suffix.lower() in _FOREIGN_WEIGHTS or path.name.endswith(_BESIDE)
+            return is_named_so and not _head(path).startswith(GGUF_MAGIC)
         entries = list(path.iterdir())
         if any(entry.suffix.lower() == ".gguf" for entry in entries):
             return False
         return (
             any(entry.suffix.lower() in _FOREIGN_WEIGHTS for entry in entries)
             or (path / _FOREIGN_CONFIG).exists()
-            or any((entry / _FOREIGN_CONFIG).exists() for entry in entries)
+            or any((entry / name).exists() for entry in entries for name in _INSIDE)
         )
     except (OSError, ValueError):  # ValueError: a zero byte in the path
         return False
 
 
-def _magic(path: Path) -> bytes:
+def _head(path: Path) -> bytes:
     if not path.is_file() and path.exists():  # opening a pipe would block until it has a writer
         raise OSError(errno.EINVAL, "it is no regular file")
     with path.open("rb") as file:
-        return file.read(len(GGUF_MAGIC))
+        return file.read(N_BYTES)
 
 
 def _first_shard(path: Path) -> Path:

@@ -11,12 +11,12 @@ from typing import Final, TypeVar
 from engine.adapters.foreign.formats.untrusted_file import require_content
 from engine.adapters.foreign.formats.weights_file import FORMATS, is_gguf_already
 from engine.adapters.foreign.mistral import PARAMS, has_lora
+from engine.adapters.foreign.peft.config import CONFIG
 from engine.adapters.foreign.shards import INDEX, Weights, weights_at, weights_in
 from engine.disk.regular_file import unreadable
 from engine.errors import AdapterError
 from modelfiles.wording import listed, shown
 
-CONFIG: Final = "adapter_config.json"
 PEFT_WEIGHTS: Final = ("adapter_model.safetensors", "adapter_model.bin")
 MLX_WEIGHTS: Final = ("adapters.safetensors", "adapters.npz")
 MISTRAL_WEIGHTS: Final = "lora.safetensors"
@@ -97,7 +97,7 @@ def _config_beside(path: Path, weights: Weights) -> Path:
         return params
     config = path.with_name(CONFIG)
     if not config.is_file():
-        from engine.adapters.foreign.contents import require_factors
+        from engine.adapters.foreign.peft.contents import require_factors
 
         for file in weights.files:
             require_factors(file)

@@ -138,7 +138,7 @@ def _module(
     if len(a.shape) == len(b.shape) == 2 and a.shape[1] == b.shape[0] == rank:
         kind = ModuleKind.EMBEDDING if is_embedding(module) else ModuleKind.LINEAR
         stored_a, stored_b = transposed(a.stored()), transposed(b.stored())
-        return LoraModule(path, kind, stored_a, stored_b, scale, row_order=row_order(path))
+        return LoraModule(path, kind, stored_a, stored_b, scale, row_order=row_order(module))
     if len(b.shape) == 3 and b.shape[2] == rank and a.shape:
         n_experts, n_in = b.shape[0], a.shape[-1]
         shape = (n_experts, rank, n_in)

@@ -27,12 +27,18 @@ _WRAPPERS: Final = frozenset(
 _PREFIX: Final = re.compile(r".*\bbase_model\.model\.|base_model\.")
 _TEXT_MODEL: Final = r"^(model\.)?(language_model|text_model|llm)\."
 """Prefix of the text model in LLaVA, Gemma 3, Qwen-VL, Mistral 3, Idefics, SmolVLM, MiniCPM-V."""
-_TEXT_WRAPPERS: Final = (
+_RENAMED: Final = (
     (re.compile(r"^thinker\."), ""),  # Qwen-Omni
     (re.compile(_TEXT_MODEL + r"(?=(model|transformer|lm_head)\b)"), ""),
     (re.compile(_TEXT_MODEL), "model."),
     (re.compile(r"^(model\.)+"), "model."),
     (re.compile(r"^model\.(?=lm_head$)"), ""),
+    # Tinker, by its own table for export (`tinker_cookbook.weights`).
+    (re.compile(r"^(model\.)?unembed_tokens$"), "lm_head"),
+    (re.compile(r"^(model\.layers\.\d+\.)attn\.(?=[qkvo]_proj$)"), r"\1self_attn."),
+    # gpt-oss in 4 bits (Unsloth's GptOssExpertsBnb4bit): a module list for each projection.
+    (re.compile(r"\.experts\.(gate_up|down)_projs\.(\d+)$"), r".experts.\2.\1_proj"),
+    (re.compile(r"\.mlp\.router\.linear$"), ".mlp.router"),
 )
 _OTHER_TOWERS: Final = re.compile(
     r"vision|visual|image|video|audio|speech|projector|resampler|aligner|vqmodel|^generation_|"
@@ -115,7 +121,7 @@ def unwrapped(name: str) -> str:
 
 def causal_path(path: str) -> str:
     """Return the path of a text model's module in the causal LM of that architecture."""
-    for pattern, replacement in _TEXT_WRAPPERS:
+    for pattern, replacement in _RENAMED:
         path = pattern.sub(replacement, path)
     return path
 

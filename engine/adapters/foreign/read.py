@@ -7,7 +7,6 @@ from pathlib import Path
 
 from engine.adapters.foreign.card import read_card
 from engine.adapters.foreign.find import (
-    CONFIG,
     AdapterFiles,
     adapter_title,
     find_adapter,
@@ -18,7 +17,7 @@ from engine.adapters.foreign.formats.untrusted_file import content_hash
 from engine.adapters.foreign.formats.weights_file import read_weights
 from engine.adapters.foreign.mistral import PARAMS, mistral_config, require_same_scale
 from engine.adapters.foreign.mlx import mlx_modules
-from engine.adapters.foreign.peft.config import name_of_base, peft_config, read_config
+from engine.adapters.foreign.peft.config import CONFIG, name_of_base, peft_config, read_config
 from engine.adapters.foreign.peft.modules import peft_modules
 from engine.adapters.foreign.shards import Weights
 from engine.adapters.foreign.source import LoraSource

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.adapters.foreign.find import CONFIG, MLX_WEIGHTS, PEFT_WEIGHTS, newest_of_mlx
+from engine.adapters.foreign.find import MLX_WEIGHTS, PEFT_WEIGHTS, newest_of_mlx
 from engine.adapters.foreign.formats.safetensors import read_safetensors
-from engine.adapters.foreign.peft.config import read_config
+from engine.adapters.foreign.peft.config import CONFIG, read_config
 from engine.adapters.foreign.read import read_source
 from engine.adapters.foreign.shards import Weights, weights_in, whole_name
 from engine.disk.regular_file import open_regular

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 
 from engine.adapters.checking.check import require_fit
-from engine.adapters.foreign.find import CONFIG
+from engine.adapters.foreign.peft.config import CONFIG
 from engine.adapters.peft_export.export import base_repository
 from engine.hub.push.gguf import gguf_publication, hub_id
 from engine.hub.push.model_card import completed_card, generated_card

@@ -24,6 +24,8 @@ from engine.adapters.foreign.peft.patterns import PatternError, Patterns
 from engine.errors import AdapterError
 from modelfiles.wording import shown
 
+CONFIG: Final = "adapter_config.json"
+"""Name of the configuration's file, PEFT's and MLX's."""
 MAX_CONFIG_BYTES: Final = 32 * 1024 * 1024
 MAX_RANK: Final = 65_536
 MAX_NUMBER: Final = 1e9

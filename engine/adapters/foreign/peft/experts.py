@@ -4,6 +4,9 @@ A is (experts * rank, n_in) with the experts outermost; B is (n_out, rank * expe
 experts innermost. A module with several adapted parameters is wrapped once for each, one wrapper
 inside the other; the names give only the depth of a wrapper (`experts.base_layer.lora_A`), not its
 parameter.
+
+Tinker stores experts with three dimensions, under `experts.w1`, `w2` and `w3`: A (experts, rank,
+n_in) and B (experts, n_out, rank), one of the two often once for all experts (`tinker_cookbook`).
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.adapters.foreign.formats.tensor import StoredTensor, derived
+import numpy as np
+
+from engine.adapters.foreign.formats.tensor import FileTensor, StoredTensor, derived
 from engine.adapters.foreign.module_names import causal_path
 from engine.adapters.foreign.peft.config import ModuleScale, PeftConfig
 from engine.adapters.foreign.peft.fields import MERGE
@@ -53,6 +58,40 @@ def expert_modules(
         expected = _scale(config, module, wrapper, names)
         made.append(_module(module, wrapper, expected, parameter, candidates, is_swapped))
     return made
+
+
+def is_of_all_experts(module: str, a: FileTensor, b: FileTensor) -> bool:
+    """Return whether a pair has one matrix for each expert, as in Tinker's adapters."""
+    return ".experts." in module and len(a.shape) == len(b.shape) == 3
+
+
+def shared_experts(
+    config: PeftConfig, module: str, a: FileTensor, b: FileTensor, expected: ModuleScale
+) -> LoraModule:
+    """Return the module of all experts, with a half that they share repeated for each.
+
+    Raises `AdapterError` if the halves do not fit each other or the rank.
+    """
+    (n_a, rank_a, n_in), (n_b, n_out, rank_b) = a.shape, b.shape
+    n_experts = max(n_a, n_b)
+    is_fit = {n_a, n_b} <= {1, n_experts} and 0 not in (*a.shape, *b.shape)
+    if not is_fit or not rank_a == rank_b == expected.rank:
+        config.refuse(
+            f"has factors of {a.shape} and {b.shape} at {shown(module)}, which do not fit each "
+            f"other or the rank {expected.rank}",
+            "get the configuration that was saved with these weights",
+        )
+    return LoraModule(
+        path=causal_path(module),
+        kind=ModuleKind.EXPERTS,
+        a=_repeated(a, (n_experts, rank_a, n_in)),
+        b=_repeated(b, (n_experts, n_out, rank_b)),
+        scale=expected.scale,
+    )
+
+
+def _repeated(half: FileTensor, shape: tuple[int, ...]) -> StoredTensor:
+    return derived(half.stored(), shape, lambda values: np.broadcast_to(values, shape))
 
 
 def _candidates(config: PeftConfig, module: str) -> tuple[str, ...]:

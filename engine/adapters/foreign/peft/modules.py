@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from engine.adapters.foreign.contents import factors_missing, other_lora
 from engine.adapters.foreign.formats.tensor import FileTensor, StoredTensor, derived
 from engine.adapters.foreign.module_names import (
     LoraKey,
@@ -23,7 +22,13 @@ from engine.adapters.foreign.module_names import (
     unwrapped,
 )
 from engine.adapters.foreign.peft.config import PeftConfig
-from engine.adapters.foreign.peft.experts import Wrapper, expert_modules
+from engine.adapters.foreign.peft.contents import factors_missing, other_lora
+from engine.adapters.foreign.peft.experts import (
+    Wrapper,
+    expert_modules,
+    is_of_all_experts,
+    shared_experts,
+)
 from engine.adapters.foreign.peft.factor_shapes import is_pruned, require_gathered, require_pair
 from engine.adapters.foreign.peft.fields import MERGE
 from engine.adapters.foreign.peft.whole_weights import EMBEDDING, LINEAR, require_nothing_whole
@@ -213,6 +218,9 @@ def _module(config: PeftConfig, module: str, found: Mapping[str, FileTensor]) ->
     if have == EMBEDDING:
         a, b = _pair(config, module, found["lora_embedding_A"], found["lora_embedding_B"])
         kind = ModuleKind.EMBEDDING
+    elif have == LINEAR and is_of_all_experts(module, *_halves(found)):
+        expected = config.scale_of((module, path))
+        return shared_experts(config, module, *_halves(found), expected)
     elif have == LINEAR and config.peft_type == "LORA":
         a, b = _pair(config, module, found["lora_A"], found["lora_B"])
         kind = ModuleKind.LINEAR
@@ -233,7 +241,7 @@ def _module(config: PeftConfig, module: str, found: Mapping[str, FileTensor]) ->
             f"{expected.rank}",
             "get the configuration that was saved with these weights",
         )
-    return LoraModule(path, kind, a, b, expected.scale, row_order=row_order(path))
+    return LoraModule(path, kind, a, b, expected.scale, row_order=row_order(module))
 
 
 def _pair(

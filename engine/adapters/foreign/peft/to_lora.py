@@ -18,8 +18,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, Final
 
 import engine
-from engine.adapters.foreign.find import CONFIG
-from engine.adapters.foreign.peft.config import read_config
+from engine.adapters.foreign.peft.config import CONFIG, read_config
 from engine.adapters.foreign.peft.methods import (
     CONVERTIBLE,
     install_command,

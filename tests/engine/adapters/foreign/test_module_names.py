@@ -95,6 +95,14 @@ def test_other_tensors_are_no_factors(name: str) -> None:
         (f"thinker.model.{Q}", f"model.{Q}"),  # Qwen2.5-Omni
         (f"model.model.{Q}", f"model.{Q}"),
         ("language_model.lm_head", "lm_head"),
+        ("model.unembed_tokens", "lm_head"),  # Tinker
+        ("model.layers.0.attn.o_proj", "model.layers.0.self_attn.o_proj"),
+        (  # gpt-oss in 4 bits
+            "model.layers.2.mlp.experts.gate_up_projs.31",
+            "model.layers.2.mlp.experts.31.gate_up_proj",
+        ),
+        ("model.layers.2.mlp.experts.down_projs.0", "model.layers.2.mlp.experts.0.down_proj"),
+        ("model.layers.2.mlp.router.linear", "model.layers.2.mlp.router"),
         ("model.language_model.lm_head", "lm_head"),
         ("model.lm_head", "lm_head"),
         ("lm_head", "lm_head"),

@@ -102,6 +102,31 @@ def test_experts_as_modules_of_their_own(
     assert converted(folder, name, tmp_path) == plain(name, tmp_path)
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_experts_of_tinker(tmp_path: Path, is_shared: bool) -> None:
+    """One tensor of three dimensions for all experts; the side of the model's width is shared."""
+    plain_tensors = stored("qwen3moe")
+    tensors = {name: values for name, values in plain_tensors.items() if ".experts." not in name}
+    apart = {}
+    for layer in range(2):
+        pairs = expert_pairs(plain_tensors, layer, n_experts=N_EXPERT, rank=RANK)
+        path = f"{PREFIX}model.layers.{layer}.mlp.experts"
+        for part, (a, b) in zip(("w1", "w3", "w2"), pairs, strict=True):
+            if is_shared:
+                a, b = (a, b[:1]) if part == "w2" else (a[:1], b)
+            tensors[f"{path}.{part}.lora_A.weight"] = a
+            tensors[f"{path}.{part}.lora_B.weight"] = b
+            name = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}[part]
+            for n in range(N_EXPERT):
+                apart[f"{path}.{n}.{name}.lora_A.weight"] = a[n % len(a)]
+                apart[f"{path}.{n}.{name}.lora_B.weight"] = np.ascontiguousarray(b[n % len(b)])
+    changes = {"target_parameters": None}
+    tinker = peft_folder(tmp_path / "tinker", "qwen3moe", tensors, changes)
+    rest = {name: values for name, values in tensors.items() if ".experts." not in name}
+    modules = peft_folder(tmp_path / "modules", "qwen3moe", {**rest, **apart}, changes)
+    assert converted(tinker, "qwen3moe", tmp_path) == converted(modules, "qwen3moe", tmp_path)
+
+
 def test_experts_of_mlx(tmp_path: Path) -> None:
     attention = {k: v for k, v in stored("qwen3moe").items() if ".experts." not in k}
     pairs: dict[str, tuple[Floats, Floats]] = dict(pairs_of(attention))

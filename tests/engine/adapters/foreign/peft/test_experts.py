@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.adapters.conversion.placement.make_plan import make_plan
 from engine.adapters.foreign.read import read_source
 from engine.adapters.foreign.source import LoraModule, LoraSource, ModuleKind
 from engine.errors import AdapterError
+from tests.support.hand_architectures import HAND_ARCHITECTURES
+from tests.support.hand_headers import N_EMBD as BASE_N_EMBD
+from tests.support.hand_headers import N_EXPERT, N_EXPERT_FF
 from tests.support.peft_folders import PREFIX, Array, pair, write_peft
 
 EXPERTS = "model.layers.1.mlp.experts"
@@ -136,4 +140,41 @@ def test_a_wrapper_around_a_linear_layer_is_refused(tmp_path: Path) -> None:
         config={"target_parameters": None},
     )
     with pytest.raises(AdapterError, match=r"wraps 'model\.layers\.0\.self_attn\.q_proj' twice"):
+        read_source(tmp_path)
+
+
+def test_module_lists_of_gpt_oss_in_four_bits(tmp_path: Path) -> None:
+    """Each expert's gate and up alternate, as in the parameter that the lists were made of."""
+    layer, modules, expected = "model.layers.0.mlp", {}, {}
+    for name, n_rows in (("gate", N_EXPERT_FF), ("up", N_EXPERT_FF), ("down", BASE_N_EMBD)):
+        n_in = N_EXPERT_FF if name == "down" else BASE_N_EMBD
+        expected[name] = np.zeros((N_EXPERT, n_rows, n_in))
+    for expert in range(N_EXPERT):
+        a, b = pair(2 * N_EXPERT_FF, BASE_N_EMBD, 2, seed=expert)
+        modules[f"{layer}.experts.gate_up_projs.{expert}"] = (a, b)
+        expected["gate"][expert], expected["up"][expert] = b[0::2] @ a, b[1::2] @ a
+        a, b = pair(BASE_N_EMBD, N_EXPERT_FF, 2, seed=100 + expert)
+        modules[f"{layer}.experts.down_projs.{expert}"] = (a, b)
+        expected["down"][expert] = b @ a
+    source = read_source(write_peft(tmp_path, modules, alpha=2, r=2))
+    plan = make_plan(source, HAND_ARCHITECTURES["gpt-oss"].header())
+    found = {}
+    for planned in plan.pairs:
+        planned_a, planned_b = planned.build([1.0] * len(planned.members))
+        found[planned.target] = planned_b @ planned_a
+    assert found.keys() == {f"blk.0.ffn_{name}_exps.weight" for name in expected}
+    for name, delta in expected.items():
+        np.testing.assert_array_equal(found[f"blk.0.ffn_{name}_exps.weight"], delta)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [((2, 2, 4), (3, 5, 2)), ((3, 2, 4), (3, 5, 4)), ((3, 4, 4), (3, 5, 4))]
+)
+def test_factors_of_all_experts_that_do_not_fit(
+    tmp_path: Path, a: tuple[int, ...], b: tuple[int, ...]
+) -> None:
+    name = f"{PREFIX}{EXPERTS}.w1.lora_"
+    tensors = {f"{name}A.weight": np.zeros(a), f"{name}B.weight": np.zeros(b)}
+    write_peft(tmp_path, {}, alpha=3, r=RANK, tensors=tensors)
+    with pytest.raises(AdapterError, match="do not fit each other or the rank 2"):
         read_source(tmp_path)

@@ -1,7 +1,8 @@
 """Tell what weights are that hold no LoRA of a text model, by the names of their tensors.
 
 Source: the prefixes of PEFT's methods (`peft.tuners`), kohya's sd-scripts and diffusers for image
-models, and what trainers save beside or in place of an adapter.
+models, NeMo's `ParallelLinearAdapter`, `litgpt.lora`, and what trainers save in place of an
+adapter.
 """
 
 from __future__ import annotations
@@ -46,6 +47,16 @@ _OTHERS: Final = (
     ),
     (r"^(emb_params|string_to_param|clip_[lg]$)", "an embedding for an image model", _IMAGE),
     (r"(^|\.)(exp_avg(_sq)?|momentum_buffer)$", "the state of an optimizer", "name the weights"),
+    (
+        r"\.(adapter|lora_\w+_adapter)\.linear_(in|out)\b",
+        "a LoRA in NeMo's own form",
+        "export it with NeMo for Hugging Face's PEFT (hf-peft)",
+    ),
+    (
+        r"^transformer\.h\.\d+\.(attn\.(attn|qkv|proj)|mlp\.(fc(_[12])?|proj))\.lora_[AB]$",
+        "a LoRA in LitGPT's own form, with rows in an order of its own",
+        "merge it with litgpt merge_lora, and take the difference out with tui extract",
+    ),
     (r"\.lora_(up|down)\.weight$", "a LoRA in kohya's naming", "save it with PEFT"),
 )
 _FACTOR: Final = re.compile(r"\.(lora_\w+|A|B)(\.|$)|_[AB](\.weight)?$")

@@ -33,6 +33,8 @@ CONTENTS = {
     "transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": "a LoRA of an image model",
     "unet.down_blocks.0.attentions.0.to_q.lora_A.weight": "a LoRA of an image model",
     f"{Q}.lora_down.weight": "a LoRA in kohya's naming",
+    "model.decoder.layers.0.self_attention.linear_qkv.adapter.linear_in.weight": "NeMo's own form",
+    "transformer.h.0.attn.qkv.lora_A": "LitGPT's own form",
     "emb_params": "an embedding for an image model",
 }
 
