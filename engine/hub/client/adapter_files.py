@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 from typing import Final, Literal
 
 from engine.adapters.foreign.find import (
-    CONFIG,
     MISTRAL_WEIGHTS,
     MLX_WEIGHTS,
     PEFT_WEIGHTS,
@@ -16,6 +15,7 @@ from engine.adapters.foreign.find import (
     newest_of_mlx,
 )
 from engine.adapters.foreign.mistral import PARAMS
+from engine.adapters.foreign.peft.config import CONFIG
 from engine.adapters.foreign.shards import INDEX, missing_parts, whole_name
 from engine.errors import AdapterError, HubError
 from engine.hub.client.gguf_files import HubFile, gguf_choices, is_safe, label_of, listing

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from engine.adapters.foreign.find import CONFIG, MISTRAL_WEIGHTS
+from engine.adapters.foreign.find import MISTRAL_WEIGHTS
 from engine.adapters.foreign.mistral import PARAMS
+from engine.adapters.foreign.peft.config import CONFIG
 from engine.adapters.foreign.shards import whole_name
 from engine.errors import HubError
 from engine.hub.client.adapter_files import CARD

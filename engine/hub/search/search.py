@@ -15,7 +15,8 @@ from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, Final, Literal
 
-from engine.adapters.foreign.find import CONFIG, MLX_WEIGHTS, PEFT_WEIGHTS, newest_of_mlx
+from engine.adapters.foreign.find import MLX_WEIGHTS, PEFT_WEIGHTS, newest_of_mlx
+from engine.adapters.foreign.peft.config import CONFIG
 from engine.hub.client.adapter_files import adapter_choices
 from engine.hub.client.errors import search_explained
 from engine.hub.client.gguf_files import HubFile
