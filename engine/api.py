@@ -33,7 +33,7 @@ from engine.protocol.events import Finished, Tokens
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import BaseInfo, BaseReference, ChatMessage, GenerationStats, LoadSpec
 from engine.resolve.reference import gguf_of, resolve_adapter
-from engine.runtime.generation import generate
+from engine.runtime.answer.generation import generate
 from engine.runtime.runtime import Runtime
 from engine.stack import Adapter, AdapterStack, stack_of
 from modelfiles.parameters import Parameters

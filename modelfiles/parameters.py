@@ -10,7 +10,7 @@ from types import MappingProxyType
 import msgspec
 
 from modelfiles.errors import ParameterError
-from modelfiles.wording import hint, quoted, shortened
+from modelfiles.wording import COMMENT, NO_COMMENT, hint, quoted, shortened
 
 Value = int | float | bool | str
 
@@ -205,6 +205,8 @@ def parse_value(name: str, text: str) -> Value:
     kind = KINDS.get(name)
     if kind is None:
         raise ParameterError(f"unknown parameter '{shortened(name)}'{hint(name, KINDS)}")
+    if kind is not str and COMMENT.search(text):
+        raise ParameterError(f"invalid value [{shortened(text)}] of {name}: {NO_COMMENT}")
     if name == "kv_cache_type":
         if text not in KV_CACHE_TYPES:
             known = ", ".join(KV_CACHE_TYPES)

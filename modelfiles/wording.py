@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
+from typing import Final
 
+NO_COMMENT: Final = "a # begins a comment only at the start of a line"
+COMMENT: Final = re.compile(r"[ \t]#")
+"""What looks like a comment behind a value."""
 _MAX_QUOTED = 60
 
 

@@ -76,9 +76,9 @@ class BaseInfo(msgspec.Struct, frozen=True):
     template_problem: str = ""
     """Why a chat with this base needs a TEMPLATE; empty if its own chat template does."""
 
-    def notices_for(self, template: str | None) -> tuple[str, ...]:
-        """Return the sentences for a chat under the TEMPLATE of a Modelfile, or without one."""
-        is_told = self.template_problem and not template
+    def notices_for(self, *, has_template: bool) -> tuple[str, ...]:
+        """Return the sentences for prompts with a template of their own, or with the base's."""
+        is_told = self.template_problem and not has_template
         return (*self.notices, self.template_problem) if is_told else self.notices
 
 

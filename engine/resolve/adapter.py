@@ -5,7 +5,9 @@ These functions read and hash whole files, so the chat calls them in a thread.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from filecmp import cmp
 from pathlib import Path
 
 from engine.adapters.checking.check import require_fit
@@ -16,7 +18,7 @@ from engine.gguf.header import GgufHeader, read_header
 from engine.gguf.model_header import require_base
 from engine.stack import AdapterStack, StackEntry
 from modelfiles.errors import naming
-from modelfiles.model import Model
+from modelfiles.model import AdapterSpec, Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def read_stack(model: Model) -> tuple[AdapterStack, tuple[str, ...]]:
     with naming(model.names):
         base = require_base(model.base)
     entries: list[StackEntry] = []
-    sentences: list[str] = []
+    sentences = list(equal_adapters(model.adapters))
     for spec in model.adapters:
         try:
             odd = adapter_notices(spec.path, base)
@@ -47,6 +49,23 @@ def read_stack(model: Model) -> tuple[AdapterStack, tuple[str, ...]]:
         except EngineError as error:
             sentences.append(f"{error.about(model.names)} The adapter {spec.name} is left out.")
     return AdapterStack(tuple(entries)), tuple(sentences)
+
+
+def equal_adapters(specs: Sequence[AdapterSpec]) -> tuple[str, ...]:
+    """Return a sentence for each adapter that has the content of an earlier one of the stack."""
+    return tuple(
+        f"{spec.name} is the same adapter as {earlier.name}: their scales add up."
+        for n, spec in enumerate(specs)
+        for earlier in specs[:n]
+        if _is_equal(earlier.path, spec.path)
+    )
+
+
+def _is_equal(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other) or cmp(one, other, shallow=False)
+    except OSError:  # a missing file is reported where it is read
+        return False
 
 
 def adapter_notices(adapter: Path, base: GgufHeader) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ from engine.protocol.requests import (
     Shutdown,
 )
 from engine.protocol.settings import EngineSettings
-from engine.runtime.generation import generate
+from engine.runtime.answer.generation import generate
 from engine.runtime.idle_work import Pause, Step, settle
 from engine.runtime.runtime import Runtime
 from engine.worker.token_batch import _Throttle, _TokenBatch

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from modelfiles.errors import ModelfileError
 from modelfiles.language.commands import Command, Value, read_value, split_quoted_reference
-from modelfiles.wording import quoted
+from modelfiles.wording import COMMENT, NO_COMMENT, quoted
 
 MAX_SCALE = 1000.0
 """Largest magnitude of a scale; float32 arithmetic stays finite well beyond it."""
@@ -100,6 +100,22 @@ class AdapterLine:
             return value.end == len(written) and AdapterLine.parse(command) == self
         except ModelfileError:
             return False
+
+
+def mistake_in(tail: str, *, has_scale: bool) -> str:
+    """Return what is wrong with text between the reference and the options of an ADAPTER line.
+
+    `has_scale` says that a scale was read behind it.
+    """
+    if COMMENT.search(f" {tail}"):
+        return NO_COMMENT
+    if spaced := re.match(r"(scale|name)[ \t]*=", tail):
+        return f"{spaced[1]}= takes its value without blanks around the ="
+    if unknown := re.match(r"([A-Za-z_]\w*)=", tail):
+        return f"unknown option {quoted(unknown[1])}: use scale= or name="
+    if has_scale and re.fullmatch(_NUMBER, tail, re.IGNORECASE):
+        return f"the line has two scales, {tail} and another: give one"
+    return f"the scale must be a finite number, not {quoted(tail)}"
 
 
 def _scale(command: Command, text: str) -> float:

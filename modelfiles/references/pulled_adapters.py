@@ -23,7 +23,7 @@ from modelfiles.wording import hint, quoted
 
 VERSION = 1
 _SUFFIX = ".json"
-_CONFIG = "adapter_config.json"
+_CONFIGS = ("adapter_config.json", "params.json")
 
 
 class PulledAdapter(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +45,8 @@ class PulledAdapter(msgspec.Struct, frozen=True, kw_only=True):
     pulled: datetime
     base_models: tuple[str, ...] = ()
     """The base models that its model card names."""
+    notice: str = ""
+    """One sentence if it was chosen among the checkpoints of one training, or ''."""
 
     @property
     def reference(self) -> str:
@@ -57,7 +59,8 @@ class PulledAdapter(msgspec.Struct, frozen=True, kw_only=True):
         path = Path(self.path)
         if self.kind == "gguf":
             return path.is_file()
-        return (path / PurePosixPath(self.file).name).is_file() and (path / _CONFIG).is_file()
+        has_config = any((path / name).is_file() for name in _CONFIGS)
+        return has_config and (path / PurePosixPath(self.file).name).is_file()
 
 
 class PulledAdapters:

@@ -14,7 +14,7 @@ from modelfiles.errors import (
     ModelNotFoundError,
     ReferenceNotFoundError,
 )
-from modelfiles.language.adapter_line import AdapterLine
+from modelfiles.language.adapter_line import AdapterLine, mistake_in
 from modelfiles.language.modelfile import Modelfile
 from modelfiles.model import AdapterSpec, FoundModel, Model
 from modelfiles.references.base import ModelLookup, find_base
@@ -29,7 +29,7 @@ from modelfiles.references.files import (
 from modelfiles.references.hub import Download
 from modelfiles.references.model_name import ModelName, free_name
 from modelfiles.references.split_files import shards_of
-from modelfiles.wording import printable, quoted, shortened
+from modelfiles.wording import COMMENT, NO_COMMENT, printable, quoted, shortened
 
 _NO_ID = re.compile(r"[^\w.-]+")
 _ORIGINS = {
@@ -124,6 +124,8 @@ def _base(
         )
     reference = names[-1] if names else modelfile.base
     what = f"{where}FROM {shortened(reference)}".rstrip()
+    if COMMENT.search(reference) and not is_there(expand(reference, folder)):
+        raise ModelfileError(f"{what}: {NO_COMMENT}", modelfile.base_line)
     with said_of(what):
         try:
             found = find_base(reference, folder, library, download)
@@ -179,23 +181,30 @@ def _adapter(
     where = line_prefix(line.line)
     with said_of(f"{where}ADAPTER"):
         is_whole = line.argument is not None and is_there(expand(line.argument, folder))
-        head, _, tail = line.reference.rpartition(" ")
-        is_scaled_wrongly = (
-            bool(head)
-            and not is_there(expand(line.reference, folder))
-            and is_there(expand(head.strip(), folder))
-        )
+        tail = "" if is_there(expand(line.reference, folder)) else _tail(line.reference, folder)
     if line.argument is not None and is_whole:
         with said_of(f"{where}ADAPTER {shortened(line.argument)}"):
             return adapters(line.argument, folder, base), None
-    if is_scaled_wrongly:
-        raise ModelfileError(
-            f"{where}the scale must be a finite number, not {quoted(tail)}, for the adapter"
-            f" {shortened(head.strip())}",
-            line.line,
-        )
+    if tail:
+        file = shortened(line.reference.removesuffix(tail).strip())
+        has_scale = line.argument is not None
+        mistake = mistake_in(tail, has_scale=has_scale)
+        raise ModelfileError(f"{where}{mistake}, for the adapter {file}", line.line)
     with said_of(f"{where}ADAPTER {shortened(line.reference)}".rstrip()):
         return replace(adapters(line.reference, folder, base), scale=line.scale), line.name
+
+
+def _tail(reference: str, folder: Path) -> str:
+    """Return what follows the longest path that exists in an ADAPTER reference, if there is one.
+
+    Without one, only what cannot belong to a name counts: a comment, or an option with blanks.
+    """
+    words = [match.start() for match in re.finditer(r"[ \t]+(?=[^ \t])", reference)]
+    for end in reversed(words):
+        if is_there(expand(reference[:end], folder)):
+            return reference[end:].strip()
+    is_mistake = bool(words) and re.search(r"[ \t](?:#|[a-z]+[ \t]*=)", reference)
+    return reference[words[0] :].strip() if is_mistake else ""
 
 
 def _drafts(modelfile: Modelfile, folder: Path) -> tuple[Path, ...]:

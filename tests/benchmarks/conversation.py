@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
 from engine.protocol.values import ChatMessage, GenerationStats
-from engine.runtime.generation import generate
+from engine.runtime.answer.generation import generate
 from engine.runtime.runtime import Runtime
 from engine.worker.client import EngineClient
 from modelfiles.parameters import Parameters

@@ -9,7 +9,7 @@ import pytest
 
 from engine.protocol.events import Finished
 from engine.protocol.values import BaseReference, LoadSpec
-from engine.runtime.generation import generate
+from engine.runtime.answer.generation import generate
 from engine.runtime.runtime import Runtime
 from modelfiles.parameters import Parameters
 from tests.benchmarks.bare import BareLoop

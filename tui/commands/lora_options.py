@@ -12,7 +12,7 @@ from typing import Any
 from engine.adapters.read import read_adapter
 from engine.gguf.header import GgufHeader
 from engine.gguf.model_header import require_base
-from engine.resolve.adapter import adapter_notices
+from engine.resolve.adapter import adapter_notices, equal_adapters
 from engine.resolve.reference import gguf_of, resolve_adapter
 from engine.stack import AdapterStack, stack_of
 from modelfiles.errors import naming
@@ -115,6 +115,7 @@ def stacked(
     tell: Callable[[str], object] = note,
 ) -> tuple[AdapterSpec, ...]:
     """Apply the options to a stack like `with_loras`; without a base nothing can be converted."""
+    named: list[str] = []
     for option in options:
         scale = DEFAULT_SCALE if option.scale is None else option.scale
         with watching(option.reference, tell) as watch:
@@ -128,7 +129,13 @@ def stacked(
                 new = gguf_of(found, base or Path(), watch=watch)
                 name = free_name(new.name, [spec.name for spec in adapters])
                 adapters = (*adapters, AdapterSpec(name, new.path, scale))
+                named.append(name)
                 continue
+        if found.spec.name in named:
+            raise UsageError(
+                f"--lora {option.reference} names {found.spec.name} again: give it one scale."
+            )
+        named.append(found.spec.name)
         place = adapters.index(found.spec)
         changed = replace(found.spec, scale=scale)
         adapters = (*adapters[:place], changed, *adapters[place + 1 :])
@@ -160,6 +167,8 @@ def stack_of_model(model: Model) -> AdapterStack:
     """
     with naming(model.names):
         base = require_base(model.base)
+        for sentence in equal_adapters(model.adapters):
+            note(sentence)
         for spec in model.adapters:
             for notice in adapter_notices(spec.path, base):
                 note(f"{spec.name}: {notice}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Final
+from pathlib import Path, PurePath
+from typing import Final, TypeVar
 
 from engine.adapters.foreign.formats.untrusted_file import require_content
 from engine.adapters.foreign.formats.weights_file import FORMATS, is_gguf_already
@@ -29,6 +29,7 @@ _MLX_CHECKPOINT: Final = re.compile(r"(\d{1,19})_(adapters\.(?:safetensors|npz))
 _OF_TRAINING: Final = re.compile(r"optimizer|scheduler|training_args|rng_state|scaler|random_state")
 """Files that a training keeps beside the weights, to go on from."""
 _MAX_LISTED: Final = 8
+_Folder = TypeVar("_Folder", bound=PurePath)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +115,36 @@ def _in_folder(folder: Path) -> AdapterFiles:
     found = _directly_in(folder)
     inner = [_or_consolidated(child) for child in folder.iterdir() if child.is_dir()]
     adapters = {child: files for child in inner if (files := _directly_in_quietly(child))}
-    checkpoints = {child: step for child in adapters if (step := _step(child)) is not None}
+    checkpoints = {child for child in adapters if _step(child) is not None}
     if found is not None:
-        return _beside(found, adapters.keys() - checkpoints.keys())
+        return _beside(found, adapters.keys() - checkpoints)
     if not adapters:
         raise _no_adapter(folder)
     if len(adapters) == 1:
         (chosen,) = adapters
         notice = f"The adapter was taken from the folder {shown(_shown_name(chosen))}."
-    elif len(checkpoints) == len(adapters) and len({kind for kind, _ in checkpoints.values()}) == 1:
-        chosen = max(checkpoints, key=lambda child: checkpoints[child][1])
-        notice = (
-            f"Of {len(checkpoints)} checkpoints the newest was taken, {_shown_name(chosen)}: name "
-            "the folder of another one to use that."
-        )
+    elif newest := newest_checkpoint(adapters):
+        chosen, notice = newest
     else:
         raise AdapterError(f"holds several adapters: name one of {_listed(adapters)}.", folder)
     files = adapters[chosen]
     return replace(files, notices=(notice, *files.notices))
+
+
+def newest_checkpoint(folders: Collection[_Folder]) -> tuple[_Folder, str] | None:
+    """Return the newest of the checkpoints of one training, and a notice; None for other folders.
+
+    `folders` are all that hold an adapter.
+    """
+    steps = {folder: step for folder in folders if (step := _step(folder)) is not None}
+    trainings = {(_saved(folder).parent, kind) for folder, (kind, _) in steps.items()}
+    if len(steps) < len(folders) or len(trainings) != 1:
+        return None
+    chosen = max(steps, key=lambda folder: steps[folder][1])
+    return chosen, (
+        f"Of {len(steps)} checkpoints the newest was taken, {_shown_name(chosen)}: name the folder "
+        "of another one to use that."
+    )
 
 
 def _or_consolidated(folder: Path) -> Path:
@@ -139,8 +152,12 @@ def _or_consolidated(folder: Path) -> Path:
     return inner if inner.is_dir() else folder
 
 
-def _shown_name(folder: Path) -> str:
-    return folder.parent.name if folder.name == _CONSOLIDATED else folder.name
+def _saved(folder: PurePath) -> PurePath:
+    return folder.parent if folder.name == _CONSOLIDATED else folder
+
+
+def _shown_name(folder: PurePath) -> str:
+    return _saved(folder).name
 
 
 def _beside(found: AdapterFiles, others: Collection[Path]) -> AdapterFiles:
@@ -183,19 +200,23 @@ def _newest_of_mlx(folder: Path) -> tuple[tuple[Weights, ...], tuple[str, ...]]:
     `mlx_lm.lora` saves `0000100_adapters.safetensors` … while it trains, and `adapters.safetensors`
     at its end.
     """
-    found = [
-        (int(match[1]), file)
-        for file in folder.glob("*_adapters.*")
-        if (match := _MLX_CHECKPOINT.fullmatch(file.name))
-    ]
-    if not found:
+    newest = newest_of_mlx([file.name for file in folder.glob("*_adapters.*")])
+    if newest is None:
         return (), ()
-    newest = max(found)[1]
-    notice = (
-        f"The training has not saved its last state; of {len(found)} checkpoints the newest was "
-        f"taken, {newest.name}: name the file of another one to use that."
+    name, notice = newest
+    return (weights_at(folder / name),), (f"{notice}: name the file of another one to use that.",)
+
+
+def newest_of_mlx(names: Collection[str]) -> tuple[str, str] | None:
+    """Return the newest of MLX's numbered checkpoints in a folder, and a notice without its end."""
+    steps = {name: int(match[1]) for name in names if (match := _MLX_CHECKPOINT.fullmatch(name))}
+    if not steps:
+        return None
+    newest = max(steps, key=lambda name: (steps[name], name))
+    return newest, (
+        f"The training has not saved its last state; of {len(steps)} checkpoints the newest was "
+        f"taken, {newest}"
     )
-    return (weights_at(newest),), (notice,)
 
 
 def _directly_in_quietly(folder: Path) -> AdapterFiles | None:
@@ -205,7 +226,7 @@ def _directly_in_quietly(folder: Path) -> AdapterFiles | None:
         return None
 
 
-def _step(folder: Path) -> tuple[str, int] | None:
+def _step(folder: PurePath) -> tuple[str, int] | None:
     """Return the kind and number of a checkpoint's folder, or None."""
     match = _CHECKPOINT.fullmatch(_shown_name(folder))
     return (match[1], int(match[2])) if match else None

@@ -8,7 +8,7 @@ shard alone is a part of an adapter, which converts without a fault and does hal
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -63,13 +63,31 @@ class Weights:
             )
 
 
+def whole_name(name: str) -> str:
+    """Return the name that the file would have that `name` is a part or the index of."""
+    name = name.removesuffix(INDEX)
+    shard = _SHARD.fullmatch(name)
+    return f"{shard['stem']}{shard['suffix']}" if shard else name
+
+
+def missing_parts(names: Collection[str]) -> tuple[str, ...]:
+    """Return the missing ones of the parts that `names` are numbered as, all of one file.
+
+    Parts of another number, left by an older version, count only if no number is complete. Raises
+    `AdapterError` for impossible numbers.
+    """
+    shards = [shard for name in sorted(names) if (shard := _SHARD.fullmatch(name))]
+    expected = {shard["count"]: _numbered(Path(shard.string), shard) for shard in shards}
+    missing = [tuple(part for part in parts if part not in names) for parts in expected.values()]
+    return min(missing, key=len, default=())
+
+
 def weights_at(path: Path) -> Weights:
     """Return the weights that the file at `path` is or is a part of.
 
     Raises `AdapterError` if a part is missing, or the index is damaged.
     """
-    shard = _SHARD.fullmatch(path.name)
-    name = f"{shard['stem']}{shard['suffix']}" if shard else path.name.removesuffix(INDEX)
+    shard, name = _SHARD.fullmatch(path.name), whole_name(path.name)
     index = path.with_name(f"{name}{INDEX}")
     listing = _listing(index) if index.is_file() else None
     if shard is None and not path.name.endswith(INDEX):

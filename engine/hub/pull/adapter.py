@@ -93,8 +93,10 @@ def pull_adapter(
                 raise
             return known
     found = pulled.find(remote.repo, remote.choice.weights.path)
-    if found is not None and found.revision == remote.revision and found.is_there:
+    lost = missing_files(remote.repo, remote.revision, remote.choice.parts)
+    if found is not None and found.revision == remote.revision and found.is_there and not lost:
         return found
+    remote.choice.require_whole(f"hf.co/{remote.repo}")
     files = remote.choice.files
     missing = missing_files(remote.repo, remote.revision, files)
     if is_unseen and missing and remote.size_bytes > _JUDGED_FROM_BYTES:
@@ -108,8 +110,9 @@ def pull_adapter(
         path = _checked(remote, weights)
     except HubError:
         # A file cached before this call may be in use elsewhere, as a model for instance.
-        if remote.choice.weights in missing:
-            forget(weights)
+        for file, part in zip(files, paths, strict=True):
+            if file in missing and file in remote.choice.parts:
+                forget(part)
         raise
     return pulled.put(
         PulledAdapter(
@@ -122,6 +125,7 @@ def pull_adapter(
             size_bytes=remote.size_bytes,
             pulled=datetime.now(UTC),
             base_models=remote.base_models,
+            notice=remote.choice.notice,
         )
     )
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from engine.adapters.foreign.find import MISTRAL_WEIGHTS
+from engine.adapters.foreign.mistral import PARAMS
+from engine.adapters.foreign.peft.config import CONFIG
+from engine.adapters.foreign.shards import whole_name
 from engine.errors import HubError
-from engine.hub.client.adapter_files import CARD, CONFIG
+from engine.hub.client.adapter_files import CARD
 from modelfiles.references.pulled_adapters import PulledAdapter
 
 
@@ -18,7 +22,10 @@ def release_adapter(record: PulledAdapter) -> None:
     if record.kind == "gguf":
         files = [path]
     else:
-        files = [path / name for name in (PurePosixPath(record.file).name, CONFIG, CARD)]
+        weights = whole_name(PurePosixPath(record.file).name)
+        inside = list(path.iterdir()) if path.is_dir() else []
+        own = (weights, CONFIG, CARD, *([PARAMS] if weights == MISTRAL_WEIGHTS else ()))
+        files = [file for file in inside if whole_name(file.name) in own]
     try:
         for file in files:
             if file.exists():

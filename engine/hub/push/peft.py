@@ -14,19 +14,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.adapters.foreign.find import MLX_WEIGHTS
+from engine.adapters.foreign.find import MLX_WEIGHTS, PEFT_WEIGHTS, newest_of_mlx
 from engine.adapters.foreign.formats.safetensors import read_safetensors
 from engine.adapters.foreign.peft.config import CONFIG, read_config
 from engine.adapters.foreign.read import read_source
+from engine.adapters.foreign.shards import Weights, weights_in, whole_name
 from engine.disk.regular_file import open_regular
 from engine.errors import AdapterError
 from engine.hub.push.gguf import hub_id
 from engine.hub.push.publication import CARD, OutgoingFile, Publication
 from modelfiles.wording import listed, shown
 
-WEIGHTS: Final = "adapter_model.safetensors"
-
-_PICKLE: Final = "adapter_model.bin"
+WEIGHTS, _PICKLE = PEFT_WEIGHTS
 _LARGEST_TEXT_BYTES: Final = 16 * 2**20
 _LARGEST_NUMBER: Final = 1e9
 _MAX_LISTED: Final = 12
@@ -39,10 +38,11 @@ def peft_publication(folder: Path, name: str | None = None) -> Publication:
     `name` is its title; by default the folder's name. Raises `AdapterError` if configuration or
     weights are missing or damaged, the weights are a pickle, or they hold NaN or infinity.
     """
-    config_file, weights_file = folder / CONFIG, folder / WEIGHTS
-    _require_files(folder)
+    config_file = folder / CONFIG
+    weights = _required_weights(folder)
     config = _config(config_file)
-    n_tensors, dtypes = _weights(weights_file)
+    n_tensors, dtypes = _tensors(weights)
+    index = () if weights.index is None else (weights.index,)
     base = config.get("base_model_name_or_path")
     base_text = base if isinstance(base, str) else ""
     base_id = None if not base_text or _is_path(base_text) else hub_id(base_text)
@@ -61,7 +61,7 @@ def peft_publication(folder: Path, name: str | None = None) -> Publication:
         method=str(config["peft_type"]).upper(),
         is_usable=problem is None,
         title=name or folder.resolve().name,
-        files=(_outgoing(config_file), _outgoing(weights_file)),
+        files=tuple(map(_outgoing, (config_file, *weights.files, *index))),
         base_id=base_id or "",
         facts=(*_facts(config), ("weights", f"{n_tensors} tensors, {', '.join(dtypes)}")),
         readme=_text(readme, "card") if readme.exists() else None,
@@ -69,7 +69,11 @@ def peft_publication(folder: Path, name: str | None = None) -> Publication:
     )
 
 
-def _require_files(folder: Path) -> None:
+def _required_weights(folder: Path) -> Weights:
+    """Return the weights of a PEFT folder, whole or in parts; raise `AdapterError` if it is none.
+
+    Parts are published whole, with their index.
+    """
     if not (folder / CONFIG).is_file():
         inner = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
         advice = (
@@ -78,15 +82,17 @@ def _require_files(folder: Path) -> None:
             else "name the folder that PEFT saved the adapter in, or a GGUF file"
         )
         raise AdapterError(f"holds no {CONFIG}: {advice}.", folder)
-    if (folder / WEIGHTS).is_file():
-        return
-    if (folder / _PICKLE).exists():
+    weights = weights_in(folder, WEIGHTS)
+    if weights is not None:
+        return weights
+    if weights_in(folder, _PICKLE):
         raise AdapterError(
             f"holds a pickle, {_PICKLE}, which can run code where it is loaded: save the adapter "
             "as safetensors and publish that.",
             folder,
         )
-    if any((folder / name).exists() for name in MLX_WEIGHTS):
+    inside = {whole_name(file.name) for file in folder.iterdir()}
+    if inside & {*MLX_WEIGHTS} or newest_of_mlx(inside):
         raise AdapterError(
             "holds an adapter of MLX: convert it with 'tui convert' and publish the GGUF file.",
             folder,
@@ -160,12 +166,14 @@ def _some(texts: Sequence[str]) -> str:
     return listed(shortened, _MAX_LISTED)
 
 
-def _weights(file: Path) -> tuple[int, tuple[str, ...]]:
-    """Return the number of tensors and their dtypes from the header of a safetensors file."""
-    tensors = read_safetensors(file)
-    if not any(math.prod(tensor.shape) for tensor in tensors.values()):
-        raise AdapterError("holds no weights: save the adapter again.", file)
-    return len(tensors), tuple(dict.fromkeys(tensor.dtype for tensor in tensors.values()))
+def _tensors(weights: Weights) -> tuple[int, tuple[str, ...]]:
+    """Return the number of tensors and their dtypes from the headers of safetensors files."""
+    found = {file: read_safetensors(file) for file in weights.files}
+    weights.require_whole(found)
+    tensors = [tensor for inside in found.values() for tensor in inside.values()]
+    if not any(math.prod(tensor.shape) for tensor in tensors):
+        raise AdapterError("holds no weights: save the adapter again.", weights.files[0])
+    return len(tensors), tuple(dict.fromkeys(tensor.dtype for tensor in tensors))
 
 
 def _text(file: Path, what: str) -> str:

@@ -9,9 +9,10 @@ from typing import Final
 
 from engine.adapters.checking.check import check_headers
 from engine.adapters.checking.rules import require_kept
+from engine.adapters.foreign.shards import INDEX
 from engine.errors import EngineError, HubError
 from engine.gguf.header import GgufHeader
-from engine.hub.client.adapter_files import CONFIG, AdapterChoice
+from engine.hub.client.adapter_files import CARD, AdapterChoice
 from engine.hub.client.heads import (
     RemoteHead,
     early_type,
@@ -52,10 +53,14 @@ def fit_of(repo: str, choice: AdapterChoice, revision: str, base: GgufHeader) ->
     """
     if choice.is_pickle:
         return Fit(Verdict.UNKNOWN, "Its weights are in a format that shows only when it is read.")
+    try:
+        choice.require_whole(f"hf.co/{repo}")
+    except HubError as error:
+        return Fit(Verdict.MISFIT, str(error))
     with heads_folder() as folder:
         weights = PurePosixPath(choice.weights.path)
         head = RemoteHead(repo, choice.weights.path, revision, folder / weights.name)
-        if head.size_bytes > _MAX_HASHED_BYTES:
+        if max(head.size_bytes, choice.size_bytes) > _MAX_HASHED_BYTES:
             return Fit(Verdict.UNKNOWN, "It is too large to be judged by its header.")
         try:
             names = {folder: _address_of(repo, weights.parent), base.path: "The base"}
@@ -89,7 +94,13 @@ def _require_convertible(
     from engine.adapters.foreign.read import read_source
 
     need_safetensors_header(head)
-    config = next(file for file in choice.files if PurePosixPath(file.path).name == CONFIG)
-    known = RemoteHead(repo, config.path, revision, head.path.with_name(CONFIG))
-    known.need(known.size_bytes)
+    for file in choice.files:
+        name = PurePosixPath(file.path).name
+        if file == choice.weights or name == CARD:
+            continue
+        other = RemoteHead(repo, file.path, revision, head.path.with_name(name))
+        if file in choice.parts and not name.endswith(INDEX):
+            need_safetensors_header(other)
+        else:
+            other.need(other.size_bytes)
     make_plan(read_source(head.path.parent), base)

@@ -7,7 +7,7 @@ not as errors: the Hub's answers differ by repository and by year.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,7 +15,11 @@ from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, Final, Literal
 
+from engine.adapters.foreign.find import MLX_WEIGHTS, PEFT_WEIGHTS, newest_of_mlx
+from engine.adapters.foreign.peft.config import CONFIG
+from engine.hub.client.adapter_files import adapter_choices
 from engine.hub.client.errors import search_explained
+from engine.hub.client.gguf_files import HubFile
 from engine.hub.client.http import get
 from engine.hub.client.info import texts_of
 from engine.hub.search.base_names import BaseIdentity
@@ -185,7 +189,7 @@ def _repository(name: str, item: Mapping[str, Any]) -> Repository:
     )
 
 
-def kind_of(files: Iterable[str]) -> RepositoryKind:
+def kind_of(files: Sequence[str]) -> RepositoryKind:
     """Return what a repository holds, judged by its file names.
 
     A GGUF beside PEFT files counts as an adapter already converted; a GGUF alone may be a model.
@@ -193,9 +197,12 @@ def kind_of(files: Iterable[str]) -> RepositoryKind:
     names = {file.rpartition("/")[2].lower() for file in files}
     if any(name.endswith(".gguf") for name in names):
         return RepositoryKind.GGUF
-    if "adapters.safetensors" in names or "adapters.npz" in names:
+    folders = adapter_choices(HubFile(file, 0) for file in files)
+    if folders and all(choice.missing for choice in folders):
+        return RepositoryKind.UNKNOWN
+    if names & {*MLX_WEIGHTS} or newest_of_mlx(names):
         return RepositoryKind.MLX
-    if names & {"adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"}:
+    if names & {CONFIG, *PEFT_WEIGHTS} or folders:
         return RepositoryKind.PEFT
     return RepositoryKind.UNKNOWN
 

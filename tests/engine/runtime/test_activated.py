@@ -16,7 +16,7 @@ from engine.protocol.events import Finished
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import ChatMessage
 from engine.runtime import activated
-from engine.runtime.generation import generate
+from engine.runtime.answer.generation import generate
 from engine.runtime.load_options import PREFILL_CHUNK
 from engine.runtime.runtime import Runtime
 from engine.stack import Adapter, AdapterStack, stack_of

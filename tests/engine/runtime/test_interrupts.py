@@ -12,7 +12,7 @@ from engine.llama.model import Model
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, PromptProgress
 from engine.protocol.values import ChatMessage
-from engine.runtime.generation import generate
+from engine.runtime.answer.generation import generate
 from engine.runtime.load_options import PREFILL_CHUNK
 from engine.runtime.runtime import Runtime
 from modelfiles.parameters import Parameters

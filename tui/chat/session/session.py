@@ -378,7 +378,7 @@ class ChatSession:
         self._facts.forget_base()
         self.meter.restart()
         self.meter.n_context, self.meter.swap_s = 0, 0.0
-        for sentence in info.notices_for(model.template):
+        for sentence in info.notices_for(has_template=bool(model.template)):
             self._tell(sentence, "warning")
 
     def _settle(self, delay_s: float) -> None:

@@ -151,6 +151,8 @@ def _pull_adapter(
             remote=remote,
             on_bytes=lambda done, total: progress.show_bytes(title, done, total),
         )
+    if record.notice:
+        note(record.notice)
     return adapter_told(record, base, fit, is_new=record != before)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.errors import EngineError
 from engine.gguf.model_header import require_base
-from engine.resolve.adapter import adapter_notices
+from engine.resolve.adapter import adapter_notices, equal_adapters
 from modelfiles.errors import ModelfilesError, TemplateError
 from modelfiles.language.modelfile import Modelfile
 from modelfiles.library import open_library
@@ -144,6 +144,8 @@ def _check(model: Model, modelfile: Modelfile, label: str) -> None:
         base = require_base(model.base)
         if not model.template:
             _check_chat_template(base.text(_CHAT_TEMPLATE), f"{label}:{modelfile.base_line}")
+        for sentence in equal_adapters(model.adapters):
+            note(f"{label}: {sentence}")
         for line, spec in zip(lines, model.adapters, strict=True):
             for notice in adapter_notices(spec.path, base):
                 note(f"{label}:{line}: {notice}")

@@ -10,7 +10,7 @@ from engine.protocol.chat_request import ChatRequest
 from engine.protocol.engine import Engine
 from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
 from engine.protocol.settings import EngineSettings
-from engine.protocol.values import BaseInfo, BaseReference, LoadSpec
+from engine.protocol.values import BaseInfo, BaseReference, ChatMessage, LoadSpec
 from engine.stack import AdapterStack
 from modelfiles.model import Model
 from tui.conversation import Conversation
@@ -27,13 +27,14 @@ class Answer:
     info: BaseInfo
     finished: Finished
     stack: AdapterStack
-    template: str | None = None
-    """The TEMPLATE that was asked for; None for the base's own chat template."""
+    has_template: bool = True
+    """Whether the prompt needed no chat template of the base."""
 
     @property
     def notices(self) -> tuple[str, ...]:
         """Sentences for the user, on the base and on the answer."""
-        return (*self.info.notices_for(self.template), *self.finished.notices)
+        base = self.info.notices_for(has_template=self.has_template)
+        return (*base, *self.finished.notices)
 
 
 def request_of(model: Model, prompt: str, thinks: bool | None = None) -> ChatRequest:
@@ -42,6 +43,11 @@ def request_of(model: Model, prompt: str, thinks: bool | None = None) -> ChatReq
     conversation.restart(model.system, model.messages)
     conversation.ask(prompt)
     return ChatRequest(conversation.prompt(), model.parameters, model.template, thinks)
+
+
+def raw_request_of(model: Model, prompt: str) -> ChatRequest:
+    """Return a text for the model to complete as it is."""
+    return ChatRequest((ChatMessage("user", prompt),), model.parameters, is_raw=True)
 
 
 async def answer(
@@ -78,7 +84,7 @@ async def answer(
         except asyncio.CancelledError:
             await engine.cancel()
             finished = await task
-        return Answer(info, finished, stack, request.template)
+        return Answer(info, finished, stack, request.is_raw or bool(request.template))
     finally:
         await engine.close()
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from engine.errors import GenerationError
+from engine.protocol.chat_request import ChatRequest
 from engine.protocol.settings import EngineSettings
 from modelfiles.model import Model
 from modelfiles.state.home import state_home
@@ -17,7 +18,7 @@ from tui.commands.base_option import MODEL_HELP, named_model
 from tui.commands.lora_options import add_lora_options, stack_of_model, with_loras
 from tui.commands.run.answer_report import answer_document, statistics_lines
 from tui.commands.run.answer_stream import AnswerStream
-from tui.commands.run.one_answer import Answer, answer, ignore, request_of
+from tui.commands.run.one_answer import Answer, answer, ignore, raw_request_of, request_of
 from tui.errors import UsageError
 from tui.local_engine import new_engine
 from tui.settings import read_settings
@@ -42,6 +43,7 @@ _EXAMPLES = """\
   tui run demo --lora pirate --lora-scale 0.7 "Who are you?"
   tui run demo --lora ./style.gguf --lora pirate --lora-scale 0.3
   tui run demo --lora ./my-peft-folder "Who are you?"
+  tui run ./base.gguf --raw "Once upon a time"
   cat notes.txt | tui run demo "Summarise:" --json"""
 
 
@@ -53,6 +55,12 @@ def configure(parser: Parser) -> None:
     add_lora_options(parser)
     parser.add_json_option(
         "print one JSON document: model, response, thinking, finish_reason, stack, stats, notices"
+    )
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        dest="is_raw",
+        help="complete the PROMPT as it is, without a template, system message or history",
     )
     parser.add_argument(
         "--think",
@@ -77,7 +85,11 @@ def configure(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the chat, or print one answer; return 130 if Ctrl+C cut the answer short."""
-    if not args.prompt and not args.is_json and _is_terminal(sys.stdin, sys.stdout):
+    if (
+        not args.prompt
+        and not (args.is_json or args.is_raw)
+        and _is_terminal(sys.stdin, sys.stdout)
+    ):
         with keys_kept(sys.stdin):
             return _chat(args)
     # Read before anything else: a script must not go on under other settings than those written.
@@ -142,7 +154,7 @@ def _ask(model: Model, prompt: str, settings: EngineSettings, args: argparse.Nam
                     new_engine(),
                     model,
                     stack,
-                    request_of(model, prompt, args.think),
+                    _request(model, prompt, args),
                     on_text=show,
                     on_progress=progress.show,
                     on_thought=ignore if args.hides_thinking else show_thought,
@@ -151,6 +163,10 @@ def _ask(model: Model, prompt: str, settings: EngineSettings, args: argparse.Nam
             )
         finally:
             stream.end()
+
+
+def _request(model: Model, prompt: str, args: argparse.Namespace) -> ChatRequest:
+    return raw_request_of(model, prompt) if args.is_raw else request_of(model, prompt, args.think)
 
 
 def _prompt(words: list[str]) -> str:

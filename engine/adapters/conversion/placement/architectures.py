@@ -21,6 +21,7 @@ class Rows(StrEnum):
     HEADS = "q, k and v of one head after the other"
     GROUPS = "the queries of one key head, its key, its value, then the next"
     LINEAR_HEADS = "q, k, v and z of one key head after the other"
+    SCALAR_HEADS = "the b and then the a of one key head after the other"
     VALUE_HEADS = "value heads grouped by key head"
     QKV_VALUE_HEADS = "q, k, then value heads grouped by key head"
     VALUE_SCALARS = "one row per value head, grouped by key head"
@@ -36,6 +37,16 @@ class Columns(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """A module's share of a tensor that holds the rows of two modules head by head."""
+
+    n_last: str
+    """Header key, after the architecture prefix, for the number of rows of the second share."""
+    is_last: bool
+    """Whether the module has the second share."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """The GGUF tensors that a module's rows map to."""
 
@@ -43,6 +54,8 @@ class Rule:
     """Tensor names without `blk.N.` and `.weight`, in the order of their rows."""
     rows: Rows = Rows.KEEP
     columns: Columns = Columns.KEEP
+    share: Share | None = None
+    """The module's share of the one target, whose order is `rows`; None for all of it."""
 
 
 Rules = Mapping[str, tuple[Rule, ...]]
@@ -59,6 +72,10 @@ EVERYWHERE: Final[Rules] = {
         Rule(("ffn_gate", "ffn_up")),
     ),
     "shared_mlp.output_linear": (Rule(("ffn_down_shexp",)), Rule(("ffn_down",))),
+    **{
+        f"{place}.gate_up_proj": (Rule(("ffn_gate_shexp", "ffn_up_shexp")),)
+        for place in ("mlp.shared_expert", "mlp.shared_experts", "mlp.shared_mlp")
+    },
     "ffn.proj_1": (Rule(("ffn_gate", "ffn_up")),),  # openelm
     "self_attn.g_proj": (Rule(("attn_gate",)), Rule(("ssm_g",))),
     "self_attn.kv_b_proj": (Rule(("attn_kv_b",)), Rule(("attn_k_b", "attn_v_b"), Rows.LATENT)),
@@ -124,7 +141,6 @@ _NAMED: Final = {
     "gemma3n": "gemma3n",
     "gemma4": "gemma4",
     "gpt2": "gpt2 starcoder",
-    "glm": "chatglm",
     "jamba": "jamba",
     "laguna": "laguna",
     "lfm2": "lfm2 lfm2moe",
@@ -164,7 +180,8 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "gpt-oss": Architecture("gpt-oss", experts=Rows.ALTERNATING),
     "mimo2": Architecture(
         "llama",
-        rules={"self_attn.qkv_proj": ()},  # rows are grouped by training device
+        # Rows are grouped by training device: no rule, so that the order is said to be unknown.
+        rules={"self_attn.qkv_proj": ()},
     ),
     # Queries, keys and values in one module, in an architecture-specific order.
     "baichuan": Architecture(is_rotary=True, rules={"self_attn.W_pack": (Rule(QKV),)}),
@@ -173,6 +190,12 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "falcon": Architecture(
         "falcon",
         rules={"self_attention.query_key_value": (Rule(("attn_qkv",), Rows.GROUPS),)},
+    ),
+    "chatglm": Architecture(
+        "glm",
+        rules={
+            "mlp.dense_h_to_4h": (Rule(("ffn_gate", "ffn_up")), Rule(("ffn_up",))),
+        },
     ),
     "gptneox": Architecture("gptneox", rules=_HEADS),
     "internlm2": Architecture(
@@ -190,7 +213,20 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
             "linear_attn.in_proj_qkvz": (
                 Rule(("attn_qkv", "attn_gate"), Rows.LINEAR_HEADS),
                 Rule(("ssm_in",)),
-            )
+            ),
+            # Parts named as in Qwen3.5, where the base keeps the rows of the fused modules.
+            **{
+                f"linear_attn.in_proj_{part}": (
+                    Rule((apart,)),
+                    Rule((fused,), rows, share=Share(key, part in "za")),
+                )
+                for part, apart, fused, rows, key in (
+                    ("qkv", "attn_qkv", "ssm_in", Rows.LINEAR_HEADS, "ssm.inner_size"),
+                    ("z", "attn_gate", "ssm_in", Rows.LINEAR_HEADS, "ssm.inner_size"),
+                    ("b", "ssm_beta", "ssm_ba", Rows.SCALAR_HEADS, "ssm.time_step_rank"),
+                    ("a", "ssm_alpha", "ssm_ba", Rows.SCALAR_HEADS, "ssm.time_step_rank"),
+                )
+            },
         },
     ),
     # Weights multiplied by numbers that only the base's configuration holds.

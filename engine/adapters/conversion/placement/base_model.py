@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.adapters.conversion.placement.architectures import ARCHITECTURES, Architecture
-from engine.adapters.conversion.placement.tensor_names import SPLIT
+from engine.adapters.conversion.placement.tensor_names import GATED, SPLIT
 from engine.errors import AdapterError
 from engine.gguf.header import GgufHeader
 from engine.gguf.metadata import GgufArray
@@ -48,6 +48,9 @@ class BaseModel:
     def extent(self, name: str, layer: int | None) -> Extent | None:
         """Return the rows of `name`, in a tensor of that name or in a fused one, or None."""
         tensor = self.tensor(name, layer)
+        if name in GATED and (fused := self._gated(layer)) is not None:
+            n_rows = fused.ne[1] // 2
+            return Extent(fused, GATED.index(name) * n_rows, n_rows)
         if tensor is not None:
             return Extent(tensor, 0, tensor.ne[1])
         for fused_name, members in SPLIT.items():
@@ -59,6 +62,19 @@ class BaseModel:
                     return None
                 return Extent(fused, sum(sizes[:at]), sizes[at])
         return None
+
+    def members(self, target: str) -> tuple[tuple[str, int], ...]:
+        """Return the short names of the matrices that a tensor holds, with their numbers of rows.
+
+        A fused tensor whose parts the header does not tell counts as one.
+        """
+        name, tensor = short_name(target), self.header.tensors[target]
+        layer = int(target.split(".")[1]) if target.startswith("blk.") else None
+        fused = GATED if name in GATED and tensor == self._gated(layer) else SPLIT.get(name, ())
+        extents = {part: extent for part in fused if (extent := self.extent(part, layer))}
+        sizes = tuple((part, extent.n_rows) for part, extent in extents.items())
+        is_told = len(sizes) == len(fused) and sum(n for _, n in sizes) == tensor.ne[1]
+        return sizes if is_told else ((name, tensor.ne[1]),)
 
     def n_heads(self, layer: int | None) -> int:
         """Return the number of query heads of a layer; raise `AdapterError` if it is missing."""
@@ -77,6 +93,12 @@ class BaseModel:
             # From the tensor, as layers with a sliding window can have heads of another size.
             return output.ne[0] // self.n_heads(layer)
         return key_size or self.number("embedding_length") // self.n_heads(layer)
+
+    def _gated(self, layer: int | None) -> TensorInfo | None:
+        """Return ffn_up if it holds the gate too, as it then has two rows per input of ffn_down."""
+        up, down = self.tensor("ffn_up", layer), self.tensor("ffn_down", layer)
+        is_gated = up is not None and down is not None and up.ne[1] == 2 * down.ne[0] > 0
+        return up if is_gated and self.tensor("ffn_gate", layer) is None else None
 
     def _is_linear(self, layer: int | None) -> bool:
         return self.architecture.has_linear_attention and self.tensor("ssm_out", layer) is not None

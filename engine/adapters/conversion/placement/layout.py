@@ -10,7 +10,13 @@ from typing import Final
 import numpy as np
 
 from engine.adapters.conversion.placement import row_orders
-from engine.adapters.conversion.placement.architectures import EVERYWHERE, Columns, Rows, Rule
+from engine.adapters.conversion.placement.architectures import (
+    EVERYWHERE,
+    Columns,
+    Rows,
+    Rule,
+    Share,
+)
 from engine.adapters.conversion.placement.base_model import BaseModel, Extent, full_name
 from engine.adapters.conversion.placement.row_orders import Order
 from engine.adapters.conversion.placement.tensor_names import (
@@ -138,7 +144,8 @@ def layout_of(address: Address, base: BaseModel) -> Layout:
     n_layers, layer = base.n_layers, address.layer
     rules = rules_of(address, base)
     if not rules:
-        raise PlaceError(Misfit.UNKNOWN)
+        is_named = address.name in base.architecture.rules
+        raise PlaceError(Misfit.ORDER if is_named else Misfit.UNKNOWN)
     if layer is not None and n_layers is not None and layer >= n_layers:
         raise PlaceError(Misfit.BEYOND, str(n_layers))
     for rule in rules:
@@ -148,6 +155,8 @@ def layout_of(address: Address, base: BaseModel) -> Layout:
             continue
         if rule.rows is Rows.LATENT:
             return _latent_layout(extents)
+        if rule.share is not None:
+            return _shared_layout(rule.rows, rule.share, extents[0], base)
         return _row_layout(rule, names, extents, address, base)
     target = full_name(rules[0].targets[0], layer)
     raise PlaceError(Misfit.TIED if rules[0].targets == ("output",) else Misfit.ABSENT, target)
@@ -195,12 +204,23 @@ def _row_layout(
             rows = rows[_rotary_order(name, extent, address.layer, base)]
         parts.append(Part(extent.tensor.name, extent.start, rows))
         at += extent.n_rows
-    columns = None
-    if rule.columns is Columns.VALUE_HEADS:
-        columns = _tiled(base, n_in)
-        if columns.size != n_in:
-            raise PlaceError(Misfit.HEADS, extents[0].tensor.name)
+    columns = _tiled(base, n_in) if rule.columns is Columns.VALUE_HEADS else None
+    if columns is not None and columns.size != n_in:
+        raise PlaceError(Misfit.HEADS, extents[0].tensor.name)
     return Layout(tuple(parts), n_out, n_in, n_experts, address.expert, columns)
+
+
+def _shared_layout(rows: Rows, share: Share, extent: Extent, base: BaseModel) -> Layout:
+    """Return the layout of a module whose rows lie in runs between those of another one."""
+    order = _row_order(rows, extent.n_rows, None, base)
+    n_last = base.number(share.n_last)
+    if order.size != extent.n_rows or n_last >= order.size:
+        raise PlaceError(Misfit.HEADS, extent.tensor.name)
+    places = order[-n_last:] if share.is_last else order[:-n_last]
+    starts = np.flatnonzero(np.diff(places) != 1) + 1
+    runs = np.split(np.arange(places.size, dtype=np.intp), starts)
+    parts = tuple(Part(extent.tensor.name, int(places[run[0]]), run) for run in runs)
+    return Layout(parts, places.size, extent.n_columns)
 
 
 def _latent_layout(extents: list[Extent]) -> Layout:
@@ -254,13 +274,14 @@ def _row_order(rows: Rows, n_rows: int, layer: int | None, base: BaseModel) -> O
             return row_orders.grouped_heads_order(n_rows, n_heads, n_heads_kv)
     if rows is Rows.ALTERNATING and n_rows % 2 == 0:
         return row_orders.alternating_order(n_rows)
-    if rows is Rows.LINEAR_HEADS:
+    if rows in (Rows.LINEAR_HEADS, Rows.SCALAR_HEADS):
         n_keys, n_values = base.number("ssm.group_count"), base.number("ssm.time_step_rank")
-        key_size = base.number("ssm.state_size")
-        value_size = base.number("ssm.inner_size") // n_values
-        n_needed = 2 * (n_keys * key_size + n_values * value_size)
-        if n_needed == n_rows and n_values % n_keys == 0:
-            return row_orders.linear_attention_order(n_keys, n_values, key_size, value_size)
+        sizes: tuple[int, ...] = (n_values // n_keys,) * 2
+        if rows is Rows.LINEAR_HEADS:
+            value_size = base.number("ssm.inner_size") // n_values
+            sizes = (base.number("ssm.state_size"),) * 2 + (sizes[0] * value_size,) * 2
+        if n_keys * sum(sizes) == n_rows and n_values % n_keys == 0:
+            return row_orders.linear_attention_order(n_keys, sizes)
     if rows in (Rows.VALUE_HEADS, Rows.VALUE_SCALARS):
         return _tiled(base, n_rows)
     if rows is Rows.QKV_VALUE_HEADS:

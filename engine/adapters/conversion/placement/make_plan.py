@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
+
 from engine.adapters.checking.tied_output import is_untied
-from engine.adapters.conversion.placement.base_model import BaseModel, known_base, short_name
+from engine.adapters.conversion.placement.base_model import BaseModel, known_base
 from engine.adapters.conversion.placement.build_pair import (
     Contribution,
     by_tensor,
@@ -64,7 +66,7 @@ def make_plan(
         tensor = base.tensors[target]
         if first_overlap := overlap(members):
             raise double(source, target, *first_overlap)
-        pairs.append(planned_pair(tensor, members, _factors(target, tensor.ne[1], model, config)))
+        pairs.append(planned_pair(tensor, members, _factors(target, model, config)))
     return Plan(tuple(pairs))
 
 
@@ -181,16 +183,13 @@ def _size_error(module: LoraModule, layout: Layout) -> PlaceError:
     return PlaceError(Misfit.SIZE, layout.parts[0].target, needs)
 
 
-def _factors(
-    target: str, n_rows: int, base: BaseModel, config: Mapping[str, Any] | None
-) -> Factors | None:
-    kind = base.architecture.multipliers
-    name = short_name(target)
-    if not kind or not needs_config(kind, name):
+def _factors(target: str, base: BaseModel, config: Mapping[str, Any] | None) -> Factors | None:
+    kind, members = base.architecture.multipliers, base.members(target)
+    if not kind or not any(needs_config(kind, name) for name, _ in members):
         return None
     if config is None:
         raise AdapterError(
             f"{base.name} models scale weights such as {shown(target)} by numbers missing in GGUF "
             "files: give the base's config.json with --config."
         )
-    return row_factors(kind, name, n_rows, config)
+    return np.concatenate([row_factors(kind, name, n, config) for name, n in members])

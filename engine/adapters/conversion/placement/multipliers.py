@@ -78,6 +78,7 @@ _FALCON_H1: Final[Mapping[str, Callable[[int, Config], Factors]]] = {
     "attn_v": _all("attention_in_multiplier"),
     "attn_output": _all("attention_out_multiplier"),
     "ffn_gate": _all(("mlp_multipliers", 0)),
+    "ffn_up": _all(),
     "ffn_down": _all(("mlp_multipliers", 1)),
     "ssm_in": _state_space_rows,
     "ssm_out": _all("ssm_out_multiplier"),

@@ -7,6 +7,8 @@ only b, reordering columns only a, and no base weight is needed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -64,15 +66,12 @@ def grouped_heads_order(n_rows: int, n_heads: int, n_heads_kv: int) -> Order:
     return np.concatenate([part.reshape(-1) for part in parts])
 
 
-def linear_attention_order(
-    n_key_heads: int, n_value_heads: int, key_size: int, value_size: int
-) -> Order:
-    """Return the order from (key head, its q k v z) to all q, all k, all v, all z.
+def linear_attention_order(n_key_heads: int, sizes: Sequence[int]) -> Order:
+    """Return the order from (key head, part, row) to all rows of each part in turn.
 
-    Source: `Qwen3NextModel.modify_tensors`, `in_proj_qkvz`.
+    `sizes` are the numbers of a key head's rows: of q, k, v and z, or of b and a. Source:
+    `Qwen3NextModel.modify_tensors`, `in_proj_qkvz`.
     """
-    n_value = n_value_heads // n_key_heads * value_size
-    sizes = (key_size, key_size, n_value, n_value)
     grouped = _indices(n_key_heads * sum(sizes)).reshape(n_key_heads, -1)
     parts = np.split(grouped, np.cumsum(sizes)[:-1], axis=1)
     return np.concatenate([part.reshape(-1) for part in parts])

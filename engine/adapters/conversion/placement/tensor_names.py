@@ -148,3 +148,7 @@ SPLIT: Final = {
 }
 """Tensors that concatenate the rows of several others. A base has either form, regardless of the
 source model's (`--fuse-qkv` and `--fuse-gate-up-exps`)."""
+
+GATED: Final = ("ffn_gate", "ffn_up")
+"""Tensors whose rows some bases concatenate in one that is named ffn_up (phi3, chatglm, glm4,
+plamo2): `LLM_FFN_SWIGLU` and `LLM_FFN_GEGLU` of llama.cpp take its first half for the gate."""

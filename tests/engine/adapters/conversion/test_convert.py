@@ -21,6 +21,7 @@ from engine.adapters.conversion.identity import base_fingerprint
 from engine.adapters.conversion.placement.make_plan import make_plan
 from engine.adapters.conversion.placement.plan import Plan
 from engine.adapters.foreign.read import read_source
+from engine.adapters.inspection.inspect import inspect
 from engine.adapters.read import read_adapter
 from engine.errors import AdapterError, Cancelled, EngineError
 from engine.gguf.header import read_header
@@ -28,6 +29,7 @@ from engine.gguf.model_header import require_base
 from engine.gguf.weights import WeightFile
 from engine.llama.adapter import LoraAdapter
 from engine.llama.model import Model
+from tests.support.architecture_references import reference
 from tests.support.peft_folders import Dtype, pair, write_peft
 from tests.support.tiny_models import HEAD_SIZE, N_EMBD, N_FF, N_HEAD, N_HEAD_KV, write_base
 
@@ -230,6 +232,14 @@ def test_an_adapter_that_was_never_trained_is_told(tmp_path: Path, base: Path) -
     modules["model.layers.1.mlp.down_proj"][1][0, 0] = 1.0
     written(tmp_path / "x", modules=modules)
     assert convert(tmp_path / "x", base, tmp_path / "x.gguf").notices == ()
+
+
+def test_what_llama_cpp_ignores_is_told_as_an_inspection_tells_it(tmp_path: Path) -> None:
+    stored = reference("deepseek2")
+    made = convert(stored.folder / "plain", stored.base, tmp_path / "out.gguf")
+    inspected = inspect(made.path, base=require_base(stored.base))
+    assert made.notices == inspected.notices
+    assert "only 11 of its 21 tensors take effect" in made.notices[0]
 
 
 def test_invocation_tokens_and_a_name_are_kept(tmp_path: Path, base: Path) -> None:

@@ -141,6 +141,10 @@ ODD_ROWS: list[Any] = [
 ]
 
 
+FIRST_HALF = "adapter_model-00001-of-00002.safetensors"
+SECOND_HALF = "adapter_model-00002-of-00002.safetensors"
+
+
 def test_an_answer_with_missing_fields_loses_nothing_else() -> None:
     found = list(repositories_of(ODD_ROWS))
     assert [repository.name for repository in found] == ["a/b", "c/d", "e/f"]
@@ -157,6 +161,10 @@ def test_an_answer_with_missing_fields_loses_nothing_else() -> None:
         (["sub/adapter_model.bin"], RepositoryKind.PEFT),
         (["adapter_config.json", "adapters.safetensors"], RepositoryKind.MLX),
         (["lora.gguf", "README.md"], RepositoryKind.GGUF),
+        (["adapter_config.json", FIRST_HALF, SECOND_HALF], RepositoryKind.PEFT),
+        (["adapter_config.json", FIRST_HALF], RepositoryKind.UNKNOWN),
+        (["adapter_config.json", "0000200_adapters.safetensors"], RepositoryKind.MLX),
+        (["params.json", "lora.safetensors"], RepositoryKind.PEFT),
         (["README.md"], RepositoryKind.UNKNOWN),
     ],
 )

@@ -83,7 +83,7 @@ async def test_what_does_not_fit_says_why_and_cannot_be_pulled(
         screen = await looked_at(app, pilot, WRONG)
         assert line(screen, "verdict").startswith("✗ does not fit Tiny: ")
         assert "128 x 128" in line(screen, "verdict")
-        assert "of the base Tiny needs one of 64 x 64" in line(screen, "verdict")
+        assert "but the base's 'blk.0.attn_q.weight' needs 64 x 64" in line(screen, "verdict")
         assert "Enter" not in str(screen.query_one("#hub-adapter").border_subtitle)
         await pilot.press("enter", "enter")
         assert line(screen, "doing") == ""

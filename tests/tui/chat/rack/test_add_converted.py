@@ -108,7 +108,7 @@ async def test_a_folder_that_cannot_be_converted_is_one_sentence(
     write_peft(tmp_path / "broken", broken, alpha=8, r=4)
     async with chat(engine, model, size=(160, 40)) as (app, pilot):
         before = app.chat.session.mix
-        for folder, sentence in (("dora", "DoRA"), ("broken", "not finite")):
+        for folder, sentence in (("dora", "DoRA"), ("broken", "NaN or infinity")):
             await typed(app, pilot, folder)
             problem = app.screen.query_one("#problem", Static)
             await wait_until(pilot, lambda p=problem, s=sentence: s in str(p.content), sentence)

@@ -236,8 +236,8 @@ async def test_an_adapter_is_added_by_its_path(
     ("file", "sentence"),
     [
         ("absent.gguf", "There is no file"),
-        ("", "holds no adapter"),
-        ("base.gguf", "base.gguf is"),
+        ("", "GGUF files; name one of them"),
+        ("base.gguf", "is a model, not a LoRA adapter"),
         ("qwen.gguf", "qwen2"),
         ("cut.gguf", "cut.gguf"),
         ("garbage.gguf", "garbage.gguf"),
@@ -283,7 +283,9 @@ async def test_an_adapter_of_the_model_that_does_not_fit_is_left_out(
     model = replace(model, adapters=(missing, *model.adapters))
     async with chat(engine, model) as (app, pilot):
         assert list(scales(app)) == ["pirate", "formal", "shout"]
-        assert notices(app)[0].startswith("gone is left out.")
+        assert notices(app)[0] == (
+            "gone does not exist: check the path. The adapter gone is left out."
+        )
         assert (await say(app, pilot, "Hi")).text == "Yes."
 
 

@@ -104,10 +104,10 @@ def test_a_name_stands_for_a_models_base(capsys: Capture, files: Path, tmp_path:
         (
             "base.gguf base.gguf --rank 4",
             1,
-            "have has the weights of the base: there is nothing to extract",
+            "base.gguf has the weights of the base: there is nothing to extract",
         ),
         ("norms.gguf base.gguf --rank 4", 1, "only in what no adapter can hold"),
-        ("gemma.gguf base.gguf --rank 4", 1, "is has the architecture 'gemma'"),
+        ("gemma.gguf base.gguf --rank 4", 1, "gemma.gguf has the architecture 'gemma'"),
         ("deeper.gguf base.gguf --rank 4", 1, "has block_count 3, but the base 2"),
         ("adapter.gguf base.gguf --rank 4", 1, "is an adapter, not a model"),
         ("cut.gguf base.gguf --rank 4", 1, "is cut short"),

@@ -11,7 +11,7 @@ from engine.hub.search.search import Repository, RepositoryKind
 from tui.commands.hub.found_table import FoundTable
 from tui.commands.hub.judged import Found
 
-REASON = "It adapts hf.co/ann/sql-lora:lora.gguf in a size that /store/sha256-1 does not have. " * 3
+REASON = "It adapts hf.co/ann/sql-lora:lora.gguf in a size that captain does not have. " * 3
 FOUND = Found(
     Repository(
         name="ann/sql-lora",
@@ -47,9 +47,3 @@ def test_a_pipe_gets_one_whole_line_with_the_reason() -> None:
     (line,) = FoundTable(has_fit=True).row(FOUND).splitlines()
     assert line.endswith(f"does not fit: {REASON.strip()}")
     assert "  mit  " in line
-
-
-def test_a_reason_is_put_into_the_words_of_whoever_asked() -> None:
-    table = FoundTable(True, said=lambda text: text.replace("/store/sha256-1", "captain"))
-    assert "/store" not in table.row(FOUND)
-    assert "captain" in table.row(FOUND)

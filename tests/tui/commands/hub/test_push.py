@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
+from tests.support.adapter_cases import CASES
 from tests.support.command_line import TIMEOUT_S, Ended, environment, run_tui
 from tests.support.fake_hub_upload import (
     COMMIT,
@@ -172,6 +174,22 @@ def test_of_a_folder_go_the_configuration_the_weights_and_its_completed_card(
         "library_name": "peft",
         "tags": ["poetry", "lora", "adapter"],
     }
+
+
+def test_parts_of_weights_are_pushed_whole_or_not_at_all(
+    hub: UploadHub, files: Files, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(CASES / "sharded", tmp_path / "parts")
+    ended = push(str(folder), "hf.co/me/parts", "--yes", files=files, hub=hub, place=tmp_path)
+    assert ended.code == 0, ended.err
+    uploaded = hub.repos["me/parts"].files
+    assert {*uploaded} - {CARD} == {path.name for path in folder.iterdir()}
+    missing = "adapter_model-00002-of-00002.safetensors"
+    (folder / missing).unlink()
+    ended = push(str(folder), "hf.co/me/half", "--yes", files=files, hub=hub, place=tmp_path)
+    assert ended.code == 1
+    assert missing in ended.err
+    assert "me/half" not in hub.repos
 
 
 def test_an_adapter_of_a_model_is_pushed_by_its_name(

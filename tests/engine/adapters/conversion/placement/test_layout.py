@@ -6,6 +6,7 @@ experts (`--fuse-gate-up-exps`); its own script for adapters knows nothing of it
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.adapters.conversion.convert import convert
+from engine.adapters.foreign.formats.safetensors import read_safetensors
 from tests.support.architecture_references import reference
+from tests.support.peft_folders import safetensors_bytes
 
 Tensors = dict[str, NDArray[np.float32]]
 
@@ -24,6 +27,11 @@ FUSED = (
     *("gemma", "gemma2", "gemma3", "olmo2", "command-r", "starcoder2", "stablelm"),
 )
 TOLERANCE = 1e-4
+PARTS = {
+    "qkv_proj": {"q_proj": slice(32), "k_proj": slice(32, 48), "v_proj": slice(48, 64)},
+    "gate_up_proj": {"gate_proj": slice(64), "up_proj": slice(64, 128)},
+}
+"""The rows of the parts of each fused module of the phi3."""
 
 
 def with_fused_qkv(tensors: Tensors) -> Tensors:
@@ -82,6 +90,32 @@ def test_the_adapter_agrees_with_peft(
     out = tmp_path / "adapter.gguf"
     convert(stored.folder / kind, base, out, out_type="f32")
     assert stored.error(kind, base, out) < TOLERANCE + base_error
+
+
+@pytest.mark.parametrize(
+    "modules", [("qkv_proj",), ("gate_up_proj",), ("qkv_proj", "gate_up_proj")]
+)
+def test_parts_trained_apart_agree_with_peft_on_a_base_that_fuses_them(
+    modules: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A Phi-3 in Llama's shape has adapters of q, k, v, gate and up (unsloth/Phi-3.5, Phi-4)."""
+    stored = reference("phi3")
+    apart = shutil.copytree(stored.folder / "plain", tmp_path / "apart")
+    weights = apart / "adapter_model.safetensors"
+    tensors: Tensors = {}
+    for name, tensor in read_safetensors(weights).items():
+        values = tensor.stored().read()
+        module = next((module for module in modules if f".{module}." in name), None)
+        if module is None:
+            tensors[name] = values
+            continue
+        for part, rows in PARTS[module].items():
+            half = values[rows] if ".lora_B." in name else values
+            tensors[name.replace(module, part)] = half
+    weights.write_bytes(safetensors_bytes(tensors))
+    out = tmp_path / "adapter.gguf"
+    convert(apart, stored.base, out, out_type="f32")
+    assert stored.error("plain", stored.base, out) < 1e-5
 
 
 def rewritten(base: Path, out: Path, change: Callable[[Tensors], Tensors]) -> Path:

@@ -33,7 +33,7 @@ from tests.support.hand_headers import (
     stored,
     weight_delta,
 )
-from tests.support.row_loops import permuted
+from tests.support.row_loops import parts_apart, permuted
 
 LLAMA = HAND_ARCHITECTURES["llama"]
 QWEN3 = HAND_ARCHITECTURES["qwen3"]
@@ -272,6 +272,85 @@ def test_gate_up_is_split_where_the_base_has_a_gate(has_gate: bool) -> None:
     order = ("gate", "up") if has_gate else ("up",)
     whole = np.concatenate([found[f"blk.0.ffn_{name}.weight"] for name in order])
     assert np.array_equal(whole, weight_delta(one))
+
+
+GATED = {"blk.0.ffn_up.weight": (2 * N_FF, N_EMBD), "blk.0.ffn_down.weight": (N_EMBD, N_FF)}
+HALVES = {"gate_proj": slice(N_FF), "up_proj": slice(N_FF, None)}
+
+
+@pytest.mark.parametrize("architecture", ["phi3", "glm4", "chatglm", "plamo2", "plamo3"])
+@pytest.mark.parametrize("adapted", [("up_proj", "gate_proj"), ("gate_proj",), ("up_proj",)])
+def test_gate_and_up_become_one_pair_where_the_base_has_one_tensor(
+    architecture: str, adapted: tuple[str, ...]
+) -> None:
+    modules = [
+        module(f"model.layers.0.mlp.{name}", (N_FF, N_EMBD), rank=2 + i)
+        for i, name in enumerate(adapted)
+    ]
+    plan = make_plan(source(modules), hand_header(architecture, GATED, KEYS))
+    (pair,) = plan.pairs
+    assert pair.rank == sum(one.rank for one in modules)
+    expected = np.zeros((2 * N_FF, N_EMBD), np.float32)
+    scales = {one.path: 2.0 + i for i, one in enumerate(modules)}
+    for name, one in zip(adapted, modules, strict=True):
+        expected[HALVES[name]] = weight_delta(one) * np.float32(scales[one.path])
+    assert np.array_equal(deltas(plan, scales)["blk.0.ffn_up.weight"], expected)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "path"),
+    [
+        *((name, "model.layers.0.mlp.gate_up_proj") for name in ("phi3", "glm4", "chatglm")),
+        ("chatglm", "transformer.encoder.layers.0.mlp.dense_h_to_4h"),
+    ],
+)
+@pytest.mark.parametrize("has_gate", [False, True])
+def test_a_module_of_gate_and_up_keeps_its_rank_on_either_base(
+    architecture: str, path: str, has_gate: bool
+) -> None:
+    shapes = GATED
+    if has_gate:
+        names = "blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"
+        shapes = {**GATED, **dict.fromkeys(names, (N_FF, N_EMBD))}
+    one = module(path, (2 * N_FF, N_EMBD))
+    plan = make_plan(source([one]), hand_header(architecture, shapes, KEYS))
+    assert {pair.rank for pair in plan.pairs} == {one.rank}
+    found = deltas(plan)
+    order = ("gate", "up") if has_gate else ("up",)
+    whole = np.concatenate([found[f"blk.0.ffn_{name}.weight"] for name in order])
+    assert np.array_equal(whole, weight_delta(one))
+
+
+@pytest.mark.parametrize(
+    ("fused", "tensor", "parts"),
+    [
+        ("in_proj_qkvz", "ssm_in", {"in_proj_qkv": slice(-18), "in_proj_z": slice(-18, None)}),
+        ("in_proj_ba", "ssm_ba", {"in_proj_b": slice(6), "in_proj_a": slice(6, None)}),
+    ],
+)
+def test_parts_of_linear_attention_go_between_the_rows_of_one_another(
+    fused: str, tensor: str, parts: dict[str, slice]
+) -> None:
+    hand = HAND_ARCHITECTURES["qwen3next"]
+    shape = hand.modules[f"linear_attn.{fused}"]
+    header = hand_header("qwen3next", {f"blk.0.{tensor}.weight": shape}, {**KEYS, **hand.keys})
+    whole = np.arange(shape[0] * N_EMBD, dtype=np.float32).reshape(shape)
+    per_key = (4, 4, 9, 9) if fused == "in_proj_qkvz" else (3, 3)
+    apart = np.concatenate(parts_apart(whole, 2, per_key))
+    unit = np.eye(N_EMBD, dtype=np.float32)
+    modules = [
+        LoraModule(
+            f"model.layers.0.linear_attn.{name}",
+            ModuleKind.LINEAR,
+            stored("a", unit),
+            stored("b", apart[rows]),
+            1.0,
+        )
+        for name, rows in parts.items()
+    ]
+    assert np.array_equal(
+        deltas(make_plan(source(modules), header))[f"blk.0.{tensor}.weight"], whole
+    )
 
 
 def test_experts_become_one_pair_where_the_base_has_gate_and_up_in_one_tensor() -> None:

@@ -94,6 +94,12 @@ def test_an_unknown_module_is_named(path: str) -> None:
     assert f"{path!r} and 1 more module, which is unknown in llama models" in text
 
 
+def test_rows_in_an_order_that_is_not_known_are_said_to_be() -> None:
+    one = module("model.layers.0.self_attn.qkv_proj", (3 * N_EMBD, N_EMBD))
+    text = refused(one, hand_header("mimo2", {"blk.0.attn_qkv.weight": (3 * N_EMBD, N_EMBD)}, KEYS))
+    assert "a name whose order of rows is not known for mimo2 models" in text
+
+
 def test_a_layer_beyond_the_base_is_named_and_the_others_are_counted() -> None:
     modules = [module(f"model.layers.{i}.mlp.up_proj", (N_FF, N_EMBD)) for i in range(5)]
     text = refused(modules, LLAMA.header())

@@ -120,11 +120,30 @@ def test_layers_of_jais_need_no_configuration() -> None:
     assert np.array_equal(_delta(one, "jais", None), weight_delta(one))
 
 
-def test_a_tensor_of_falcon_h1_without_a_rule_is_refused() -> None:
-    one = module("model.layers.0.self_attn.v_proj", (N_EMBD, N_EMBD))
+def test_each_row_of_a_fused_tensor_of_falcon_h1_has_its_parts_factor() -> None:
+    modules = [module(f"model.layers.0.self_attn.{n}_proj", (N_EMBD, N_EMBD)) for n in "qkv"]
     shapes = {"blk.0.attn_qkv.weight": (3 * N_EMBD, N_EMBD)}
+    header = hand_header("falcon-h1", shapes, KEYS)
+    (pair,) = make_plan(source(modules), header, FALCON_H1).pairs
+    a, b = pair.build([1.0] * 3)
+    q, k, v = map(weight_delta, modules)
+    assert np.array_equal(b @ a, np.concatenate([2 * q, k, 2 * v]))
+
+
+def test_gate_and_up_in_one_tensor_of_falcon_h1_have_their_own_factors() -> None:
+    shapes = {"blk.0.ffn_up.weight": (2 * N_FF, N_EMBD), "blk.0.ffn_down.weight": (N_EMBD, N_FF)}
+    one = module("model.layers.0.mlp.gate_up_proj", (2 * N_FF, N_EMBD))
+    (pair,) = make_plan(source([one]), hand_header("falcon-h1", shapes, KEYS), FALCON_H1).pairs
+    a, b = pair.build([1.0])
+    gate, up = np.split(weight_delta(one), 2)
+    assert np.array_equal(b @ a, np.concatenate([5 * gate, up]))
+
+
+def test_a_tensor_of_falcon_h1_without_a_rule_is_refused() -> None:
+    one = module("model.layers.0.mlp.router", (4, N_EMBD))
+    shapes = {"blk.0.ffn_gate_inp.weight": (4, N_EMBD)}
     with pytest.raises(
-        AdapterError, match="multipliers of 'attn_qkv' in falcon-h1 models are unknown"
+        AdapterError, match="multipliers of 'ffn_gate_inp' in falcon-h1 models are unknown"
     ):
         make_plan(source([one]), hand_header("falcon-h1", shapes, KEYS), FALCON_H1)
 

@@ -40,7 +40,7 @@ def test_value_heads_are_tiled_over_the_key_heads(n_keys: int, n_values: int) ->
 
 
 def test_linear_attention_comes_apart_into_q_k_v_z() -> None:
-    order = row_orders.linear_attention_order(2, 4, 1, 2)
+    order = row_orders.linear_attention_order(2, (1, 1, 4, 4))
     # Two key heads, each of one row q, one row k, four rows v, four rows z.
     assert order.tolist() == [
         0,

@@ -10,12 +10,12 @@ from engine.errors import EngineError
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
 from engine.protocol.values import FinishReason, GenerationStats
+from engine.runtime.answer.repetition import RepetitionGuard
+from engine.runtime.answer.sampling import Sampling
+from engine.runtime.answer.stop_strings import TextStream
+from engine.runtime.answer.thoughts import Split, ThoughtSplitter
 from engine.runtime.prompt import Prompt, build_prompt
-from engine.runtime.repetition import RepetitionGuard
 from engine.runtime.runtime import Runtime
-from engine.runtime.sampling import Sampling
-from engine.runtime.stop_strings import TextStream
-from engine.runtime.thoughts import Split, ThoughtSplitter
 from modelfiles.parameters import DEFAULTS, Parameters
 
 _REPEATS: Final = (

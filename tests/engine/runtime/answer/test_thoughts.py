@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.runtime.thoughts import ThoughtSplitter
+from engine.runtime.answer.thoughts import ThoughtSplitter
 from modelfiles.template.thoughts import ThoughtTags
 
 

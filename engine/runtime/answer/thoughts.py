@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from engine.runtime.stop_strings import overlap
+from engine.runtime.answer.stop_strings import overlap
 from modelfiles.template.thoughts import DEFAULT_TAGS, ThoughtTags
 
 

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.runtime.stop_strings import TextStream
+from engine.runtime.answer.stop_strings import TextStream
 
 SMALL = st.text(alphabet="ab<|é☃", max_size=30)
 STOPS = st.lists(st.text(alphabet="ab<|é", min_size=1, max_size=4), max_size=3)

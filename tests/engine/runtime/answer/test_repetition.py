@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.runtime.repetition import MAX_PIECE, RepetitionGuard
+from engine.runtime.answer.repetition import MAX_PIECE, RepetitionGuard
 from modelfiles.parameters import DEFAULTS
 
 

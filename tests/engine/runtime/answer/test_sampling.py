@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from engine.runtime.answer.sampling import Sampling
 from engine.runtime.runtime import Runtime
-from engine.runtime.sampling import Sampling
 from modelfiles.parameters import Parameters
 
 N_DRAWS = 400

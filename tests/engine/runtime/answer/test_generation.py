@@ -11,7 +11,7 @@ from engine.protocol.chat_request import ChatRequest
 from engine.protocol.events import Finished, GenerationEvent, PromptProgress, Tokens
 from engine.protocol.settings import EngineSettings
 from engine.protocol.values import BaseReference, ChatMessage, LoadSpec
-from engine.runtime.generation import generate
+from engine.runtime.answer.generation import generate
 from engine.runtime.load_options import PREFILL_CHUNK
 from engine.runtime.runtime import Runtime
 from engine.stack import stack_of
