@@ -7,15 +7,17 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from engine.disk.handle import Handle
-from engine.errors import BaseError
+from engine.errors import BaseError, PromptError
 from engine.llama.backends import Backends, leave_out_amx
 from engine.llama.cpu import reports_amx
 from engine.llama.library import lc
 from engine.llama.log import reasons
 from engine.llama.rpc import use_hosts
+
+NO_VOCABULARY: Final = "The base has no vocabulary, so it cannot read a prompt: use another base."
 
 
 class AdapterUser(Handle):
@@ -75,6 +77,7 @@ class Model(Handle):
         self._vocab: Any = lc.llama_model_get_vocab(self._model)
         self._contexts: list[AdapterUser] = []
         self._adapters: list[Handle] = []
+        self.has_vocabulary = lc.llama_vocab_type(self._vocab) != lc.LLAMA_VOCAB_TYPE_NONE
         self.n_vocab: int = lc.llama_vocab_n_tokens(self._vocab)
         self.n_params: int = lc.llama_model_n_params(self._model)
         self.size_bytes: int = lc.llama_model_size(self._model)
@@ -129,6 +132,8 @@ class Model(Handle):
 
         `add_special` adds the special tokens that the vocabulary asks for, such as BOS.
         """
+        if not self.has_vocabulary:
+            raise PromptError(NO_VOCABULARY)  # llama.cpp would abort
         data = text.encode()
         capacity = len(data) + 8
         while True:

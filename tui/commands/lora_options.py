@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from engine.adapters.read import read_adapter
 from engine.gguf.header import GgufHeader
 from engine.gguf.model_header import require_base
 from engine.resolve.adapter import adapter_notices, equal_adapters
-from engine.resolve.reference import gguf_of, resolve_adapter
+from engine.resolve.reference import ResolvedAdapter, gguf_of, resolve_adapter
+from engine.resolve.watch import Watch
 from engine.stack import AdapterStack, stack_of
-from modelfiles.errors import naming
+from modelfiles.errors import ReferenceNotFoundError, naming
 from modelfiles.language.adapter_line import MAX_SCALE
 from modelfiles.model import AdapterSpec, Model
 from modelfiles.references.model_name import free_name
@@ -24,6 +26,7 @@ from tui.errors import UsageError
 from tui.terminal.output import note
 
 DEFAULT_SCALE = 1.0
+_SCALED = re.compile(r"(.+)[:=@](-?(?:[0-9]+\.?[0-9]*|\.[0-9]+))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +118,14 @@ def stacked(
     tell: Callable[[str], object] = note,
 ) -> tuple[AdapterSpec, ...]:
     """Apply the options to a stack like `with_loras`; without a base nothing can be converted."""
-    named: list[str] = []
+    named: set[str] = set()
     for option in options:
+        if option.reference in named:
+            raise UsageError(f"--lora {option.reference} is given twice: give it one scale.")
+        named.add(option.reference)
         scale = DEFAULT_SCALE if option.scale is None else option.scale
         with watching(option.reference, tell) as watch:
-            found = resolve_adapter(option.reference, stack=adapters, watch=watch)
+            found = _resolved(option.reference, adapters, watch)
             if found.spec is None:
                 if base is None and found.is_foreign:
                     raise UsageError(
@@ -129,17 +135,24 @@ def stacked(
                 new = gguf_of(found, base or Path(), watch=watch)
                 name = free_name(new.name, [spec.name for spec in adapters])
                 adapters = (*adapters, AdapterSpec(name, new.path, scale))
-                named.append(name)
                 continue
-        if found.spec.name in named:
-            raise UsageError(
-                f"--lora {option.reference} names {found.spec.name} again: give it one scale."
-            )
-        named.append(found.spec.name)
         place = adapters.index(found.spec)
         changed = replace(found.spec, scale=scale)
         adapters = (*adapters[:place], changed, *adapters[place + 1 :])
     return adapters
+
+
+def _resolved(reference: str, adapters: tuple[AdapterSpec, ...], watch: Watch) -> ResolvedAdapter:
+    try:
+        return resolve_adapter(reference, stack=adapters, watch=watch)
+    except ReferenceNotFoundError:
+        scaled = _SCALED.fullmatch(reference)
+        if scaled is None:
+            raise
+        raise UsageError(
+            f"--lora {reference}: the scale stands in an option of its own, as in"
+            f" --lora {scaled[1]} --lora-scale {scaled[2]}."
+        ) from None
 
 
 def require_apart(out: Path, options: Iterable[LoraOption]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.errors import PromptError
+from engine.gguf.metadata import ValueType
 from engine.llama.model import Model
 from engine.protocol.chat_request import ChatRequest
 from engine.protocol.values import ChatMessage
@@ -16,7 +17,8 @@ from engine.runtime.prompt import build_prompt
 from modelfiles.parameters import Parameters
 from modelfiles.template.choose import PLAIN_STOPS
 from tests.engine.conftest import Tiny
-from tests.support.tiny_models import END_OF_TEXT, write_base
+from tests.support.gguf_raw import RawGguf, RawValue, text
+from tests.support.tiny_models import END_OF_TEXT, vocabulary, write_base
 
 
 @pytest.fixture
@@ -260,3 +262,14 @@ def test_a_raw_text_is_completed_as_it_is(model: Model) -> None:
     prompt = build_prompt(model, request, n_ctx=512)
     assert prompt.tokens == model.tokenize("Once upon")
     assert (prompt.stops, prompt.notices) == ((), ())
+
+
+def test_a_base_without_a_vocabulary_is_a_sentence(tmp_path: Path) -> None:
+    raw = RawGguf.read(write_base(tmp_path / "base.gguf", chat_template=None))
+    for key in [key for key in raw.metadata if key.startswith("tokenizer.")]:
+        del raw.metadata[key]
+    raw.metadata["tokenizer.ggml.model"] = text("none")
+    raw.metadata["llama.vocab_size"] = RawValue(ValueType.UINT32, len(vocabulary()))
+    path = raw.write(tmp_path / "mute.gguf")
+    with Model(path) as model, pytest.raises(PromptError, match="has no vocabulary"):
+        build_prompt(model, asked("Hi"), n_ctx=64)

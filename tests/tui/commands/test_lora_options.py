@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from engine.errors import AdapterError, BaseError
+from engine.resolve.adapter import equal_adapters
 from modelfiles.errors import ReferenceNotFoundError
 from modelfiles.model import AdapterSpec, Model
 from tests.support.tiny_models import write_adapter, write_base
 from tui.cli import build_parser
-from tui.commands.lora_options import LoraOption, stack_of_model, with_loras
+from tui.commands.lora_options import LoraOption, stack_of_model, stacked, with_loras
+from tui.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +140,28 @@ def test_an_adapter_that_does_not_fit_is_refused_before_anything_is_loaded(
 def test_a_base_that_is_an_adapter_is_refused(folder: Path) -> None:
     with pytest.raises(BaseError):
         stack_of_model(Model("odd:latest", folder / "style.gguf"))
+
+
+@pytest.mark.parametrize("reference", ["pirate:0.7", "pirate=0.7", "./style.gguf:-0.5"])
+def test_a_scale_behind_a_reference_points_to_its_option(reference: str) -> None:
+    with pytest.raises(UsageError, match=r"--lora-scale -?0"):
+        stacked((), [LoraOption(reference)], None)
+
+
+def test_an_adapter_named_twice_needs_one_scale(tmp_path: Path) -> None:
+    base = write_base(tmp_path / "base.gguf")
+    path = str(write_adapter(tmp_path / "style.gguf", base))
+    with pytest.raises(UsageError, match="style.gguf is given twice: give it one scale"):
+        stacked((), [LoraOption(path), LoraOption(path, 0.5)], None)
+    (spec,) = stacked((), [LoraOption(path, 0.5)], None)
+    assert spec.scale == 0.5
+
+
+def test_equal_adapters_of_two_names_are_told(tmp_path: Path) -> None:
+    base = write_base(tmp_path / "base.gguf")
+    one = write_adapter(tmp_path / "one.gguf", base)
+    two = tmp_path / "two.gguf"
+    two.write_bytes(one.read_bytes())
+    other = write_adapter(tmp_path / "other.gguf", base, seed=7)
+    specs = [AdapterSpec(path.stem, path) for path in (one, other, two)]
+    assert equal_adapters(specs) == ("two is the same adapter as one: their scales add up.",)

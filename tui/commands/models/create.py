@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from engine.errors import EngineError
+from engine.errors import BaseError, EngineError
 from engine.gguf.model_header import require_base
 from engine.resolve.adapter import adapter_notices, equal_adapters
 from modelfiles.errors import ModelfilesError, TemplateError
@@ -60,6 +60,8 @@ a Modelfile:
 _STDIN = "-"
 _LARGEST_BYTES = 64 * 2**20
 _CHAT_TEMPLATE = "tokenizer.chat_template"
+_TOKENIZER = "tokenizer.ggml.model"
+_NO_TOKENIZERS = ("none", "no_vocab")
 """A larger file is a model given by mistake, which must not be read into memory."""
 
 
@@ -142,6 +144,8 @@ def _check(model: Model, modelfile: Modelfile, label: str) -> None:
         _check_template(model.template, f"{label}:{modelfile.template_line or line}")
     try:
         base = require_base(model.base)
+        if base.text(_TOKENIZER) in _NO_TOKENIZERS:
+            raise BaseError("has no vocabulary, so it cannot read a prompt.", model.base)
         if not model.template:
             _check_chat_template(base.text(_CHAT_TEMPLATE), f"{label}:{modelfile.base_line}")
         for sentence in equal_adapters(model.adapters):
