@@ -203,7 +203,11 @@ def test_run_takes_bytes_that_are_not_utf8(files: Path, tiny_home: Path) -> None
     assert (ended.code, ended.err) == (0, "")
     shutil.copy(files / "loud.gguf", files / strange)
     ended = run_tui("run", "tiny", "Hi", "--lora", strange, home=tiny_home, folder=files)
-    assert_one_sentence(ended, 1, "UTF-8")
+    note, error = ended.err.splitlines()
+    assert note.endswith("is the same adapter as loud: their scales add up.")
+    assert error.startswith("Error: ")
+    assert "UTF-8" in error
+    assert ended.code == 1
 
 
 @pytest.mark.parametrize("descriptor", [0, 1, 2])

@@ -151,7 +151,7 @@ def test_a_scale_behind_a_reference_points_to_its_option(reference: str) -> None
 def test_an_adapter_named_twice_needs_one_scale(tmp_path: Path) -> None:
     base = write_base(tmp_path / "base.gguf")
     path = str(write_adapter(tmp_path / "style.gguf", base))
-    with pytest.raises(UsageError, match="style.gguf is given twice: give it one scale"):
+    with pytest.raises(UsageError, match=r"style\.gguf is given twice: give it one scale"):
         stacked((), [LoraOption(path), LoraOption(path, 0.5)], None)
     (spec,) = stacked((), [LoraOption(path, 0.5)], None)
     assert spec.scale == 0.5
