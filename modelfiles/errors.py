@@ -26,12 +26,14 @@ class SubjectError(Exception):
     def about(self, names: Mapping[Path, str]) -> Self:
         """Use the user's name for the subject if it is a file of `names` or lies in a folder of it.
 
+        A folder's name may end with the separator that a file's follows, `hf.co/user/repo:`.
         Returns the same error, with its cause and traceback.
         """
         for path, name in names.items():
             if self.subject is not None and Path(self.subject).is_relative_to(path):
                 inner = Path(self.subject).relative_to(path)
-                self.subject = f"{name}/{inner}" if inner.name else name
+                separator = "" if name.endswith((":", "/")) else "/"
+                self.subject = f"{name}{separator}{inner}" if inner.name else name.rstrip(":/")
                 break
         return self
 

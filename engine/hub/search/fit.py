@@ -77,8 +77,8 @@ def fit_of(repo: str, choice: AdapterChoice, revision: str, base: GgufHeader) ->
 
 
 def _address_of(repo: str, folder: PurePosixPath) -> str:
-    """Return the reference to a folder, `hf.co/user/repo:folder`."""
-    return f"hf.co/{repo}:{folder}" if folder.name else f"hf.co/{repo}"
+    """Return the prefix of the references to the folder's files, `hf.co/user/repo:folder/`."""
+    return f"hf.co/{repo}:" + (f"{folder}/" if folder.name else "")
 
 
 def _require_gguf_fits(head: RemoteHead, base: GgufHeader) -> None:

@@ -86,7 +86,7 @@ def test_a_pulled_name_comes_last(shelf: Shelf) -> None:
             '(line 2): ADAPTER gone: There is no adapter "gone": it is neither a file',
         ),
         ("ADAPTER ./notes", "(line 2): ADAPTER ./notes: the folder /"),
-        ("ADAPTER ./broken", "(line 2): ADAPTER ./broken: In /"),
+        ("ADAPTER ./broken", "(line 2): ADAPTER ./broken: /"),
         ("ADAPTER hf.co/user", '(line 2): ADAPTER hf.co/user: "user" is no repository of the'),
         ('ADAPTER ""', "(line 2): ADAPTER: There is no adapter"),
         ("ADAPTER ./far/stacked.gguf 0,5", "(line 2): the scale must be a finite number"),

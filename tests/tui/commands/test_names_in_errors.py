@@ -34,7 +34,7 @@ COMMANDS = {
     "extract from": "extract base.gguf mine -o out.gguf --rank 2",
     "convert": "convert peft --base mine",
     "create": "create child -f Childfile",
-    "push": "push pirate hf.co/me/x --of mine --yes",
+    "push": "push pirate hf.co/me/x --base mine --yes",
 }
 BASE = ("run", "show", "template", "inspect", "fuse", "fuse to peft", "merge", "create")
 ADAPTER = ("run", "show", "inspect", "inspect one", "fuse", "fuse to peft", "merge", "create")

@@ -117,8 +117,8 @@ def test_a_folder_to_convert_is_judged_by_its_header(
     assert told(child, base)[:2] == ("fits", "")
     verdict, reason, _ = told(child, base, "hf.co/bob/lora")
     assert verdict == "does not fit"
-    assert "another size" in reason
-    assert "hf.co/bob/lora" in reason
+    assert "needs 64 x 64: use the base it was made for." in reason
+    assert reason.startswith("hf.co/bob/lora adapts ")
     assert "lora-tui-" not in reason
 
 
