@@ -1,5 +1,6 @@
 """Errors of the modelfiles package; each message is one sentence for the user."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,17 @@ def naming(names: Mapping[Path, str]) -> Iterator[None]:
     except SubjectError as error:
         error.about(names)
         raise
+
+
+def names_of_stored(names: Mapping[Path, str]) -> dict[Path, str]:
+    """Return the names of files that are called by their digest, in a store or a cache.
+
+    Other files keep the path in messages: the user named them by it.
+    """
+    return {path: name for path, name in names.items() if _DIGEST.search(path.name)}
+
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class ModelfilesError(SubjectError):

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
+from modelfiles.errors import names_of_stored
 from modelfiles.parameters import Parameters
 
 Role = Literal["system", "user", "assistant"]
@@ -82,8 +83,8 @@ class Model:
 
     @property
     def names(self) -> dict[Path, str]:
-        """What the user calls the files of the base and the adapters, to word errors about them."""
-        names = {spec.path: spec.name for spec in self.adapters}
+        """What the user calls the base and the stored adapters, to word errors about them."""
+        names = names_of_stored({spec.path: spec.name for spec in self.adapters})
         return names | ({self.base: self.name} if self.name else {})
 
 

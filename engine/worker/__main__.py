@@ -43,6 +43,7 @@ from engine.runtime.answer.generation import generate
 from engine.runtime.idle_work import Pause, Step, settle
 from engine.runtime.runtime import Runtime
 from engine.worker.token_batch import _Throttle, _TokenBatch
+from modelfiles.errors import names_of_stored
 
 log = logging.getLogger("engine.worker")
 
@@ -267,7 +268,7 @@ def _names(request: Request) -> dict[Path, str]:
         case Load(spec=spec) if spec.base.name:
             return {Path(spec.base.path): spec.base.name}
         case SetStack(stack=stack):
-            return {entry.adapter.file: entry.adapter.name for entry in stack}
+            return names_of_stored({entry.adapter.file: entry.adapter.name for entry in stack})
     return {}
 
 

@@ -18,7 +18,7 @@ from engine.resolve.adapter import NewAdapter, read_stack
 from engine.resolve.hub_adapter import named_adapter, pulled_for_rack
 from engine.resolve.watch import Watch
 from engine.stack import Adapter, AdapterStack
-from modelfiles.errors import naming
+from modelfiles.errors import names_of_stored, naming
 from modelfiles.model import Model
 
 
@@ -69,20 +69,20 @@ class AdapterFiles:
 
     def inspect(self, adapter: Adapter, watch: Watch) -> Inspection:
         """Return what an adapter changes, with the norms of its deltas."""
-        with naming({adapter.file: adapter.name, **self._model.names}):
+        with naming(names_of_stored({adapter.file: adapter.name}) | self._model.names):
             found = inspect(adapter.file, adapter.name, self._base)
             return measured(found, is_cancelled=watch.is_cancelled)
 
     def compare(self, inspections: Sequence[Inspection], watch: Watch) -> tuple[Overlap, ...]:
         """Return how far every two of the inspected adapters overlap."""
-        with naming({found.path: found.name for found in inspections}):
+        with naming(names_of_stored({found.path: found.name for found in inspections})):
             return overlaps(
                 inspections, on_fraction=watch.on_progress, is_cancelled=watch.is_cancelled
             )
 
     def relate(self, inspection: Inspection, watch: Watch) -> Inspection:
         """Return an inspection with the norms of the base's weights."""
-        with naming({inspection.path: inspection.name, **self._model.names}):
+        with naming(names_of_stored({inspection.path: inspection.name}) | self._model.names):
             return measured(
                 inspection,
                 self._norms,

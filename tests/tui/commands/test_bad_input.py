@@ -238,4 +238,6 @@ def test_a_stored_base_that_was_damaged_is_named(files: Path, tmp_path: Path) ->
     data = blob.read_bytes()
     blob.unlink()  # the blob may share its data with the file it was made from
     blob.write_bytes(data[:1000])
-    assert_one_sentence(run_tui("run", "tiny", "Hello", home=home, folder=files), 1, blob.name)
+    ended = run_tui("run", "tiny", "Hello", home=home, folder=files)
+    assert_one_sentence(ended, 1, "model tiny:latest is damaged: the file of its base is missing")
+    assert blob.name not in ended.err
