@@ -52,7 +52,7 @@ def test_the_version_is_that_of_the_distribution(capsys: Capture) -> None:
         (["--nonsense"], "unrecognized arguments: --nonsense (see 'tui --help')"),
         (["run", "demo", "--system", "x"], "unrecognized arguments: --system x (see 'tui run --"),
         (["list", "a", "b"], "unrecognized arguments: b (see 'tui list --help')"),
-        (["run"], "the following arguments are required: NAME (see 'tui run --help')"),
+        (["run"], "the following arguments are required: NAME|GGUF (see 'tui run --help')"),
         (["cp", "a"], "the following arguments are required: TARGET (see 'tui cp --help')"),
         (["rm"], "the following arguments are required: NAME (see 'tui rm --help')"),
         (["show", "demo", "--system", "--license"], "not allowed with argument"),

@@ -16,7 +16,7 @@ from engine.gguf.model_header import require_base
 from engine.resolve.base import resolve_base
 from modelfiles.errors import ModelfilesError, naming
 from modelfiles.library import Library, open_library
-from modelfiles.model import AdapterSpec, Model
+from modelfiles.model import AdapterSpec
 from modelfiles.wording import listed
 from tui.commands.fetching import watching
 from tui.errors import TuiError
@@ -24,7 +24,6 @@ from tui.terminal.progress import Progress
 
 BASE: Final = "NAME|GGUF|hf.co/…"
 """What `--base` takes, for help."""
-MODEL_HELP: Final = "the model: a name of `tui list`, or a GGUF file"
 
 _MAX_LISTED = 6
 
@@ -48,14 +47,6 @@ class Base:
     def names(self) -> dict[Path, str]:
         """What the user calls the base's file, to word errors about it."""
         return {self.header.path: self.name} if self.name else {}
-
-
-def named_model(reference: str) -> Model:
-    """Return the model that NAME means: a GGUF file, or a model of this machine.
-
-    Raises `EngineError` or `ModelfilesError` with one sentence if it is neither.
-    """
-    return resolve_base(reference, open_library()).model
 
 
 def named_base(reference: str) -> Base:

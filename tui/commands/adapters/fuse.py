@@ -19,8 +19,9 @@ from modelfiles.wording import shown
 from tui.commands.adapters.fuse_input import Fusing, fusing_of
 from tui.commands.adapters.fuse_report import FuseReport
 from tui.commands.adapters.kept import rank_number
-from tui.commands.base_option import BASE, MODEL_HELP
+from tui.commands.base_option import BASE
 from tui.commands.lora_options import add_lora_options, require_apart
+from tui.commands.model_option import MODEL_HELP
 from tui.errors import TuiError, UsageError
 from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode

@@ -15,8 +15,9 @@ from engine.gguf.model_header import require_base
 from engine.stack import AdapterStack, stack_of
 from modelfiles.errors import naming
 from modelfiles.model import Model
-from tui.commands.base_option import named_base, named_model
+from tui.commands.base_option import named_base
 from tui.commands.lora_options import stack_of_model, stacked, with_loras
+from tui.commands.model_option import named_model
 from tui.errors import TuiError, UsageError
 
 

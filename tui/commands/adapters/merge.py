@@ -17,8 +17,8 @@ from engine.gguf.model_header import require_base
 from modelfiles.errors import naming
 from modelfiles.model import Model
 from tui.commands.adapters.merge_report import merge_document, merge_lines
-from tui.commands.base_option import MODEL_HELP, named_model
 from tui.commands.lora_options import add_lora_options, require_apart, with_loras
+from tui.commands.model_option import MODEL_HELP, named_model
 from tui.errors import TuiError
 from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode

@@ -13,8 +13,9 @@ from modelfiles.errors import ModelNameError, ModelNotFoundError, ReferenceNotFo
 from modelfiles.library import Library
 from modelfiles.model import AdapterSpec, Model
 from modelfiles.references.files import gguf_at
-from tui.commands.base_option import Base, named_model
+from tui.commands.base_option import Base
 from tui.commands.fetching import watching
+from tui.commands.model_option import named_model
 from tui.errors import TuiError
 
 

@@ -10,7 +10,7 @@ from modelfiles.demo import BASE, CARD
 from modelfiles.errors import naming
 from modelfiles.language.modelfile import generated_text
 from modelfiles.model import Model
-from tui.commands.base_option import MODEL_HELP, named_model
+from tui.commands.model_option import MODEL_HELP, named_model
 from tui.terminal.arguments import Parser
 from tui.terminal.exit_code import ExitCode
 from tui.terminal.output import note, write_json, write_source, write_text

@@ -14,8 +14,8 @@ from engine.protocol.chat_request import ChatRequest
 from engine.protocol.settings import EngineSettings
 from modelfiles.model import Model
 from modelfiles.state.home import state_home
-from tui.commands.base_option import MODEL_HELP, named_model
 from tui.commands.lora_options import add_lora_options, stack_of_model, with_loras
+from tui.commands.model_option import MODEL_HELP, named_model
 from tui.commands.run.answer_report import answer_document, statistics_lines
 from tui.commands.run.answer_stream import AnswerStream
 from tui.commands.run.one_answer import Answer, answer, ignore, raw_request_of, request_of

@@ -239,7 +239,7 @@ def test_what_llama_cpp_ignores_is_told_as_an_inspection_tells_it(tmp_path: Path
     made = convert(stored.folder / "plain", stored.base, tmp_path / "out.gguf")
     inspected = inspect(made.path, base=require_base(stored.base))
     assert made.notices == inspected.notices
-    assert "only 11 of its 21 tensors take effect" in made.notices[0]
+    assert "Only 11 of the adapter's 21 tensors take effect" in made.notices[0]
 
 
 def test_invocation_tokens_and_a_name_are_kept(tmp_path: Path, base: Path) -> None:
