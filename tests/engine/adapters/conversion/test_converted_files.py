@@ -133,5 +133,5 @@ def test_the_least_recently_used_goes_when_the_budget_is_spent(
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path, base: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(EngineError, match="cannot be kept in"):
+    with pytest.raises(EngineError, match="cannot hold the converted adapter"):
         converted(written(tmp_path / "style"), base, tmp_path / "file" / "cache")

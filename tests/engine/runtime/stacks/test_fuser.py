@@ -285,7 +285,7 @@ def test_changed_content_is_never_fused_as_the_old(
     rescaled = stack.with_scale("a", 0.5)
     fuser.want(rescaled)
     assert fuser.wait(WAIT_S)
-    assert "has changed since it was read" in (fuser.problem(rescaled.digest) or "")
+    assert "has changed since it was added" in (fuser.problem(rescaled.digest) or "")
 
 
 def test_a_touched_file_of_equal_content_is_fused(fuser: Fuser, adapters: list[Adapter]) -> None:
@@ -312,7 +312,7 @@ def test_building_now_returns_the_file(fuser: Fuser, adapters: list[Adapter], ga
     assert path == fuser.ready(stack.digest) == fuser.build_now(stack)
     assert len(gate.calls) == 1
     adapters[1].file.unlink()
-    with pytest.raises(EngineError, match="no file"):
+    with pytest.raises(EngineError, match="does not exist"):
         fuser.build_now(stack.with_scale("a", 2.0))
     with pytest.raises(AdapterError, match="nothing to fuse"):
         fuser.build_now(AdapterStack())

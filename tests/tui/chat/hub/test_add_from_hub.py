@@ -75,8 +75,8 @@ async def test_escape_gives_a_download_of_the_add_dialog_up(
         ("hf.co/nobody/nothing", "does not exist or is private"),
         ("hf.co/only-a-name", "is no repository of the Hugging Face Hub"),
         (f"hf.co/{SEVERAL}", "holds 2 adapters: name one behind a colon"),
-        (f"hf.co/{WRONG}", "made for a model of another size"),
-        ("never-pulled", "no pulled adapter has that name"),
+        (f"hf.co/{WRONG}", "needs 64 x 64"),
+        ("never-pulled", "There is no adapter"),
     ],
 )
 async def test_the_add_dialog_says_what_is_wrong_with_a_reference(

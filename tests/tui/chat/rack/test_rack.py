@@ -284,7 +284,7 @@ async def test_an_adapter_of_the_model_that_does_not_fit_is_left_out(
     async with chat(engine, model) as (app, pilot):
         assert list(scales(app)) == ["pirate", "formal", "shout"]
         assert notices(app)[0] == (
-            "gone does not exist: check the path. The adapter gone is left out."
+            f"{missing.path} does not exist: check the path. The adapter gone is left out."
         )
         assert (await say(app, pilot, "Hi")).text == "Yes."
 

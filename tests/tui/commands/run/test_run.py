@@ -19,6 +19,7 @@ from tests.support.command_line import (
     run_tui,
     write_model_files,
 )
+from tests.support.tiny_models import write_adapter
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_piped_text_alone_is_the_prompt_also_when_it_is_not_utf8(place: Path) ->
 
 
 def test_a_lora_option_sets_the_scale_or_adds_a_file(place: Path) -> None:
-    (place / "extra.gguf").write_bytes((place / "calm.gguf").read_bytes())
+    write_adapter(place / "extra.gguf", place / "base.gguf", seed=9)
     options = "--lora loud --lora-scale 0 --lora calm --lora extra.gguf --lora-scale -0.25"
     stack = document(place, "tiny", "Hello", *options.split())["stack"]
     scales = [(entry["name"], entry["scale"]) for entry in stack]
