@@ -131,6 +131,7 @@ def write_adapter(bases: Bases, tmp_path: Path) -> Callable[..., Path]:
         import torch
 
         fields = {"target_modules": TARGETS, **OPTIONS.get(config, {}), **options}
+        torch.manual_seed(0)
         model = peft.get_peft_model(load_base(base), getattr(peft, config)(**fields))
         size = NOISE.get(config, USUAL_NOISE) if noise is None else noise
         torch.manual_seed(7)
@@ -158,7 +159,9 @@ def test_at_full_energy_the_logits_are_those_of_the_original(
     effect = np.abs(original - logits(load_base(bases.whole))).max()
     assert 1e-2 < effect < 10
     converted = adapted_logits(bases.whole, form.folder)
-    np.testing.assert_allclose(converted, original, rtol=0, atol=1e-4)
+    # PEFT decomposes in float32: with MKL's code for AVX2 the logits of a LoKr adapter were up to
+    # 1.3e-4 of its effect away, with that for AVX-512 4e-5 at most.
+    np.testing.assert_allclose(converted, original, rtol=0, atol=2e-4 * max(1, effect))
 
 
 def test_every_method_that_is_said_to_be_convertible_is_converted_here() -> None:
