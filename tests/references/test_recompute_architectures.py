@@ -23,8 +23,8 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-m", "tests.references.make_architectures", "--out", str(folder)],
         cwd=ROOT,
         check=True,
-        # Torch's code for AVX2 alone rounds gemma2's logits 1.1e-4 away from its plain code and from
-        # that for AVX-512, which agree within 1e-5.
+        # Torch's code for AVX2 rounds gemma2's logits 1.1e-4 away from its plain code and from that
+        # for AVX-512, which agree within 1e-5.
         env={**os.environ, "ATEN_CPU_CAPABILITY": "default"},
         timeout=LIMIT_S,
     )
